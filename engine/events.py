@@ -1,0 +1,289 @@
+"""What a job says while it lives: one typed event a line of `events.jsonl`.
+
+The union `Event` and the two functions `encode` and `decode` are the whole contract; a type that is
+not known here is kept as `Unknown`, never an error.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+MAX_LINE_BYTES = 16 * 1024
+
+
+class _Event(BaseModel):
+    """Fields every event has; the writer fills them in."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    time: float = 0.0
+    mono: float = 0.0
+    attempt: int = 1
+    seq: int = 0
+
+
+class Started(_Event):
+    """The child holds the lock; `resumed_from_step` supersedes later steps of earlier attempts."""
+
+    type: Literal["started"] = "started"
+    job: str
+    pid: int
+    host: str
+    device: str | None = None
+    versions: dict[str, str] = {}
+    resumed_from_step: int | None = None
+
+
+class Planned(_Event):
+    """The estimate made before loading, in bytes and seconds."""
+
+    type: Literal["planned"] = "planned"
+    memory_bytes: float | None = None
+    seconds: float | None = None
+    terms: dict[str, float] = {}
+
+
+class ModelLoaded(_Event):
+    """The base with its adapter is in memory."""
+
+    type: Literal["model_loaded"] = "model_loaded"
+    parameters: int
+    trainable_parameters: int
+    dtype: str
+    quantization: str | None = None
+    seconds: float
+
+
+class DataPrepared(_Event):
+    """Rows are tokenised and split."""
+
+    type: Literal["data_prepared"] = "data_prepared"
+    train_examples: int
+    validation_examples: int
+    tokens: int
+    supervised_tokens: int
+    truncated: int
+    dropped: int
+    seconds: float
+
+
+class Step(_Event):
+    """One optimizer step; `loss` is the mean over its supervised tokens, null when it was not a number."""
+
+    type: Literal["step"] = "step"
+    step: int
+    total_steps: int
+    epoch: float
+    loss: float | None
+    learning_rate: float
+    grad_norm: float | None = None
+    tokens: int
+    supervised_tokens: int
+    seconds: float
+    memory_bytes: int = 0
+
+
+class Evaluated(_Event):
+    """Loss over a whole split."""
+
+    type: Literal["evaluated"] = "evaluated"
+    step: int
+    split: str = "validation"
+    loss: float | None
+    perplexity: float | None = None
+    metrics: dict[str, float] = {}
+    is_best: bool = False
+
+
+class SampleGenerated(_Event):
+    """An answer of the model as it stands at `step`; step 0 is the untouched base."""
+
+    type: Literal["sample_generated"] = "sample_generated"
+    step: int
+    prompt: str
+    text: str
+
+
+class CheckpointSaved(_Event):
+    """A checkpoint whose manifest is on the disk; `path` is relative to the job's folder."""
+
+    type: Literal["checkpoint_saved"] = "checkpoint_saved"
+    step: int
+    path: str
+    bytes: int
+    seconds: float
+
+
+class Device(BaseModel):
+    """One accelerator as its driver reports it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+    used_bytes: int = 0
+    total_bytes: int = 0
+    utilization: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+
+
+class Hardware(_Event):
+    """Devices, processor and memory, once a second."""
+
+    type: Literal["hardware"] = "hardware"
+    devices: list[Device] = []
+    cpu_percent: float
+    ram_used_bytes: int
+    process_bytes: int
+
+
+class Progress(_Event):
+    """How far a stage with a known length has come."""
+
+    type: Literal["progress"] = "progress"
+    stage: str
+    done: int
+    total: int
+    unit: str = ""
+
+
+class Log(_Event):
+    """A line for the log."""
+
+    type: Literal["log"] = "log"
+    level: str = "info"
+    message: str
+
+
+class Warned(_Event):
+    """Something a person should know that does not end the job."""
+
+    type: Literal["warned"] = "warned"
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Paused(_Event):
+    """Saved, device memory freed, waiting for `resume`."""
+
+    type: Literal["paused"] = "paused"
+    step: int
+
+
+class Resumed(_Event):
+    """Going on after a pause."""
+
+    type: Literal["resumed"] = "resumed"
+    step: int
+
+
+class Finished(_Event):
+    """The job reached its end; `adapter` is relative to the job's folder."""
+
+    type: Literal["finished"] = "finished"
+    steps: int = 0
+    seconds: float
+    peak_memory_bytes: int = 0
+    adapter: str | None = None
+
+
+class Stopped(_Event):
+    """Ended on request after saving."""
+
+    type: Literal["stopped"] = "stopped"
+    step: int
+
+
+class Failed(_Event):
+    """Ended by an error."""
+
+    type: Literal["failed"] = "failed"
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Heartbeat(_Event):
+    """Sign of life every five seconds, from a thread of its own."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+    phase: str
+
+
+class Unknown(_Event):
+    """An event of a type this version does not know, with all its fields kept."""
+
+    type: str
+
+
+KnownEvent = Annotated[
+    Started
+    | Planned
+    | ModelLoaded
+    | DataPrepared
+    | Step
+    | Evaluated
+    | SampleGenerated
+    | CheckpointSaved
+    | Hardware
+    | Progress
+    | Log
+    | Warned
+    | Paused
+    | Resumed
+    | Finished
+    | Stopped
+    | Failed
+    | Heartbeat,
+    Field(discriminator="type"),
+]
+Event = KnownEvent | Unknown
+
+_KNOWN: TypeAdapter[Any] = TypeAdapter(KnownEvent)
+END_TYPES = ("finished", "stopped", "failed")
+KNOWN_TYPES = frozenset(
+    "started planned model_loaded data_prepared step evaluated sample_generated checkpoint_saved hardware progress log "
+    "warned paused resumed finished stopped failed heartbeat".split()
+)
+
+
+def encode(event: BaseModel) -> bytes:
+    """Return the event as one ASCII JSON line; numbers that are not finite travel as null."""
+    import json
+
+    values = event.model_dump()
+    head = {k: values.pop(k) for k in ("type", "seq", "attempt", "time", "mono")}
+    line = json.dumps(_finite({**head, **values}), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    if len(line) > MAX_LINE_BYTES:
+        for key, value in values.items():
+            if isinstance(value, str) and len(value) > 1000:
+                values[key] = value[:1000] + " … (shortened)"
+        line = json.dumps(_finite({**head, **values}), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    return line
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value
+
+
+def decode(line: bytes) -> Event:
+    """Return the event of one line.
+
+    Raises ValueError when the line is no JSON object with a text `type`, or a known type lacks its fields.
+    """
+    try:
+        event: Event = _KNOWN.validate_json(line)
+        return event
+    except ValidationError as error:
+        kind = error.errors(include_url=False, include_context=False)[0]["type"]
+        if kind == "union_tag_invalid":
+            return Unknown.model_validate_json(line)
+        raise ValueError(f"not an event: {kind}") from error

@@ -1,0 +1,1 @@
+"""How a child is started, told and stopped."""

@@ -1,0 +1,1 @@
+"""The one typed list of training options."""
