@@ -1,0 +1,269 @@
+"""Recipes to and from YAML, with every problem named by file, line and field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from engine.errors import EngineError, from_os_error
+from engine.recipe.fields import field_spec, parse_text
+from engine.recipe.recipe import SECTIONS, Recipe
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 8
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a recipe: the field, what is wrong, and the way out."""
+
+    field: str
+    message: str
+    hint: str
+    line: int | None = None
+
+
+# Options a later version brings to life: (field, is it asked for, what to do until then).
+UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("model.load_in_8bit", bool, "Use load_in_4bit, or leave the base unquantised."),
+    ("model.bnb_4bit_quant_type", lambda v: v != "nf4", "Use nf4."),
+    ("model.dtype", lambda v: v == "float16", "Use auto, float32 or bfloat16."),
+    ("data.packing", bool, "Leave it off: batches hold no padding either way."),
+    ("adapter.method", lambda v: v != "lora", "Use lora."),
+    ("adapter.use_dora", bool, "Leave it off."),
+    ("adapter.init_lora_weights", lambda v: v not in (True, "gaussian"), "Use true or gaussian."),
+    ("adapter.modules_to_save", bool, "Leave it empty."),
+    ("adapter.bias", lambda v: v != "none", "Use none."),
+    ("training.loraplus_lr_ratio", lambda v: v is not None, "Leave it empty."),
+    ("training.neftune_noise_alpha", lambda v: v is not None, "Leave it empty."),
+    ("training.early_stopping_patience", lambda v: v is not None, "Leave it empty; the best checkpoint is kept."),
+    ("evaluation.benchmarks", bool, "Leave it empty."),
+    ("launcher.kind", lambda v: v != "local", "Use local."),
+    ("launcher.processes", lambda v: v != 1, "Use 1."),
+    ("launcher.strategy", lambda v: v != "ddp", "Use ddp."),
+    ("launcher.nodes", lambda v: v != 1, "Use 1."),
+    ("launcher.address", lambda v: v is not None, "Leave it empty."),
+)
+UNSUPPORTED_FIELDS = frozenset(field for field, _, _ in UNSUPPORTED)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, tags, merges and doubled keys; `1e-4` is a number and `no` is text."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed", problem_mark=event.start_mark)
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise yaml.MarkedYAMLError(problem=f"the tag {tag} is not allowed", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def _plain_resolvers() -> None:
+    import re
+
+    table = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    dropped = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")
+    _PlainLoader.yaml_implicit_resolvers = {k: [(t, r) for t, r in v if t not in dropped] for k, v in table.items()}
+    _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+    number = re.compile(r"^[-+]?(?:\d[\d_]*\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$")
+    _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+
+
+_plain_resolvers()
+
+
+def _build(node: yaml.Node, path: str, lines: dict[str, int], depth: int, file: str | None) -> Any:
+    """Turn a YAML node into plain values, noting the line of every key."""
+    line = node.start_mark.line + 1
+    if depth > MAX_DEPTH:
+        raise EngineError("The recipe is nested too deeply.", "A recipe has two levels.", "REC-01", file=file, line=line)
+    if isinstance(node, yaml.MappingNode):
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            where = f"{path}.{key}" if path else key
+            at = key_node.start_mark.line + 1
+            if key in values:
+                raise EngineError(f"{where} stands twice.", "Keep one of them.", "REC-01", file=file, line=at, field=where)
+            lines[where] = at
+            values[key] = _build(value_node, where, lines, depth + 1, file)
+        return values
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(item, f"{path}.{i}", lines, depth + 1, file) for i, item in enumerate(node.value)]
+    return _scalar(node, path, file)
+
+
+_SCALARS = yaml.SafeLoader("")
+
+
+def _scalar(node: yaml.Node, path: str, file: str | None) -> Any:
+    try:
+        return _SCALARS.construct_object(node)  # type: ignore[no-untyped-call]
+    except (ValueError, yaml.YAMLError) as error:
+        line = node.start_mark.line + 1
+        raise EngineError(
+            f"{path}: {node.value!r} cannot be read.", "Correct this value.", "REC-01", file=file, line=line, field=path
+        ) from error
+
+
+def _parse_yaml(text: str, file: str | None) -> tuple[Any, dict[str, int]]:
+    if len(text.encode("utf-8", "replace")) > MAX_BYTES:
+        raise EngineError("The recipe is larger than 256 KiB.", "A recipe names files, it does not hold them.", "REC-01", file=file)
+    lines: dict[str, int] = {}
+    try:
+        loader = _PlainLoader(text)
+        node = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = None if mark is None else mark.line + 1
+        what = error.problem or "not YAML"
+        raise EngineError(f"The recipe cannot be read: {what}.", "Correct this line.", "REC-01", file=file, line=line) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise EngineError("The recipe cannot be read as YAML.", "Check the file.", "REC-01", file=file) from error
+    if node is None:
+        return {}, lines
+    return _build(node, "", lines, 0, file), lines
+
+
+def _modernise(values: dict[str, Any]) -> dict[str, Any]:
+    """Accept `warmup_ratio` of older recipes as the share that `warmup_steps` now takes."""
+    training = values.get("training")
+    if isinstance(training, dict) and "warmup_ratio" in training and "warmup_steps" not in training:
+        training = dict(training)
+        training["warmup_steps"] = training.pop("warmup_ratio")
+        return {**values, "training": training}
+    return values
+
+
+def problems(values: Any, lines: dict[str, int] | None = None) -> list[Problem]:
+    """Return what is wrong with a recipe given as plain values; an empty list when nothing is."""
+    if not isinstance(values, dict):
+        return [Problem("", "A recipe is a mapping of sections.", "Start with `data:`.")]
+    try:
+        Recipe.model_validate(_modernise(values))
+    except ValidationError as error:
+        return [_explain(item, lines or {}) for item in error.errors(include_url=False)]
+    return []
+
+
+def _explain(item: Any, lines: dict[str, int]) -> Problem:
+    parts = [str(p) for p in item["loc"]]
+    field = ".".join(parts[:2]) if parts and parts[0] in SECTIONS else ".".join(parts[:1])
+    line = lines.get(field)
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        return Problem(field, f"There is no option {field}.", _nearest(field), line)
+    words: dict[str, str] = {
+        "greater_than_equal": f"Use {_plain(context.get('ge'))} or more.",
+        "greater_than": f"Use more than {_plain(context.get('gt'))}.",
+        "less_than_equal": f"Use {_plain(context.get('le'))} or less.",
+        "less_than": f"Use less than {_plain(context.get('lt'))}.",
+        "literal_error": f"Use one of: {context.get('expected', '')}.".replace(" or ", ", "),
+    }
+    hint = words.get(kind, "")
+    if not hint:
+        hint = {"int": "Use a whole number.", "float": "Use a number.", "bool": "Use true or false."}.get(
+            kind.split("_")[0], "Use " + str(item["msg"])[0].lower() + str(item["msg"])[1:] + "."
+        )
+    given = repr(item.get("input"))
+    return Problem(field, f"{field}: {given[:60]} is not allowed.", hint, line)
+
+
+def _plain(number: Any) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
+
+
+def _nearest(field: str) -> str:
+    from difflib import get_close_matches
+
+    section, _, name = field.partition(".")
+    names = [f"{section}.{n}" for n in SECTIONS[section].model_fields] if section in SECTIONS and name else list(Recipe.model_fields)
+    near = get_close_matches(field, names, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else f"Allowed: {', '.join(names)}."
+
+
+def _validate(values: Any, file: str | None, lines: dict[str, int]) -> Recipe:
+    found = problems(values, lines)
+    if found:
+        first = found[0]
+        more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
+        raise EngineError(first.message + more, first.hint, "REC-01", file=file, line=first.line, field=first.field)
+    return Recipe.model_validate(_modernise(values))
+
+
+def loads(text: str, file: str | None = None) -> Recipe:
+    """Read a recipe from YAML text; raises EngineError REC-01 with line and field."""
+    values, lines = _parse_yaml(text, file)
+    return _validate(values, file, lines)
+
+
+def load(path: Path) -> Recipe:
+    """Read a recipe file; relative paths in it stay relative (see `absolute`)."""
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        raise from_os_error(error, str(path)) from error
+    except UnicodeDecodeError as error:
+        raise EngineError(
+            f"{path.name} is not UTF-8 text.", "A recipe is a YAML text file.", "REC-01", file=str(path)
+        ) from error
+    return loads(text, str(path))
+
+
+def dumps(recipe: Recipe) -> str:
+    """Return the recipe as YAML with every value, in the order of the contract."""
+    values = recipe.model_dump(mode="json")
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def override(recipe: Recipe, values: dict[str, Any]) -> Recipe:
+    """Return a copy with dotted fields replaced; text is read as a person types it."""
+    tree = recipe.model_dump()
+    for path, value in values.items():
+        spec = field_spec(path)
+        if isinstance(value, str):
+            try:
+                value = parse_text(spec, value)
+            except ValueError as error:
+                raise EngineError(f"{path}: {value!r} is not allowed.", str(error), "REC-01", field=path) from error
+        section = tree[spec.section] if spec.section else tree
+        section[spec.name] = value
+    return _validate(tree, None, {})
+
+
+def absolute(recipe: Recipe, base: Path) -> Recipe:
+    """Return a copy whose relative file paths are resolved against `base`."""
+
+    def fix(text: str) -> str:
+        return text if not text or Path(text).is_absolute() else str((base / Path(text).expanduser()).resolve())
+
+    data = recipe.data.model_copy(
+        update={
+            "train": [fix(p) for p in recipe.data.train],
+            "validation": None if recipe.data.validation is None else fix(recipe.data.validation),
+        }
+    )
+    model = recipe.model
+    if (base / model.path).exists() and model.path != "starter":
+        model = model.model_copy(update={"path": fix(model.path)})
+    return recipe.model_copy(update={"data": data, "model": model})
+
+
+def refuse_unsupported(recipe: Recipe) -> None:
+    """Raise EngineError REC-01 for the first option that this version cannot obey yet."""
+    for path, asked, remedy in UNSUPPORTED:
+        section, name = path.split(".")
+        value = getattr(getattr(recipe, section), name)
+        if asked(value):
+            raise EngineError(f"{path}: {value} is not available in this version yet.", remedy, "REC-01", field=path)
+    if not recipe.data.train:
+        raise EngineError("data.train is empty.", "Name at least one file with examples.", "REC-01", field="data.train")
