@@ -1,0 +1,65 @@
+"""job.json: what a child is to do, frozen before it starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from engine import durable
+from engine.errors import EngineError, from_os_error
+
+JobKind = Literal["train", "merge", "convert", "fidelity"]
+
+
+class JobSpec(BaseModel):
+    """One job: its kind, its name and the arguments of its kind."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    format: int = 1
+    kind: JobKind
+    id: str
+    name: str
+    created: float
+    launcher: dict[str, Any] = {}
+    interpreter: str = ""
+    arguments: dict[str, Any] = {}
+
+
+def create_job(kind: JobKind, arguments: dict[str, Any], folder: Path, *, name: str = "", id: str = "") -> JobSpec:
+    """Make `folder` with its `control/` and job.json; raises EngineError DISK-* when it cannot be written."""
+    spec = JobSpec(
+        kind=kind,
+        id=id or folder.name,
+        name=name or folder.name,
+        created=time.time(),
+        launcher={"kind": "local", "processes": 1},
+        interpreter=sys.executable,
+        arguments=arguments,
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "control").mkdir(exist_ok=True)
+        durable.write_json(folder / "job.json", spec.model_dump())
+    except OSError as error:
+        raise from_os_error(error, str(folder)) from error
+    return spec
+
+
+def read_job(folder: Path) -> JobSpec:
+    """Read job.json; raises EngineError RUN-03 when the folder is no job, RUN-12 when it is damaged."""
+    path = folder / "job.json"
+    try:
+        return JobSpec.model_validate(json.loads(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise EngineError(f"{folder} is not a run.", "Choose a folder that holds a job.json.", "RUN-03", file=str(path)) from error
+    except OSError as error:
+        raise from_os_error(error, str(path)) from error
+    except (ValueError, ValidationError, RecursionError) as error:
+        raise EngineError(
+            f"{path} cannot be read.", "The run can still be looked at; start a new one to go on.", "RUN-12", file=str(path)
+        ) from error

@@ -1,0 +1,281 @@
+"""Run folders: made with the frozen recipe, found by id, listed with their derived state."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine import durable, paths
+from engine.errors import EngineError, from_os_error
+from engine.jobs import lock
+from engine.jobs.process import exit_of
+from engine.jobs.spec import create_job
+from engine.recipe import codec
+from engine.recipe.recipe import Recipe
+
+TAIL_BYTES = 64 * 1024
+WHOLE_BYTES = 1 << 20
+CURVE_POINTS = 120
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of the library; every value is derived from the folder."""
+
+    id: str
+    name: str
+    folder: Path
+    state: str
+    created: float
+    base: str = ""
+    data: str = ""
+    method: str = ""
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+    best_validation: float | None = None
+    best_step: int | None = None
+    seconds: float | None = None
+    message: str = ""
+    curve: tuple[float, ...] = ()
+    seed: int | None = None
+    problem: str = field(default="")
+
+
+def readable_name(recipe: Recipe) -> str:
+    """Return the recipe's own name, or one made of data, method and rank."""
+    if recipe.name.strip():
+        return recipe.name.strip()
+    data = Path(recipe.data.train[0]).stem if recipe.data.train else "run"
+    if data in ("train", "data") and len(Path(recipe.data.train[0]).parts) > 1:
+        data = Path(recipe.data.train[0]).parent.name
+    method = "qlora" if recipe.model.load_in_4bit else "lora"
+    return f"{paths.slug(data)}-{method}-r{recipe.adapter.r}"
+
+
+def create_run(recipe: Recipe, run_dir: Path | None = None) -> Path:
+    """Make a run's folder with its frozen recipe and return it.
+
+    Raises EngineError REC-01 for options this version does not obey, RUN-02 when the folder holds a run.
+    """
+    codec.refuse_unsupported(recipe)
+    name = readable_name(recipe)
+    recipe = recipe.model_copy(update={"name": name})
+    folder = run_dir if run_dir is not None else _free_folder(paths.slug(name))
+    if (folder / "job.json").exists():
+        raise EngineError(f"{folder} already holds a run.", "Resume it, or choose another folder.", "RUN-02", file=str(folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        durable.write_file(folder / "recipe.yaml", codec.dumps(recipe))
+        (folder / "recipe.yaml").chmod(0o444)
+    except OSError as error:
+        raise from_os_error(error, str(folder)) from error
+    create_job("train", {}, folder, name=name)
+    return folder
+
+
+def _free_folder(name: str) -> Path:
+    while True:
+        folder = paths.runs_dir() / f"{name}-{uuid.uuid4().hex[:6]}"
+        if not folder.exists():
+            return folder
+
+
+def load_recipe(folder: Path) -> Recipe:
+    """Return the recipe a run was started with."""
+    return codec.load(folder / "recipe.yaml")
+
+
+def state_of(folder: Path) -> str:
+    """Return queued, running, paused, finished, stopped, failed or crashed, from the folder alone."""
+    if lock.is_held(folder):
+        return "paused" if _last_state(folder) == "paused" else "running"
+    closing = exit_of(folder)
+    if closing is not None:
+        status = str(closing.get("status", "failed"))
+        return status if status in ("finished", "stopped", "failed") else "failed"
+    try:
+        return "crashed" if (folder / "events.jsonl").stat().st_size else "queued"
+    except OSError:
+        return "queued"
+
+
+def _last_state(folder: Path) -> str:
+    for event in reversed(_tail(folder / "events.jsonl")):
+        if event.get("type") in ("started", "paused", "resumed"):
+            return str(event["type"])
+    return ""
+
+
+def _parse(block: bytes) -> list[dict[str, Any]]:
+    found = []
+    for line in block.split(b"\n"):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue  # a torn line is no event
+        if isinstance(value, dict):
+            found.append(value)
+    return found
+
+
+def _tail(path: Path) -> list[dict[str, Any]]:
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - TAIL_BYTES))
+            return _parse(file.read())
+    except OSError:
+        return []
+
+
+def _sampled(path: Path) -> list[dict[str, Any]]:
+    """Return all events of a small file, else its head, its tail and some between, in order."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            if size <= WHOLE_BYTES:
+                return _parse(file.read())
+            events = _parse(file.read(TAIL_BYTES))
+            for i in range(1, CURVE_POINTS):
+                file.seek(max(TAIL_BYTES, size * i // CURVE_POINTS))
+                events += _parse(file.read(4096))
+            file.seek(size - TAIL_BYTES)
+            return events + _parse(file.read())
+    except OSError:
+        return []
+
+
+def summary(folder: Path) -> RunSummary:
+    """Return what the library shows of a run; a damaged folder is described by what can be read."""
+    name, created, problem = folder.name, 0.0, ""
+    try:
+        job = json.loads((folder / "job.json").read_bytes())
+        name, created = str(job["name"]), float(job["created"])
+    except (OSError, ValueError, KeyError, TypeError):
+        problem = "job.json cannot be read"
+        created = folder.stat().st_mtime if folder.exists() else 0.0
+    override = folder / "name.txt"
+    if override.exists():
+        name = override.read_text(encoding="utf-8", errors="replace").strip() or name
+    about: dict[str, Any] = {}
+    try:
+        recipe = load_recipe(folder)
+        about = {
+            "base": Path(recipe.model.path).name,
+            "data": ", ".join(Path(p).name for p in recipe.data.train),
+            "method": f"{'QLoRA' if recipe.model.load_in_4bit else 'LoRA'} r{recipe.adapter.r}",
+            "seed": recipe.training.seed,
+        }
+    except EngineError as error:
+        problem = problem or error.message
+    closing = exit_of(folder) or {}
+    return RunSummary(
+        id=folder.name,
+        name=paths.show_name(name),
+        folder=folder,
+        state=state_of(folder),
+        created=created,
+        message=paths.show_name(str(closing.get("message", "")), 300),
+        problem=problem,
+        **about,
+        **_progress(_sampled(folder / "events.jsonl")),
+    )
+
+
+def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
+    steps: dict[int, float | None] = {}
+    validation: dict[int, float] = {}
+    total, first, last = 0, None, None
+    for event in events:
+        kind, step = event.get("type"), event.get("step")
+        if isinstance(event.get("time"), int | float):
+            first = event["time"] if first is None else first
+            last = event["time"]
+        if kind == "started" and event.get("resumed_from_step") is not None:
+            kept = int(event["resumed_from_step"])
+            steps = {s: v for s, v in steps.items() if s <= kept}
+            validation = {s: v for s, v in validation.items() if s <= kept}
+        elif kind == "step" and isinstance(step, int):
+            steps[step] = event.get("loss")
+            total = int(event.get("total_steps", total))
+        elif kind == "evaluated" and isinstance(step, int) and isinstance(event.get("loss"), int | float):
+            validation[step] = float(event["loss"])
+    losses = [v for _, v in sorted(steps.items()) if v is not None]
+    best = min(validation, key=lambda s: validation[s], default=None)
+    stride = max(1, len(losses) // CURVE_POINTS)
+    return {
+        "step": max(steps, default=0),
+        "total_steps": total,
+        "loss": losses[-1] if losses else None,
+        "best_validation": None if best is None else validation[best],
+        "best_step": best,
+        "seconds": None if first is None or last is None else last - first,
+        "curve": tuple(losses[::stride]),
+    }
+
+
+def list_runs() -> list[RunSummary]:
+    """Return all runs of the home, newest first, running ones before all."""
+    folders = [p for p in paths.runs_dir().iterdir() if p.is_dir() and not p.name.startswith(".")]
+    found = [summary(folder) for folder in folders]
+    return sorted(found, key=lambda run: (run.state not in ("running", "paused"), -run.created))
+
+
+def find_run(text: str) -> Path:
+    """Return the folder of a run given by path, id, unique beginning of an id, or name.
+
+    Raises EngineError RUN-03 when there is none or more than one.
+    """
+    direct = Path(text).expanduser()
+    if (direct / "job.json").exists():
+        return direct.resolve()
+    folders = [p for p in paths.runs_dir().iterdir() if (p / "job.json").exists()]
+    matches = [p for p in folders if p.name == text] or [p for p in folders if p.name.startswith(text)]
+    if not matches:
+        matches = [p for p in folders if summary(p).name == text]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(sorted(p.name for p in matches)[:5])
+        raise EngineError(f"{text} may be several runs: {names}.", "Write more of the id.", "RUN-03")
+    raise EngineError(f"There is no run {paths.show_name(text)}.", "`tunesmith runs list` names them.", "RUN-03")
+
+
+def rename_run(folder: Path, name: str) -> None:
+    """Give a run another name to be shown by; its recipe and id stay as they were."""
+    durable.write_file(folder / "name.txt", paths.show_name(name.strip()) + "\n")
+
+
+def trash_dir() -> Path:
+    """Return the folder deleted runs wait in."""
+    folder = paths.runs_dir() / ".trash"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def delete_run(folder: Path) -> Path:
+    """Move a run to the trash and return its place there; raises EngineError RUN-02 while it is going."""
+    if lock.is_held(folder):
+        raise EngineError("This run is going.", "Stop it first.", "RUN-02", file=str(folder))
+    target = trash_dir() / f"{folder.name}.{int(time.time())}"
+    try:
+        shutil.move(folder, target)
+    except OSError as error:
+        raise from_os_error(error, str(folder)) from error
+    return target
+
+
+def restore_run(trashed: Path) -> Path:
+    """Bring a run back from the trash and return its folder."""
+    target = paths.runs_dir() / trashed.name.rsplit(".", 1)[0]
+    if target.exists():
+        raise EngineError(f"{target.name} is there already.", "Rename that run first.", "RUN-02", file=str(target))
+    shutil.move(trashed, target)
+    return target
