@@ -1,0 +1,1 @@
+"""Small independent parts of the window; they know the theme, no page and no store."""
