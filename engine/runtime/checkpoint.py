@@ -1,0 +1,124 @@
+"""Checkpoints: weights, optimizer and state on the disk, the manifest last, read back before older ones go."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from engine import durable
+from engine.errors import EngineError
+from engine.runs import check
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+def adapter_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the adapter's tensors under peft's own names, on the CPU, in a fixed order."""
+    from peft import get_peft_model_state_dict
+
+    found = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {name: found[name].detach().to("cpu").contiguous() for name in sorted(found)}
+
+
+def write_adapter(model: Any, folder: Path) -> None:
+    """Write the adapter in peft's layout: two files that any peft program opens."""
+    save_file(adapter_tensors(model), folder / WEIGHTS, metadata={"format": "pt"})
+    config = model.peft_config["default"]
+    was, config.inference_mode = config.inference_mode, True
+    try:
+        config.save_pretrained(folder)
+    finally:
+        config.inference_mode = was
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
+    """Return the optimizer's state as `<parameter>:<key>` tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{names[index]}:{key}": value.detach().to("cpu").contiguous()
+        for index, entry in state.items()
+        for key, value in entry.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: dict[str, Tensor]) -> None:
+    """Put saved state back; values are copied bit by bit."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for label, value in tensors.items():
+        name, key = label.rsplit(":", 1)
+        state.setdefault(names.index(name), {})[key] = value
+    whole = optimizer.state_dict()
+    whole["state"] = state
+    optimizer.load_state_dict(whole)
+
+
+def save(run: Path, step: int, model: Any, optimizer: torch.optim.Optimizer, names: list[str], state: dict[str, Any]) -> tuple[Path, int]:
+    """Write `checkpoints/step-N` whole and return it with its size; a place that is taken is made anew."""
+    folder = run / "checkpoints" / f"step-{step:08d}"
+    if folder.exists():
+        (folder / check.MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    write_adapter(model, folder)
+    save_file(optimizer_tensors(optimizer, names), folder / "optimizer.safetensors", metadata={"format": "pt"})
+    durable.write_json(folder / "state.json", {"step": step, **state})
+    size = check.write_manifest(folder)
+    problem = check.problem_of(folder)
+    if problem:
+        raise EngineError(
+            f"The save of step {step} cannot be read back: {problem}.", "Check the disk; the former save is sound.", "DISK-03"
+        )
+    return folder, size
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """Return state.json of a checkpoint."""
+    state: dict[str, Any] = json.loads((checkpoint / "state.json").read_bytes())
+    return state
+
+
+def load(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, names: list[str]) -> None:
+    """Put a checkpoint's adapter, and its optimizer state when one is given, into the model."""
+    from peft import set_peft_model_state_dict
+
+    result = set_peft_model_state_dict(model, load_file(checkpoint / WEIGHTS))
+    if result.unexpected_keys:
+        raise EngineError(
+            "The saved adapter does not fit this model.", "Start a new run from the adapter.", "MODEL-07", file=str(checkpoint)
+        )
+    if optimizer is not None:
+        restore_optimizer(optimizer, names, load_file(checkpoint / "optimizer.safetensors"))
+
+
+def prune(run: Path, keep: int, best_step: int | None) -> None:
+    """Remove the oldest checkpoints beyond `keep`; the best and the newest two always stay.
+
+    The manifest goes first: a removal that is cut off leaves litter, never a checkpoint that looks whole.
+    """
+    folders = check.checkpoint_folders(run)
+    for folder in folders[: -max(2, keep)]:
+        if check.step_of(folder) != best_step:
+            (folder / check.MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(source: Path, run: Path, card: str) -> Path:
+    """Make `adapter/` from a checkpoint's adapter and a model card, whole or not at all."""
+    part, target = run / "adapter.part", run / "adapter"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    for name in (WEIGHTS, "adapter_config.json"):
+        shutil.copyfile(source / name, part / name)
+    (part / "README.md").write_text(card, encoding="utf-8")
+    check.write_manifest(part)
+    shutil.rmtree(target, ignore_errors=True)
+    part.rename(target)
+    durable.fsync_folder(run)
+    return target

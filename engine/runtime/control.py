@@ -1,0 +1,54 @@
+"""The child's ear: commands left in `control/` and signals, gathered between steps."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+ORDER = {"stop": 0, "pause": 1, "resume": 1, "save": 2, "evaluate": 3, "sample": 4}
+MAX_BYTES = 64 * 1024
+
+
+class Control:
+    """Commands for a child; `clear` first, since files of an earlier attempt are not meant for this one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "control"
+        self._signalled = False
+
+    def clear(self) -> None:
+        """Remove what an earlier attempt left behind."""
+        self._folder.mkdir(exist_ok=True)
+        for path in self._folder.iterdir():
+            path.unlink(missing_ok=True)
+
+    def listen_to_signals(self) -> None:
+        """Take INT and TERM as stop-and-save; a closed terminal (HUP) is no reason to end."""
+
+        def on_signal(_number: int, _frame: object) -> None:
+            self._signalled = True
+
+        signal.signal(signal.SIGINT, on_signal)
+        signal.signal(signal.SIGTERM, on_signal)
+        if sys.platform != "win32":
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the commands that came in, the most final first, and remove their files."""
+        found = [{"command": "stop", "id": "signal"}] if self._signalled else []
+        try:
+            names = sorted(p for p in self._folder.iterdir() if p.suffix == ".json")
+        except FileNotFoundError:
+            return found
+        for path in names:
+            try:
+                value = json.loads(path.read_bytes()[:MAX_BYTES])
+            except (OSError, ValueError, RecursionError):
+                value = None
+            path.unlink(missing_ok=True)
+            if isinstance(value, dict) and value.get("command") in ORDER:
+                found.append(value)
+        return sorted(found, key=lambda c: ORDER[c["command"]])

@@ -1,0 +1,90 @@
+"""Loss over a split, and answers to the sample prompts, without touching the training's own randomness."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from engine.data.dataset import Example, Prepared
+from engine.data.templates import ChatTemplate
+from engine.data.tokenizer import ModelTokenizer
+from engine.runtime import attention
+from engine.runtime.batches import collate
+from engine.runtime.loss import loss_sum
+
+if TYPE_CHECKING:
+    from engine.runtime.train import Training
+
+SAMPLE_TOKENS = 96
+SAMPLE_PROMPTS = 3
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as a person reads it, and as the model gets it."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+def choose_prompts(data: Prepared, texts: list[str], template: ChatTemplate, tokenizer: ModelTokenizer, system: str | None) -> list[Prompt]:
+    """Return the recipe's own prompts, or the questions of the first validation rows."""
+    if texts:
+        return [prompt_from_text(text, template, tokenizer, system) for text in texts]
+    found = []
+    for example in data.validation:
+        trained = np.flatnonzero(np.asarray(example.trained))
+        start = int(trained[0]) if len(trained) else 0
+        if start > 1:
+            ids = tuple(int(i) for i in example.ids[:start])
+            found.append(Prompt(example.prompt or tokenizer.decode(list(ids)), ids))
+        if len(found) == SAMPLE_PROMPTS:
+            break
+    return found
+
+
+def prompt_from_text(text: str, template: ChatTemplate, tokenizer: ModelTokenizer, system: str | None) -> Prompt:
+    """Return what a person typed, as a first message under the recipe's system prompt."""
+    messages = ([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": text}]
+    return Prompt(text, tuple(tokenizer.encode(template.render(messages, add_generation_prompt=True))))
+
+
+@torch.no_grad()
+def validation_loss(run: Training) -> float | None:
+    """Return the mean loss per supervised token over validation; None when a stop was asked meanwhile."""
+    total, count = torch.zeros((), device=run.compute.device), 0
+    size = max(1, run.table.batch_size // run.parts)
+    pad = run.base.config.get_text_config().pad_token_id or 0
+    for rows in _by_length(run.data.validation, size):
+        run.job.requests.poll()
+        if run.job.requests.stop:
+            return None
+        batch = collate(rows, run.compute.device, flat=run.layout.flat, pad_id=pad)
+        with attention.flat_row(batch.lengths if run.layout.flat else None):
+            total += loss_sum(run.base, batch, run.head)
+        count += batch.supervised
+    return float(total) / count if count else None
+
+
+def _by_length(examples: list[Example], size: int) -> list[list[Example]]:
+    ordered = sorted(examples, key=lambda e: len(e.ids))
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+@torch.no_grad()
+def answer(run: Training, prompt: Prompt, *, base: bool = False) -> str:
+    """Return the greedy answer to a prompt, at most `SAMPLE_TOKENS` long; with `base`, without the adapter."""
+    ids = torch.tensor([prompt.ids], device=run.compute.device)
+    with run.model.disable_adapter() if base else nullcontext():
+        out = run.base.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=SAMPLE_TOKENS,
+            do_sample=False,
+            pad_token_id=run.base.config.get_text_config().pad_token_id or 0,
+        )
+    return run.tokenizer.decode(out[0, ids.shape[1] :].tolist(), skip_special_tokens=True).strip()

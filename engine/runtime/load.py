@@ -1,0 +1,172 @@
+"""The base model in memory: device, precision, 4-bit, and how its attention takes many sequences at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.errors import EngineError
+from engine.recipe.recipe import ModelOptions
+from engine.runtime import attention
+from engine.runtime.loss import decoder_of, plain_head
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and in which numbers a model computes."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def device_name(self) -> str:
+        """Return the device as a person knows it."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+
+    @property
+    def dtype_name(self) -> str:
+        """Return the precision without torch's prefix, such as float32."""
+        return str(self.dtype).removeprefix("torch.")
+
+
+def choose_compute(precision: str = "auto") -> Compute:
+    """Return the first GPU if there is one, with bf16 where the hardware has it; else the CPU in float32."""
+    if torch.cuda.is_available():
+        fitting = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        device = torch.device("cuda", 0)
+    else:
+        fitting, device = torch.float32, torch.device("cpu")
+    dtype = {"auto": fitting, "fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    return Compute(device, dtype)
+
+
+def load_base(folder: Path, options: ModelOptions, compute: Compute) -> Any:
+    """Load the frozen base from a plain folder of safetensors.
+
+    Raises EngineError MODEL-02 when weights are missing or damaged, MODEL-04/05 for a model that is not built in.
+    """
+    from transformers import AutoModelForCausalLM
+
+    dtype = DTYPES.get(options.dtype, compute.dtype)
+    extra: dict[str, Any] = {"quantization_config": _four_bit(options, compute)} if options.load_in_4bit else {}
+    if options.load_in_4bit or compute.device.type == "cuda":
+        extra["device_map"] = {"": compute.device}
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **extra,
+        )
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            "The GPU has too little memory to load this model.", "Use load_in_4bit, or a smaller model.", "GPU-01"
+        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _explain(error, folder) from error
+    missing = sorted(info.get("missing_keys", ()))
+    if missing:
+        raise EngineError(
+            f"{folder.name} lacks weights: {missing[0]}" + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."),
+            "Download the model again.",
+            "MODEL-02",
+            file=str(folder),
+        )
+    model.requires_grad_(False)
+    _keep_gradients_right(model)
+    return model
+
+
+def _explain(error: Exception, folder: Path) -> EngineError:
+    text = str(error).split("\n")[0][:300]
+    if "trust_remote_code" in text or "custom code" in text:
+        return EngineError(
+            f"{folder.name} needs its own program code.", "Choose a model of a built-in family.", "MODEL-04", file=str(folder)
+        )
+    if "size mismatch" in str(error) or "header" in text.lower() or "safetensors" in text.lower():
+        return EngineError(
+            f"The weights of {folder.name} are damaged or do not fit its config.json.",
+            "Download the model again.",
+            "MODEL-02",
+            file=str(folder),
+        )
+    return EngineError(
+        f"{folder.name} cannot be loaded: {text}", "Choose another model, or download it again.", "MODEL-05", file=str(folder)
+    )
+
+
+def _four_bit(options: ModelOptions, compute: Compute) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=options.bnb_4bit_quant_type,
+        bnb_4bit_use_double_quant=options.bnb_4bit_use_double_quant,
+        bnb_4bit_compute_dtype=compute.dtype,
+    )
+
+
+def _keep_gradients_right(model: nn.Module) -> None:
+    """On CPUs with AVX512-BF16 bitsandbytes repacks 4-bit weights at the first inference and trains on wrong gradients after."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How batches are laid out for a model, and why."""
+
+    flat: bool
+    head_apart: bool
+    reason: str
+
+
+@torch.no_grad()
+def choose_layout(model: Any) -> Layout:
+    """Try two short sequences in one flat row against each alone; a model that differs gets padded batches.
+
+    Leaves the model with the attention that fits its layout.
+    """
+    device = next(model.parameters()).device
+    size = int(model.config.get_text_config().vocab_size)
+    pieces = [torch.arange(3, 3 + n, device=device)[None] * 7 % size for n in (5, 9)]
+    alone = torch.cat([model(input_ids=p, use_cache=False).logits for p in pieces], 1)
+    head_apart = _head_is_apart(model, pieces[0], alone[:, :5])
+    attention.register()
+    try:
+        model.set_attn_implementation(attention.NAME)
+        positions = torch.cat([torch.arange(p.shape[1], device=device) for p in pieces])[None]
+        with attention.flat_row([p.shape[1] for p in pieces]):
+            together = model(input_ids=torch.cat(pieces, 1), position_ids=positions, use_cache=False).logits
+    except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError) as error:
+        model.set_attn_implementation("sdpa")
+        return Layout(False, head_apart, f"padded batches: {str(error)[:120]}")
+    if not _close(together, alone):
+        model.set_attn_implementation("sdpa")
+        return Layout(False, head_apart, "padded batches: this model mixes sequences that share a row")
+    return Layout(True, head_apart, "flat batches without padding")
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    limit = 1e-4 if expected.dtype == torch.float32 else 5e-2
+    return bool((found.float() - expected.float()).abs().max() <= limit * expected.float().abs().max().clamp_min(1e-3))
+
+
+def _head_is_apart(model: Any, ids: Tensor, logits: Tensor) -> bool:
+    """Return whether logits are just `head @ hidden`: no cap and no scale in between."""
+    weight = plain_head(model)
+    if weight is None or not hasattr(model, model.base_model_prefix):
+        return False
+    hidden = decoder_of(model)(input_ids=ids, use_cache=False).last_hidden_state
+    return hidden.shape[-1] == weight.shape[1] and _close(hidden @ weight.T, logits)

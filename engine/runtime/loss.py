@@ -1,0 +1,81 @@
+"""The sum of cross entropies over supervised tokens, with the output head applied only there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.runtime.batches import Batch
+
+CHUNK_ROWS = {"cpu": 64, "cuda": 1024}
+
+
+class _HeadLoss(torch.autograd.Function):
+    """Cross entropy over a frozen head, a chunk of positions at a time.
+
+    The gradient to the hidden states is made while a chunk's logits are at hand, so none outlive it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, chunk: int) -> Tensor:
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        needed = ctx.needs_input_grad[0]
+        grad = torch.empty_like(hidden) if needed else None
+        for start in range(0, len(hidden), chunk):
+            rows, target = hidden[start : start + chunk], labels[start : start + chunk, None]
+            scores = (rows @ weight.T).float()
+            scores -= scores.amax(-1, keepdim=True)
+            picked = scores.gather(1, target)
+            mass = scores.exp_().sum(-1, keepdim=True)
+            total += (mass.log() - picked).sum()
+            if grad is not None:
+                scores /= mass
+                scores.scatter_add_(1, target, torch.full_like(picked, -1.0))
+                torch.mm(scores.to(weight.dtype), weight, out=grad[start : start + chunk])
+        ctx.save_for_backward(grad)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, None]:
+        (grad,) = ctx.saved_tensors
+        return grad * grads[0].to(grad.dtype), None, None, None
+
+
+def decoder_of(base: nn.Module) -> nn.Module:
+    """Return the part of a causal model below its output head."""
+    decoder: nn.Module = getattr(base, base.base_model_prefix)  # type: ignore[arg-type]
+    return decoder
+
+
+def plain_head(base: nn.Module) -> Tensor | None:
+    """Return the weight of a frozen head without bias, None when the head is anything else."""
+    head = base.get_output_embeddings()  # type: ignore[operator]
+    simple = type(head) is nn.Linear and head.bias is None and not head.weight.requires_grad
+    weight: Tensor | None = head.weight if simple else None
+    return weight
+
+
+def loss_sum(base: nn.Module, batch: Batch, head: Tensor | None) -> Tensor:
+    """Return the sum of cross entropies; divide by the supervised tokens of the whole optimizer step.
+
+    `head` is the weight of a plain head (see `plain_head`); without it the model makes its own logits.
+    """
+    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
+    if batch.position_ids is not None:
+        inputs["position_ids"] = batch.position_ids
+    if batch.attention_mask is not None:
+        inputs["attention_mask"] = batch.attention_mask
+    if head is not None:
+        hidden = decoder_of(base)(**inputs).last_hidden_state
+        chosen = hidden.reshape(-1, hidden.shape[-1])[batch.where]
+        result: Tensor = _HeadLoss.apply(chosen, head, batch.labels, CHUNK_ROWS.get(chosen.device.type, 256))
+        return result
+    if batch.position_ids is not None:
+        logits = base(**inputs, logits_to_keep=batch.where).logits[0]
+    else:
+        full = base(**inputs).logits
+        logits = full.reshape(-1, full.shape[-1])[batch.where]
+    return F.cross_entropy(logits.float(), batch.labels, reduction="sum")

@@ -1,0 +1,182 @@
+"""From a job's folder to its work: reads what was asked, loads, and hands over."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from pathlib import Path
+
+from engine import durable
+from engine.data.dataset import Prepared, prepare
+from engine.data.templates import load_template
+from engine.data.tokenizer import ModelTokenizer
+from engine.errors import EngineError
+from engine.events import DataPrepared, Finished, Log, ModelLoaded, Progress, Stopped, Warned
+from engine.models.library import resolve_model
+from engine.recipe.recipe import Recipe
+from engine.runs.store import load_recipe
+from engine.runtime import adapter, evaluate, optim, train
+from engine.runtime.job import Job
+from engine.runtime.load import choose_compute, choose_layout, load_base
+from engine.runtime.timetable import make_timetable
+
+
+def train_job(job: Job) -> Finished | Stopped:
+    """Train the run of a folder, from its start or from its last checkpoint."""
+    if (job.folder / "adapter" / "MANIFEST.json").exists() and job.spec.kind == "train" and _was_finished(job.folder):
+        raise EngineError("This run is finished.", "Start a new run to go further.", "RUN-10")
+    recipe = load_recipe(job.folder)
+    folder = resolve_model(recipe.model.path)
+    data = read_data(job, recipe, folder)
+    run = load_model(job, recipe, folder, data)
+    train.ready(run, job.resume_from)
+    if job.resume_from is None and job.writer.attempt > 1:
+        job.write(Warned(code="RUN-05", message="No sound save in this run.", hint="It starts again with the same recipe."))
+    job.phase("train")
+    return train.train(run)
+
+
+def _was_finished(folder: Path) -> bool:
+    import json
+
+    notes = sorted(folder.glob("exit-*.json"))
+    return bool(notes) and json.loads(notes[-1].read_bytes()).get("status") == "finished"
+
+
+def read_data(job: Job, recipe: Recipe, model_folder: Path) -> Prepared:
+    """Read, render and tokenise; says what came out."""
+    job.phase("prepare data")
+    began = time.monotonic()
+    told = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > 0.5:
+            told = time.monotonic()
+            job.write(Progress(stage="prepare data", done=done, total=total, unit="rows"))
+
+    data = prepare(recipe.data, model_folder, recipe.training.seed, base_dir=job.folder, progress=progress)
+    digest = hashlib.sha256()
+    for example in [*data.train, *data.validation]:
+        digest.update(bytes(memoryview(example.ids).cast("B")))
+        digest.update(bytes(memoryview(example.trained).cast("B")))
+    job.data_digest = digest.hexdigest()
+    report = data.report
+    job.write(
+        DataPrepared(
+            train_examples=len(data.train),
+            validation_examples=len(data.validation),
+            tokens=report.tokens,
+            supervised_tokens=report.supervised_tokens,
+            truncated=report.truncated,
+            dropped=report.dropped,
+            seconds=time.monotonic() - began,
+        )
+    )
+    for problem in report.problems[:20]:
+        job.write(Warned(code=problem.code, message=problem.message, hint=problem.hint))
+    return data
+
+
+def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.Training:
+    """Load base and adapter and lay out the run."""
+    job.phase("load model")
+    began = time.monotonic()
+    compute = choose_compute(recipe.training.precision)
+    base = load_base(folder, recipe.model, compute)
+    layout = choose_layout(base)
+    parameters = base.num_parameters()
+    model = adapter.add_adapter(base, recipe)
+    if recipe.training.gradient_checkpointing == "all":
+        base.gradient_checkpointing_enable({"use_reentrant": False})
+        base.enable_input_require_grads()
+    trained = adapter.trainable(model)
+    tokenizer = ModelTokenizer(folder)
+    template = load_template(folder, recipe.data.chat_template)
+    job.write(
+        ModelLoaded(
+            parameters=parameters,
+            trainable_parameters=sum(p.numel() for p in trained.values()),
+            dtype=compute.dtype_name,
+            quantization="nf4" if recipe.model.load_in_4bit else None,
+            seconds=time.monotonic() - began,
+            device=compute.device_name,
+        )
+    )
+    job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {layout.reason}."))
+    _describe_environment(job, recipe, folder, compute.device_name)
+    prompts = evaluate.choose_prompts(data, recipe.evaluation.sample_prompts, template, tokenizer, recipe.data.system_prompt)
+    return train.Training(
+        job=job,
+        recipe=recipe,
+        model=model,
+        compute=compute,
+        layout=layout,
+        data=data,
+        table=make_timetable(recipe, [len(e.ids) for e in data.train]),
+        optimizer=optim.make_optimizer(trained.values(), recipe.training),
+        head=None,
+        prompts=prompts,
+        tokenizer=tokenizer,
+        template=template,
+    )
+
+
+def _describe_environment(job: Job, recipe: Recipe, folder: Path, device: str) -> None:
+    weights = sorted(folder.glob("*.safetensors"))
+    durable.write_json(
+        job.folder / "environment.json",
+        {
+            "versions": job.versions,
+            "platform": platform.platform(),
+            "device": device,
+            "model": {"path": str(folder), "files": {w.name: _fingerprint(w) for w in weights}},
+            "data": {p: durable.sha256_file(Path(p)) for p in recipe.data.train if Path(p).is_file()},
+            "data_digest": job.data_digest,
+        },
+    )
+
+
+def _fingerprint(path: Path, edge: int = 1 << 20) -> str:
+    """Digest of size, first and last megabyte: enough to see another file, quick for any size."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        digest.update(file.read(edge))
+        file.seek(max(0, size - edge))
+        digest.update(file.read(edge))
+    return digest.hexdigest()
+
+
+def merge_job(job: Job) -> Finished:
+    """Merge an adapter into its base."""
+    from engine.runtime.merge import merge_adapter
+
+    began = time.monotonic()
+    arguments = job.spec.arguments
+
+    def progress(stage: str, done: int, total: int) -> None:
+        job.phase(stage)
+        job.write(Progress(stage=stage, done=done, total=total, unit="tensors"))
+
+    result = merge_adapter(
+        [Path(a) for a in arguments["adapters"]],
+        Path(arguments["out"]),
+        base=arguments.get("base"),
+        weights=arguments.get("weights"),
+        method=arguments.get("method", "linear"),
+        dtype=arguments.get("dtype"),
+        progress=progress,
+    )
+    durable.write_json(job.folder / "result.json", result)
+    return Finished(seconds=time.monotonic() - began)
+
+
+def convert_job(job: Job) -> Finished:
+    """Turn a GGUF file into a plain transformers folder."""
+    from engine.runtime.convert import convert_gguf
+
+    began = time.monotonic()
+    convert_gguf(Path(job.spec.arguments["source"]), Path(job.spec.arguments["out"]))
+    return Finished(seconds=time.monotonic() - began)

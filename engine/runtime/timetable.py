@@ -1,0 +1,72 @@
+"""When things happen in a run, as a pure function of recipe and data: steps, evaluations, saves, order of rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from engine.data.order import epoch_order
+from engine.recipe.recipe import Recipe
+
+AUTO_EVALUATIONS = 5
+AUTO_SAVES = 10
+AUTO_SAVE_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """`step` counts from 1; micro-batches of a step are found from (seed, epoch) alone, so a resume repeats nothing."""
+
+    lengths: tuple[int, ...]
+    seed: int
+    batch_size: int
+    accumulation: int
+    shuffle: bool
+    steps_per_epoch: int
+    total_steps: int
+    eval_every: int | None
+    save_every: int
+    save_seconds: float | None
+
+    def micro_batches(self, step: int) -> list[list[int]]:
+        """Return the rows of each micro-batch of optimizer step `step`."""
+        epoch, window = divmod(step - 1, self.steps_per_epoch)
+        order = epoch_order(list(self.lengths), self.seed, epoch, self.batch_size, self.shuffle)
+        return order[window * self.accumulation : (window + 1) * self.accumulation]
+
+    def epoch_at(self, step: int) -> float:
+        """Return how often the data has been gone through after `step`."""
+        return step / self.steps_per_epoch
+
+    def evaluates(self, step: int) -> bool:
+        """Return whether an evaluation follows `step`; the last step always has one."""
+        return step == self.total_steps or (self.eval_every is not None and step % self.eval_every == 0)
+
+    def saves(self, step: int, seconds_since_save: float) -> bool:
+        """Return whether a checkpoint follows `step`."""
+        late = self.save_seconds is not None and seconds_since_save >= self.save_seconds
+        return step == self.total_steps or step % self.save_every == 0 or late
+
+
+def make_timetable(recipe: Recipe, lengths: list[int]) -> Timetable:
+    """Lay out a run over examples of these lengths (tokens)."""
+    training = recipe.training
+    micro = math.ceil(len(lengths) / training.per_device_train_batch_size)
+    per_epoch = math.ceil(micro / training.gradient_accumulation_steps)
+    total = max(1, math.ceil(per_epoch * training.num_train_epochs - 1e-9))
+    if training.max_steps is not None:
+        total = training.max_steps
+    every = recipe.evaluation.eval_steps
+    save = recipe.checkpoint.save_steps
+    return Timetable(
+        lengths=tuple(lengths),
+        seed=training.seed,
+        batch_size=training.per_device_train_batch_size,
+        accumulation=training.gradient_accumulation_steps,
+        shuffle=recipe.data.shuffle,
+        steps_per_epoch=per_epoch,
+        total_steps=total,
+        eval_every=math.ceil(total / AUTO_EVALUATIONS) if every == "auto" else every,
+        save_every=math.ceil(total / AUTO_SAVES) if save == "auto" else save,
+        save_seconds=AUTO_SAVE_SECONDS if save == "auto" else None,
+    )
