@@ -1,0 +1,291 @@
+"""The command line: `python -m engine VERB`, and `tunesmith VERB`.
+
+With --json stdout carries JSON only. Exit codes: 0 done, 1 the job failed, 2 a wrong call or a bad
+input, 130 stopped by Ctrl-C after saving. The only module that reaches into `engine.runtime`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.errors import EngineError
+from engine.verbs import library, runs
+from engine.verbs.follow import CrashError
+
+Handler = Callable[[Namespace], "dict[str, Any] | int"]
+LATER = {
+    "advise": "Advice with its evidence",
+    "evaluate": "Benchmarks",
+    "export": "Export to GGUF and Ollama",
+    "sweep": "Sweeps",
+    "lab": "Repeatable experiments",
+    "script": "A stand-alone script of a run",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong calls become EngineError, so that --json answers JSON for them too."""
+
+    def error(self, message: str) -> Any:
+        raise EngineError(message[0].upper() + message[1:] + ".", f"See `{self.prog} --help`.", "REC-01")
+
+
+def _argument(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return names, options
+
+
+RUN = _argument("run", help="id, folder or name of a run")
+SET = _argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override an option of the recipe")
+DETACH = _argument("--detach", action="store_true", help="start, say the id, and leave it going")
+
+
+def _later(args: Namespace) -> dict[str, Any] | int:
+    raise EngineError(f"{LATER[args.verb]}: not available in this version yet.", "See the changelog for what is.", "REC-01")
+
+
+def job(args: Namespace) -> int:
+    """The child's entry."""
+    from engine.runtime.child import run_job
+
+    return run_job(Path(args.folder))
+
+
+def chat_child(args: Namespace) -> int:
+    """The chat child's entry: JSON lines over its pipes."""
+    from engine.runtime.chat import main as chat_main
+
+    return chat_main()
+
+
+def chat(args: Namespace) -> dict[str, Any] | int:
+    """Answer one message, with the base beside it when asked."""
+    from engine.runtime.chat import answer_once
+
+    if args.message is None:
+        raise EngineError("No message was given.", "Write --message TEXT, or open the window to talk at length.", "REC-01")
+    return answer_once(
+        args.target,
+        args.message,
+        compare_base=args.compare_base,
+        adapter_strength=args.adapter_strength,
+        temperature=args.temperature,
+        max_new_tokens=args.max_new_tokens,
+        seed=args.seed,
+        system_prompt=args.system_prompt,
+    )
+
+
+def merge(args: Namespace) -> dict[str, Any] | int:
+    """Merge adapters into their base, and check the result."""
+    from engine.runtime.merge import merge_adapter
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if not args.json:
+            print(f"\r{stage} {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
+
+    if args.adapter_only:
+        raise EngineError("Merging into a new adapter is not available in this version yet.", "Leave --adapter-only away.", "REC-01")
+    return merge_adapter(
+        [_adapter_folder(name) for name in args.adapters],
+        Path(args.out).expanduser(),
+        base=args.base,
+        weights=[float(w) for w in args.weights.split(",")] if args.weights else None,
+        method=args.method,
+        dtype=args.dtype,
+        progress=progress,
+    )
+
+
+def _adapter_folder(name: str) -> Path:
+    folder = Path(name).expanduser()
+    if (folder / "adapter_config.json").exists():
+        return folder
+    from engine.runs import store
+
+    run = store.find_run(name)
+    if not (run / "adapter" / "adapter_config.json").exists():
+        raise EngineError(f"{run.name} has no finished adapter.", "Let the run finish, or resume it.", "RUN-05", file=str(run))
+    return run / "adapter"
+
+
+VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
+    "doctor": ("check the installation", library.doctor, []),
+    "models": (
+        "models on disk",
+        None,
+        [
+            ("list", "name them", library.models_list, []),
+            ("add", "take a folder or a .gguf file", library.models_add, [_argument("path")]),
+            ("get", "bring one to disk: starter, or a hub id", library.models_get, [_argument("id")]),
+            ("show", "describe one", library.models_show, [_argument("path")]),
+        ],
+    ),
+    "adapters": (
+        "adapters on disk",
+        None,
+        [
+            ("list", "name them", library.adapters_list, []),
+            ("add", "take an adapter folder", library.adapters_add, [_argument("path")]),
+            ("show", "describe one", library.adapters_show, [_argument("path")]),
+        ],
+    ),
+    "data": (
+        "look at training data",
+        None,
+        [
+            (
+                "inspect",
+                "format, problems, lengths",
+                library.data_inspect,
+                [
+                    _argument("file"),
+                    _argument("--model", help="count tokens with this model's tokenizer"),
+                    _argument("--max-length", type=int),
+                    _argument("--format", default="auto"),
+                ],
+            ),
+            (
+                "preview",
+                "one row as the model gets it",
+                library.data_preview,
+                [_argument("file"), _argument("--row", type=int, default=0), _argument("--model", default="starter")],
+            ),
+        ],
+    ),
+    "plan": (
+        "memory, time and trainable parameters of a recipe",
+        library.plan,
+        [
+            _argument("recipe"),
+            SET,
+            _argument("--exact", action="store_true", help="count by a dry run"),
+            _argument("--device-memory", type=float, metavar="BYTES", help="such as 24e9"),
+            _argument("--profile", default="own", choices=["own", "litgpt"]),
+        ],
+    ),
+    "train": (
+        "start a run from a recipe and follow it",
+        runs.train,
+        [_argument("recipe"), SET, _argument("--run-dir", metavar="FOLDER"), DETACH],
+    ),
+    "resume": ("go on from the last save", runs.resume, [RUN, DETACH]),
+    "stop": ("save and end a run", runs.stop, [RUN]),
+    "pause": ("save a run, free its memory, wait", runs.pause, [RUN]),
+    "watch": ("show a run's events", runs.watch, [RUN]),
+    "runs": (
+        "the library of runs",
+        None,
+        [
+            ("list", "name them", runs.list_runs, []),
+            ("show", "describe one", runs.show, [RUN]),
+            ("compare", "differences and results", runs.compare, [_argument("runs", nargs="+")]),
+            ("check", "say what is damaged", runs.check_run, [RUN]),
+            ("repair", "move what is damaged into quarantine", runs.repair, [RUN]),
+            ("delete", "move to the trash", runs.delete, [RUN]),
+        ],
+    ),
+    "merge": (
+        "merge an adapter into its base",
+        merge,
+        [
+            _argument("adapters", nargs="+", metavar="ADAPTER", help="adapter folder or run"),
+            _argument("--out", required=True, metavar="FOLDER"),
+            _argument("--base", help="another base than the recorded one"),
+            _argument("--weights", help="such as 1,0.5"),
+            _argument("--method", default="linear", choices=["linear", "cat", "svd", "ties", "dare_linear", "dare_ties"]),
+            _argument("--adapter-only", action="store_true"),
+            _argument("--dtype", choices=["fp32", "bf16", "fp16"]),
+        ],
+    ),
+    "chat": (
+        "answer a message with a run, adapter or model",
+        chat,
+        [
+            _argument("target", help="run, adapter folder, model folder or starter"),
+            _argument("--message"),
+            _argument("--system-prompt"),
+            _argument("--compare-base", action="store_true", help="let the base answer too"),
+            _argument("--adapter-strength", type=float, default=1.0),
+            _argument("--temperature", type=float, default=0.0),
+            _argument("--max-new-tokens", type=int, default=256),
+            _argument("--seed", type=int),
+        ],
+    ),
+}
+HIDDEN: dict[str, tuple[Handler, list[Any]]] = {"job": (job, [_argument("folder")]), "chat-child": (chat_child, [])}
+
+
+def _add(parser: argparse.ArgumentParser, handler: Handler, arguments: list[Any]) -> None:
+    parser.add_argument("--json", action="store_true", help="answer in JSON only")
+    for names, options in arguments:
+        parser.add_argument(*names, **options)
+    parser.set_defaults(handler=handler)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = _Parser(prog="tunesmith", description="Finetune language models and trust what comes out.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+    for name, (help, handler, arguments) in VERBS.items():
+        own = verbs.add_parser(name, help=help, description=help)
+        if handler is not None:
+            _add(own, handler, arguments)
+            continue
+        inner = own.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+        for action, action_help, action_handler, action_arguments in arguments:
+            _add(inner.add_parser(action, help=action_help, description=action_help), action_handler, action_arguments)
+    for name, help in LATER.items():
+        _add(verbs.add_parser(name, help=f"{help} (a later version)"), _later, [_argument("rest", nargs="*")])
+    for name, (hidden, arguments) in HIDDEN.items():
+        _add(verbs.add_parser(name), hidden, arguments)
+    return parser
+
+
+def _print(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False, default=str))
+        return
+    for key, value in answer.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            print(f"{key}:")
+            for item in value:
+                print("  " + "  ".join(f"{k}={v}" for k, v in item.items() if k != "curve" and v not in (None, "", [])))
+        else:
+            print(f"{key}: {value}")
+
+
+def _fail(error: EngineError, as_json: bool) -> int:
+    place = f"{error.file}, line {error.line}: " if error.file and error.line else ""
+    print(f"{place}{error}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": error.as_dict()}, ensure_ascii=False))
+    return 1 if isinstance(error, CrashError) else 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in words
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        args, rest = build_parser().parse_known_args(words)
+        if rest and args.verb not in LATER:
+            raise EngineError(f"There is no argument {rest[0]}.", f"See `tunesmith {args.verb} --help`.", "REC-01")
+        answer = args.handler(args)
+    except EngineError as error:
+        return _fail(error, as_json)
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    if isinstance(answer, int):
+        return answer
+    _print(answer, as_json)
+    return 0 if answer.get("ok", True) else 1

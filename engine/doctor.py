@@ -1,0 +1,104 @@
+"""Whether this installation can work: every check is made now, and says what to do when it fails."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from engine import paths
+
+FLOORS = {"torch": (2, 10), "transformers": (5, 3), "peft": (0, 20), "jinja2": (3, 1, 6)}
+OTHERS = ("tokenizers", "safetensors", "bitsandbytes", "pydantic", "pyyaml", "psutil", "pyside6-essentials", "pyqtgraph")
+QT_LIBRARIES = ("EGL", "GL", "xkbcommon", "dbus-1", "fontconfig")
+DISK_BYTES = 5_000_000_000
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor: what was looked at, whether it holds, and the remedy."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    found = []
+    for part in text.split("+")[0].split("."):
+        digits = "".join(c for c in part if c.isdigit())
+        if not digits:
+            break
+        found.append(int(digits))
+    return tuple(found)
+
+
+def _packages() -> list[Check]:
+    checks = []
+    for name in (*FLOORS, *OTHERS):
+        floor = FLOORS.get(name, ())
+        wanted = ".".join(map(str, floor))
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            checks.append(Check(name, False, "not installed", "Run `python3 launch.py --setup`."))
+            continue
+        ok = _numbers(found) >= floor
+        hint = "" if ok else f"{name} {wanted} or newer is needed: run `python3 launch.py --setup`."
+        checks.append(Check(name, ok, found, hint))
+    return checks
+
+
+def _qt_libraries() -> Check:
+    if not sys.platform.startswith("linux"):
+        return Check("Qt libraries", True, "part of the system")
+    missing = [name for name in QT_LIBRARIES if ctypes.util.find_library(name) is None]
+    if not missing:
+        return Check("Qt libraries", True, "all found")
+    hint = "On Debian: apt-get install libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1"
+    return Check("Qt libraries", False, f"lib{missing[0]} is missing", hint)
+
+
+def _folder(name: str, folder: Path) -> Check:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        return Check(name, False, f"{folder}: {error.strerror}", "Choose another folder with TUNESMITH_HOME.")
+    free = shutil.disk_usage(folder).free
+    ok = free >= DISK_BYTES
+    return Check(name, ok, f"{free / 1e9:.0f} GB free", "" if ok else "Free some space: a run keeps several checkpoints.")
+
+
+def _starter() -> Check:
+    ok = (paths.home() / "models" / "starter" / "config.json").exists()
+    return Check("starter model", ok, "on disk" if ok else "not on disk", "" if ok else "Run `tunesmith models get starter`.")
+
+
+def checks() -> list[Check]:
+    """Return every check, in the order a person would mend them."""
+    ok = sys.version_info >= (3, 11)
+    python = Check("python", ok, sys.version.split()[0], "" if ok else "Python 3.11 or newer is needed.")
+    return [python, *_packages(), _qt_libraries(), _folder("home", paths.home()), _starter()]
+
+
+def examine() -> dict[str, Any]:
+    """Return the answer of `doctor`."""
+    from engine.hardware.devices import probe
+
+    found = checks()
+    machine = probe()
+    return {
+        "ok": all(check.ok for check in found),
+        "checks": [asdict(check) for check in found],
+        "devices": [asdict(device) for device in machine.devices],
+        "machine": {"cpu": machine.cpu_name, "cores": machine.cores, "ram_bytes": machine.ram_total_bytes},
+    }

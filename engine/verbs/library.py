@@ -1,0 +1,152 @@
+"""Verbs that look at models, adapters and data, and that plan a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from engine.errors import EngineError
+
+Answer = dict[str, Any] | int
+
+
+def doctor(args: Namespace) -> Answer:
+    """Check the installation."""
+    from engine.doctor import examine
+
+    return examine()
+
+
+def _model_row(facts: Any) -> dict[str, Any]:
+    return {
+        "name": facts.name,
+        "path": str(facts.path),
+        "architecture": facts.architecture,
+        "parameters": facts.parameters,
+        "layers": facts.layers,
+        "hidden_size": facts.hidden_size,
+        "dtype": facts.dtype,
+        "chat_template": facts.chat_template,
+    }
+
+
+def models_list(args: Namespace) -> Answer:
+    """Name the models on disk."""
+    from engine.models import library
+
+    return {"models": [_model_row(facts) for facts in library.list_models()]}
+
+
+def models_add(args: Namespace) -> Answer:
+    """Take a folder or a .gguf file into the library."""
+    from engine.models import library
+
+    return {"models": [_model_row(library.add_model(Path(args.path).expanduser()))]}
+
+
+def models_get(args: Namespace) -> Answer:
+    """Bring a model to disk: `starter`, or a hub id."""
+    from engine.models import library
+    from engine.models.facts import read_facts
+
+    folder = library.ensure_starter() if args.id == "starter" else _download(args.id)
+    return {"models": [_model_row(read_facts(folder))]}
+
+
+def _download(identity: str) -> Path:
+    from engine import hub
+
+    return hub.download_model(identity)
+
+
+def models_show(args: Namespace) -> Answer:
+    """Describe one model."""
+    from engine.models import library
+    from engine.models.facts import read_facts
+
+    return {"models": [_model_row(read_facts(library.resolve_model(args.path)))]}
+
+
+def adapters_list(args: Namespace) -> Answer:
+    """Name the adapters of runs and those that were added."""
+    from engine.models import library
+
+    return {"adapters": [_adapter_row(facts) for facts in library.list_adapters()]}
+
+
+def _adapter_row(facts: Any) -> dict[str, Any]:
+    row = dataclasses.asdict(facts)
+    return {key: str(value) if isinstance(value, Path) else value for key, value in row.items()}
+
+
+def adapters_add(args: Namespace) -> Answer:
+    """Take an adapter folder into the library."""
+    from engine.models import library
+
+    return {"adapters": [_adapter_row(library.add_adapter(Path(args.path).expanduser()))]}
+
+
+def adapters_show(args: Namespace) -> Answer:
+    """Describe one adapter."""
+    from engine.models.facts import read_adapter_facts
+
+    return {"adapters": [_adapter_row(read_adapter_facts(Path(args.path).expanduser()))]}
+
+
+def data_inspect(args: Namespace) -> Answer:
+    """Say what a file holds, and what training would make of it."""
+    from engine.data.inspect import inspect_file
+    from engine.models import library
+
+    model = library.resolve_model(args.model) if args.model else None
+    return inspect_file(Path(args.file).expanduser(), model, max_length=args.max_length, format=args.format)
+
+
+def data_preview(args: Namespace) -> Answer:
+    """Show one row as the model gets it."""
+    from engine.data.inspect import preview_row
+    from engine.models import library
+
+    return preview_row(Path(args.file).expanduser(), args.row, library.resolve_model(args.model))
+
+
+def plan(args: Namespace) -> Answer:
+    """Estimate memory, time and trainable parameters of a recipe."""
+    from engine.hardware.devices import probe
+    from engine.models import library
+    from engine.models.facts import read_facts
+    from engine.plan.planner import plan as make_plan
+    from engine.recipe import codec
+    from engine.verbs.runs import check_inputs, read_recipe
+
+    if args.exact:
+        raise EngineError("The exact dry run is not available in this version yet.", "Leave --exact away.", "REC-01")
+    if args.profile != "own":
+        raise EngineError(f"The profile {args.profile} is not available in this version yet.", "Use own.", "REC-01")
+    recipe = read_recipe(args.recipe, args.set)
+    codec.refuse_unsupported(recipe)
+    check_inputs(recipe)
+    folder = library.resolve_model(recipe.model.path)
+    machine = probe()
+    memory = args.device_memory or (machine.devices[0].total_bytes if machine.devices else machine.ram_total_bytes)
+    result = make_plan(recipe, read_facts(folder), data_facts(recipe, folder), memory, machine)
+    return dataclasses.asdict(result)
+
+
+def data_facts(recipe: Any, model_folder: Path) -> Any:
+    """Return the exact counts of a recipe's data, tokenised as training will."""
+    from engine.data.dataset import prepare
+    from engine.plan.planner import DataFacts
+
+    data = prepare(recipe.data, model_folder, recipe.training.seed)
+    lengths = sorted(len(example.ids) for example in data.train)
+    return DataFacts(
+        train_examples=len(data.train),
+        validation_examples=len(data.validation),
+        median_tokens=lengths[len(lengths) // 2],
+        longest_tokens=lengths[-1],
+        total_tokens=sum(lengths),
+        supervised_tokens=data.report.supervised_tokens,
+    )

@@ -1,0 +1,170 @@
+"""Verbs of training runs: train, resume, stop, pause, watch, and the `runs` family."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine.errors import EngineError
+from engine.jobs import process
+from engine.recipe import codec
+from engine.recipe.recipe import Recipe
+from engine.runs import check, store
+from engine.verbs import follow
+
+Answer = dict[str, Any] | int
+
+
+def read_recipe(path: str, settings: list[str]) -> Recipe:
+    """Return a recipe file with `--set` applied, its paths made absolute."""
+    file = Path(path).expanduser()
+    recipe = codec.load(file)
+    values: dict[str, Any] = {}
+    for setting in settings:
+        field, equals, value = setting.partition("=")
+        if not equals:
+            raise EngineError(f"--set {setting}: no value.", "Write --set training.learning_rate=1e-4.", "REC-01", field=field)
+        values[field.strip()] = value
+    recipe = codec.override(recipe, values)
+    return codec.absolute(recipe, file.resolve().parent)
+
+
+def train(args: Namespace) -> Answer:
+    """Make a run and follow its child."""
+    recipe = read_recipe(args.recipe, args.set)
+    codec.refuse_unsupported(recipe)
+    check_inputs(recipe)
+    folder = store.create_run(recipe, Path(args.run_dir).expanduser().resolve() if args.run_dir else None)
+    child = process.start(folder)
+    if args.detach:
+        return {"run": folder.name, "folder": str(folder), "pid": child.pid}
+    return follow.follow_child(child, args.json)
+
+
+def check_inputs(recipe: Recipe) -> None:
+    """Refuse before a run is made what can be seen to be wrong: missing files, a folder that is no model."""
+    from engine.models.library import resolve_model
+
+    for path in [*recipe.data.train, *([recipe.data.validation] if recipe.data.validation else [])]:
+        if not Path(path).exists():
+            raise EngineError(f"{path} does not exist.", "Check the name and the folder.", "DATA-12", file=path)
+    if recipe.model.path != "starter":
+        resolve_model(recipe.model.path)
+
+
+def resume(args: Namespace) -> Answer:
+    """Go on from the last sound save, or wake a paused run."""
+    folder = store.find_run(args.run)
+    state = store.state_of(folder)
+    if state == "paused":
+        process.send(folder, "resume")
+        return follow.follow_folder(folder, args.json, from_start=False)
+    if state == "finished":
+        raise EngineError("This run is finished.", "Start a new run to go further.", "RUN-10", file=str(folder))
+    child = process.start(folder)
+    if args.detach:
+        return {"run": folder.name, "folder": str(folder), "pid": child.pid}
+    return follow.follow_child(child, args.json, from_start=False)
+
+
+def _alive(args: Namespace) -> Path:
+    folder = store.find_run(args.run)
+    if not process.is_alive(folder):
+        raise EngineError(f"{folder.name} is not going.", "`tunesmith runs list` shows the states.", "RUN-03", file=str(folder))
+    return folder
+
+
+def stop(args: Namespace) -> Answer:
+    """Ask a run to save and end, and follow until it did."""
+    folder = _alive(args)
+    process.send(folder, "stop")
+    return follow.follow_folder(folder, args.json, from_start=False)
+
+
+def pause(args: Namespace) -> Answer:
+    """Ask a run to save, free its memory and wait; returns once it does."""
+    folder = _alive(args)
+    process.send(folder, "pause")
+    follower = follow.Follower(folder, args.json, from_start=False)
+    while process.is_alive(folder) and store.state_of(folder) != "paused":
+        follower.show()
+        time.sleep(follow.POLL_SECONDS)
+    follower.show()
+    return 0
+
+
+def watch(args: Namespace) -> Answer:
+    """Show all events of a run, and those to come."""
+    return follow.follow_folder(store.find_run(args.run), args.json, from_start=True)
+
+
+def _plain(run: store.RunSummary) -> dict[str, Any]:
+    return {**asdict(run), "folder": str(run.folder), "curve": list(run.curve)}
+
+
+def list_runs(args: Namespace) -> Answer:
+    """Name all runs of the home."""
+    return {"runs": [_plain(run) for run in store.list_runs()]}
+
+
+def show(args: Namespace) -> Answer:
+    """Describe one run: its summary, recipe and environment."""
+    import json
+
+    folder = store.find_run(args.run)
+    environment = folder / "environment.json"
+    return {
+        **_plain(store.summary(folder)),
+        "recipe": store.load_recipe(folder).model_dump(mode="json"),
+        "environment": json.loads(environment.read_bytes()) if environment.exists() else {},
+        "checkpoints": [p.name for p in check.checkpoint_folders(folder)],
+    }
+
+
+def compare(args: Namespace) -> Answer:
+    """Say in which options runs differ, and what came of it."""
+    folders = [store.find_run(name) for name in args.runs]
+    trees = [_flatten(store.load_recipe(folder).model_dump(mode="json")) for folder in folders]
+    keys = [key for key in trees[0] if key != "name" and any(tree[key] != trees[0][key] for tree in trees[1:])]
+    summaries = [store.summary(folder) for folder in folders]
+    return {
+        "differences": [{"field": key, "values": [tree[key] for tree in trees]} for key in keys],
+        "metrics": {
+            run.id: {
+                "name": run.name,
+                "state": run.state,
+                "step": run.step,
+                "loss": run.loss,
+                "best_validation": run.best_validation,
+                "seconds": run.seconds,
+            }
+            for run in summaries
+        },
+    }
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        nested = isinstance(value, dict) and not prefix
+        flat.update(_flatten(value, f"{key}.") if nested else {prefix + key: value})
+    return flat
+
+
+def check_run(args: Namespace) -> Answer:
+    """Say what in a run's folder is damaged."""
+    return check.report(store.find_run(args.run))
+
+
+def repair(args: Namespace) -> Answer:
+    """Move what is damaged into quarantine."""
+    return check.report(store.find_run(args.run), repair=True)
+
+
+def delete(args: Namespace) -> Answer:
+    """Move a run to the trash."""
+    folder = store.find_run(args.run)
+    return {"deleted": folder.name, "trash": str(store.delete_run(folder))}
