@@ -1,0 +1,1 @@
+"""What the computer is made of and how busy it is."""

@@ -1,0 +1,1 @@
+"""Models on this computer: what their files say, without torch."""

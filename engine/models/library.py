@@ -1,0 +1,266 @@
+"""Which models and adapters are on this computer, and what a name such as `starter` stands for."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine import durable, paths
+from engine.errors import EngineError, from_os_error
+from engine.models.adapter_facts import CONFIG, AdapterFacts, read_adapter_facts
+from engine.models.facts import ModelFacts, read_facts
+from engine.models.starter import download_starter
+from engine.models.weight_files import read_json
+
+STARTER = "starter"
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}")
+CONVERT_SECONDS = 3600.0
+
+
+def starter_folder() -> Path:
+    """Return where the starter model lies once it is on disk."""
+    return paths.models_dir() / STARTER
+
+
+def starter_ready() -> bool:
+    """Return whether the starter model is on disk."""
+    return (starter_folder() / "config.json").is_file()
+
+
+def ensure_starter() -> Path:
+    """Return the starter's folder, bringing it to disk the first time (download, then convert in a child).
+
+    Raises EngineError HUB-01 / HUB-02 when it cannot be had, DISK-* when it cannot be written.
+    """
+    if not starter_ready():
+        convert_in_child(download_starter(), starter_folder())
+    return starter_folder()
+
+
+def convert_in_child(gguf: Path, out: Path) -> None:
+    """Turn a .gguf into a plain model folder; torch is needed for it, so a process of its own does it.
+
+    The child's last line of output is the error as JSON when it fails.
+    """
+    import json
+
+    command = [
+        sys.executable,
+        "-I",
+        "-X",
+        "utf8",
+        "-m",
+        "engine.runtime.convert",
+        str(gguf.resolve()),
+        str(out.resolve()),
+    ]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=_clean_environment(),
+        cwd=paths.neutral_folder(),
+        timeout=CONVERT_SECONDS,
+    )
+    if done.returncode == 0:
+        return
+    last = done.stdout.strip().rpartition("\n")[2]
+    try:
+        told = json.loads(last)
+    except ValueError:
+        told = None
+    if isinstance(told, dict) and "message" in told:
+        raise EngineError(
+            told["message"], told.get("hint", ""), told.get("code", "APP-01"), file=told.get("file")
+        )
+    raise EngineError(
+        f"{paths.show_name(gguf.name)} could not be converted (exit {done.returncode}).",
+        "There may be too little memory; a model folder with safetensors needs no conversion.",
+        "MODEL-02",
+        file=str(gguf),
+    )
+
+
+def _clean_environment() -> dict[str, str]:
+    """Nothing of the surroundings may change what the child imports, and it stays off the network."""
+    dropped = ("PYTHON", "LD_PRELOAD", "PYTORCH_", "DYLD_INSERT")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+    return {**kept, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TUNESMITH_HOME": str(paths.home())}
+
+
+def resolve_model(text: str, revision: str | None = None) -> Path:
+    """Return the folder that a name stands for: `starter`, a folder, a .gguf file or a hub id that is here.
+
+    Raises EngineError HUB-01 when a hub id is not here, MODEL-02 / DISK-03 when a path is no model.
+    """
+    if text == STARTER:
+        return ensure_starter()
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if path.is_file():
+        return _resolve_file(path)
+    if _HUB_ID.fullmatch(text) and not path.is_absolute():
+        return _in_hub_cache(text, revision)
+    raise EngineError(
+        f"There is no model at {paths.show_name(text, 200)}.",
+        "Choose a folder, a .gguf file, or write starter.",
+        "DISK-03",
+        file=text,
+    )
+
+
+def _resolve_file(path: Path) -> Path:
+    if path.suffix.lower() == ".gguf":
+        return convert_once(path)
+    if path.name in ("config.json", "model.safetensors"):
+        return path.parent.resolve()
+    raise EngineError(
+        f"{paths.show_name(path.name)} is no model.",
+        "Choose a model's folder or a .gguf file.",
+        "MODEL-01" if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl") else "MODEL-02",
+        file=str(path),
+    )
+
+
+def convert_once(gguf: Path) -> Path:
+    """Return the plain folder made from a .gguf, kept in the cache under the file's size, time and head."""
+    from engine.models.gguf_header import read_gguf
+
+    read_gguf(gguf)
+    status = gguf.stat()
+    mark = _short_digest(f"{gguf.resolve()} {status.st_size} {status.st_mtime_ns}")
+    out = paths.cache_dir() / "gguf" / f"{paths.slug(gguf.stem, 'model')}-{mark}"
+    if not (out / "config.json").is_file():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        convert_in_child(gguf, out)
+    return out
+
+
+def _short_digest(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def hub_cache() -> Path:
+    """Return the Hugging Face cache, honouring its own variables."""
+    named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    if named:
+        return Path(named).expanduser()
+    home = os.environ.get("HF_HOME") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface"
+    )
+    return Path(home).expanduser() / "hub"
+
+
+def _in_hub_cache(identity: str, revision: str | None) -> Path:
+    repository = hub_cache() / f"models--{identity.replace('/', '--')}"
+    wanted = revision or "main"
+    if re.fullmatch(r"[A-Za-z0-9_.\-]{1,200}", wanted):
+        reference = repository / "refs" / wanted
+        commit = reference.read_text().strip() if reference.is_file() else wanted
+        if re.fullmatch(r"[A-Za-z0-9_.\-]{1,200}", commit):
+            folder = repository / "snapshots" / commit
+            if (folder / "config.json").is_file():
+                return folder
+    raise EngineError(
+        f"{identity} is not on this computer.",
+        f"Download it first (`hf download {identity}`), or choose a model that is here.",
+        "HUB-01",
+        field="model.path",
+    )
+
+
+def list_models() -> list[ModelFacts]:
+    """Return the models on this computer: home, added, hub cache; what cannot be read is left out."""
+    return [facts for facts in (_try_facts(p) for p in _model_folders()) if facts]
+
+
+def _try_facts(folder: Path) -> ModelFacts | None:
+    try:
+        return read_facts(folder)
+    except EngineError:
+        return None
+
+
+def _model_folders() -> Iterable[Path]:
+    seen: set[Path] = set()
+    candidates = [p.parent for p in sorted(paths.models_dir().glob("*/config.json"))]
+    candidates.sort(key=lambda p: p.name != STARTER)
+    candidates += [p.parent for p in sorted(paths.exports_dir().glob("*/config.json"))]
+    candidates += [Path(p) for p in _recorded("models")]
+    candidates += [p.parent for p in sorted(hub_cache().glob("models--*/snapshots/*/config.json"))]
+    for folder in candidates:
+        real = folder.resolve()
+        if real not in seen and (folder / "config.json").is_file():
+            seen.add(real)
+            yield folder
+
+
+def list_adapters() -> list[AdapterFacts]:
+    """Return the adapters on this computer: results of runs (newest first), then added folders."""
+    folders = sorted(
+        paths.runs_dir().glob(f"*/adapter/{CONFIG}"), key=lambda p: p.stat().st_mtime, reverse=True
+    )
+    found = []
+    for folder in [p.parent for p in folders] + [Path(p) for p in _recorded("adapters")]:
+        try:
+            found.append(read_adapter_facts(folder))
+        except EngineError:
+            continue
+    return found
+
+
+def add_model(path: Path | str) -> ModelFacts:
+    """Remember a model folder (or .gguf) where it lies; raises EngineError when it is none."""
+    folder = resolve_model(str(path))
+    facts = read_facts(folder)
+    _record("models", folder)
+    return facts
+
+
+def add_adapter(path: Path | str) -> AdapterFacts:
+    """Remember an adapter folder where it lies and return its facts; raises EngineError when it is none."""
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise EngineError(
+            f"There is no folder {paths.show_name(str(path), 200)}.",
+            "Choose an adapter's folder.",
+            "DISK-03",
+            file=str(path),
+        )
+    facts = read_adapter_facts(folder)
+    _record("adapters", folder.resolve())
+    return facts
+
+
+def _record_file() -> Path:
+    return paths.home() / "library.json"
+
+
+def _recorded(kind: str) -> list[str]:
+    if not _record_file().is_file():
+        return []
+    try:
+        names = read_json(_record_file()).get(kind, [])
+    except EngineError:  # a damaged list forgets the added folders, never the models themselves
+        return []
+    return [n for n in names if isinstance(n, str)] if isinstance(names, list) else []
+
+
+def _record(kind: str, folder: Path) -> None:
+    known = {name: _recorded(name) for name in ("models", "adapters")}
+    text = str(folder)
+    known[kind] = [text, *(n for n in known[kind] if n != text)]
+    try:
+        paths.home().mkdir(parents=True, exist_ok=True)
+        durable.write_json(_record_file(), known)
+    except OSError as error:
+        raise from_os_error(error, str(_record_file())) from error
