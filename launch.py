@@ -201,15 +201,7 @@ def lock(name: str) -> str:
 
 def pip_install(arguments: list[str]) -> None:
     """Let the environment's own pip install something; pip's settings of this machine are honoured."""
-    command = [
-        str(venv_python()),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-    ]
+    command = [str(venv_python()), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
     run([*command, *arguments], "pip could not install what Tunesmith needs")
 
 

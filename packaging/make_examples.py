@@ -21,7 +21,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "resources" / "examples"
 SEED = 20_261
-TRAIN_ROWS = 480
+TRAIN_ROWS = 600
 HOLDOUT_ROWS = 80
 FORMAL_ROWS = 120
 SYSTEM = "Answer with one JSON object: queue, priority, summary."
