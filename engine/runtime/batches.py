@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.data.dataset import Example
+if TYPE_CHECKING:
+    from engine.data.dataset import Example
 
 
 @dataclass(frozen=True)

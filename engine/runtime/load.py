@@ -61,7 +61,6 @@ def load_base(folder: Path, options: ModelOptions, compute: Compute) -> Any:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
-            attn_implementation="sdpa",
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
@@ -139,6 +138,7 @@ def choose_layout(model: Any) -> Layout:
     Leaves the model with the attention that fits its layout.
     """
     device = next(model.parameters()).device
+    own = model.config._attn_implementation  # what transformers chose for this family
     size = int(model.config.get_text_config().vocab_size)
     pieces = [torch.arange(3, 3 + n, device=device)[None] * 7 % size for n in (5, 9)]
     alone = torch.cat([model(input_ids=p, use_cache=False).logits for p in pieces], 1)
@@ -150,12 +150,17 @@ def choose_layout(model: Any) -> Layout:
         with attention.flat_row([p.shape[1] for p in pieces]):
             together = model(input_ids=torch.cat(pieces, 1), position_ids=positions, use_cache=False).logits
     except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError) as error:
-        model.set_attn_implementation("sdpa")
+        _restore_attention(model, own)
         return Layout(False, head_apart, f"padded batches: {str(error)[:120]}")
     if not _close(together, alone):
-        model.set_attn_implementation("sdpa")
+        _restore_attention(model, own)
         return Layout(False, head_apart, "padded batches: this model mixes sequences that share a row")
     return Layout(True, head_apart, "flat batches without padding")
+
+
+def _restore_attention(model: Any, name: str) -> None:
+    if model.config._attn_implementation != name:
+        model.set_attn_implementation(name)
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from engine.events import Heartbeat
+from engine.events import Hardware, Heartbeat
 from engine.hardware import monitor
 from engine.runs.event_log import EventWriter
 
@@ -44,5 +44,5 @@ class Vitals:
     def _measure(self) -> None:
         while not self._ended.is_set():
             before = time.monotonic()
-            self._writer.write(monitor.sample().as_event())
+            self._writer.write(Hardware(**monitor.sample().as_dict()))
             self._ended.wait(max(0.1, HARDWARE_SECONDS - (time.monotonic() - before)))

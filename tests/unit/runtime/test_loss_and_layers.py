@@ -1,0 +1,163 @@
+"""The loop's numbers against the plain way of computing them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    Qwen3Config,
+)
+
+from engine.runtime import attention, fused_lora
+from engine.runtime.batches import collate
+from engine.runtime.load import choose_layout
+from engine.runtime.loss import loss_sum, plain_head
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 97}
+FAMILIES: dict[str, tuple[Any, bool]] = {
+    "llama": (LlamaConfig(**SMALL, num_key_value_heads=2), True),
+    "mistral-window": (MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=6), True),
+    "qwen3": (Qwen3Config(**SMALL, num_key_value_heads=2, head_dim=8), True),
+    "gemma2": (Gemma2Config(**SMALL, num_key_value_heads=2, head_dim=8, sliding_window=6), True),
+    "gpt2": (GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=97, attn_pdrop=0.0), True),
+    "neox": (GPTNeoXConfig(**SMALL, attention_dropout=0.0, hidden_dropout=0.0), True),
+    "mamba": (MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=97, state_size=4), False),
+}
+
+
+@dataclass
+class Row:
+    ids: np.ndarray
+    trained: np.ndarray
+
+
+def rows(seed: int = 0) -> list[Row]:
+    rng = np.random.default_rng(seed)
+    made = []
+    for length in (5, 12, 9):
+        trained = np.zeros(length, dtype=bool)
+        trained[length // 2 :] = True
+        made.append(Row(rng.integers(3, 97, length).astype(np.int32), trained))
+    return made
+
+
+def reference(model: Any, examples: list[Row]) -> torch.Tensor:
+    """Full logits of each row alone, ignored labels masked out."""
+    total = torch.zeros(())
+    for row in examples:
+        ids = torch.tensor(row.ids.astype(np.int64))[None]
+        logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+        labels = torch.where(torch.tensor(row.trained[1:]), ids[0, 1:], -100)
+        total = total + F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
+    return total
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_that_a_flat_or_padded_batch_has_the_loss_of_its_rows_alone(family: str) -> None:
+    config, can_be_flat = FAMILIES[family]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    model.requires_grad_(False)
+    expected = reference(model, rows())
+    layout = choose_layout(model)
+    assert layout.flat is can_be_flat, layout.reason
+    batch = collate(rows(), torch.device("cpu"), flat=layout.flat)
+    head = plain_head(model) if layout.head_apart else None
+    with attention.flat_row(batch.lengths if layout.flat else None):
+        found = loss_sum(model, batch, head)
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_that_a_capped_head_is_not_taken_for_a_plain_one() -> None:
+    capped = Gemma2Config(**SMALL, num_key_value_heads=2, head_dim=8, final_logit_softcapping=0.05)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(capped).eval()
+    model.requires_grad_(False)
+    assert choose_layout(model).head_apart is False
+
+
+def _adapted(targets: str | list[str], dropout: float = 0.0, dtype: torch.dtype = torch.float32) -> Any:
+    torch.manual_seed(1)
+    config, _ = FAMILIES["llama"]
+    model = AutoModelForCausalLM.from_config(config).to(dtype).eval()
+    wrapped = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM"))
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.05)
+    return wrapped
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_that_fused_layers_give_the_gradients_of_pefts_own(dropout: float) -> None:
+    results = []
+    for fuse in (False, True):
+        model = _adapted("all-linear", dropout).train()
+        if fuse:
+            assert fused_lora.fuse(model) == 14
+        torch.manual_seed(7)
+        loss = reference(model, rows())
+        loss.backward()
+        results.append((loss.detach(), {n: p.grad for n, p in model.named_parameters() if p.requires_grad}))
+    assert torch.allclose(results[0][0], results[1][0], rtol=1e-6)
+    for name, grad in results[0][1].items():
+        assert torch.allclose(grad, results[1][1][name], rtol=1e-4, atol=1e-6), name
+
+
+def test_that_bf16_keeps_a_small_adapter_that_plain_addition_rounds_away() -> None:
+    torch.manual_seed(3)
+    base = torch.nn.Linear(64, 64, bias=False).to(torch.bfloat16)
+    errors = []
+    for fuse in (False, True):
+        holder = torch.nn.Sequential()
+        holder.add_module("proj", torch.nn.Linear(64, 64, bias=False).to(torch.bfloat16))
+        holder.proj.weight.data.copy_(base.weight.data)
+        torch.manual_seed(4)
+        model = get_peft_model(holder, LoraConfig(r=4, lora_alpha=4, target_modules=["proj"]))
+        layer = model.base_model.model.proj
+        layer.lora_B["default"].weight.data.normal_(std=2e-3)
+        if fuse:
+            fused_lora.fuse(model)
+        x = torch.randn(512, 64).to(torch.bfloat16)
+        update = layer.lora_B["default"].weight @ (layer.lora_A["default"].weight @ x.float().T) * 1.0
+        exact = (base.weight.float() @ x.float().T + update).T
+        errors.append(float(((layer(x).detach().float() - exact.detach()).mean(0).abs()).mean()))
+    assert errors[1] < errors[0]
+
+
+def test_that_the_heads_own_gradient_is_that_of_full_logits() -> None:
+    grads = []
+    for own in (False, True):
+        model = _adapted(["q_proj", "v_proj"])
+        layout = choose_layout(model.get_base_model()) if own else None
+        if layout is None:
+            loss = reference(model, rows())
+        else:
+            assert layout.head_apart
+            batch = collate(rows(), torch.device("cpu"), flat=True)
+            with attention.flat_row(batch.lengths):
+                loss = loss_sum(model.get_base_model(), batch, plain_head(model.get_base_model()))
+        loss.backward()
+        grads.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert torch.allclose(grads[0], grads[1], rtol=1e-4, atol=1e-6)
+
+
+def test_that_the_first_token_of_a_row_is_never_supervised(tmp_path: Path) -> None:
+    row = Row(np.array([4, 5, 6], dtype=np.int32), np.array([True, True, True]))
+    batch = collate([row, row], torch.device("cpu"), flat=True)
+    assert batch.where.tolist() == [0, 1, 3, 4]
+    assert batch.labels.tolist() == [5, 6, 5, 6]
+    assert batch.position_ids is not None and batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 2]]
