@@ -1,0 +1,61 @@
+"""One curve of a run: steps and values that grow at the end and are cut when a later attempt goes back."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+
+NAN = math.nan
+
+
+class Series:
+    """Values over rising steps; `version` rises when something already appended was taken back."""
+
+    __slots__ = ("steps", "values", "version")
+
+    def __init__(self) -> None:
+        self.steps = array("d")
+        self.values = array("d")
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def append(self, step: float, value: float | None) -> None:
+        """Add a value at a step after all others; an earlier step first takes back what lies behind it."""
+        steps = self.steps
+        if steps and step <= steps[-1]:
+            self.drop_after(step, inclusive=True)
+        steps.append(step)
+        self.values.append(NAN if value is None else value)
+
+    def drop_after(self, step: float, *, inclusive: bool = False) -> None:
+        """Take back all values after `step` (and at it, when inclusive)."""
+        keep = bisect_right(self.steps, step)
+        while inclusive and keep and self.steps[keep - 1] == step:
+            keep -= 1
+        if keep < len(self.steps):
+            del self.steps[keep:]
+            del self.values[keep:]
+            self.version += 1
+
+    @property
+    def last(self) -> float | None:
+        """Return the newest value that is a number."""
+        for value in reversed(self.values[-100:]):
+            if math.isfinite(value):
+                return value
+        return None
+
+    def at(self, step: float) -> float | None:
+        """Return the value at exactly `step`, None where there is none."""
+        index = bisect_right(self.steps, step) - 1
+        if index < 0 or self.steps[index] != step or not math.isfinite(self.values[index]):
+            return None
+        return self.values[index]
+
+    def finite(self, newest: int | None = None) -> list[float]:
+        """Return the values that are numbers, of the newest `newest` or of all."""
+        chosen = self.values if newest is None else self.values[-newest:]
+        return [value for value in chosen if math.isfinite(value)]
