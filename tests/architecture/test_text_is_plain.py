@@ -1,0 +1,49 @@
+"""Text that comes from files is never markup: labels and tooltips are made by two factories only."""
+
+from __future__ import annotations
+
+import ast
+
+from tests.architecture.source import dotted, sources
+
+FACTORY = "app/widgets/label.py"
+# These read their text as markup when it looks like it, or always; the factories turn that off.
+RICH = {"QLabel", "QMessageBox", "QTextEdit", "QTextBrowser", "QTextDocument", "QErrorMessage", "QWhatsThis"}
+RICH_METHODS = {
+    "setHtml",
+    "insertHtml",
+    "appendHtml",
+    "setMarkdown",
+    "setToolTip",
+    "setWhatsThis",
+    "setStatusTip",
+}
+RICH_METHODS |= {"setOpenExternalLinks", "showMessage"}
+
+
+def test_that_only_the_factories_make_what_could_read_markup() -> None:
+    found = []
+    for source in sources("app"):
+        if source.name == FACTORY:
+            continue
+        for call, name in source.calls():
+            parts = name.split(".")
+            if parts[-1] in RICH or (len(parts) > 1 and parts[-2] in RICH) or parts[-1] in RICH_METHODS:
+                found.append(f"{source.at(call)} {name}")
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.ClassDef) and any(dotted(b).split(".")[-1] in RICH for b in node.bases):
+                found.append(f"{source.at(node)} class {node.name}")
+            if isinstance(node, ast.Attribute) and node.attr in ("RichText", "AutoText", "MarkdownText"):
+                found.append(f"{source.at(node)} {node.attr}")
+    assert not found, found
+
+
+def test_that_the_label_factory_says_plain_text() -> None:
+    (source,) = sources(FACTORY)
+    labels = [
+        n for n in ast.walk(source.tree) if isinstance(n, ast.ClassDef) and "QLabel" in map(dotted, n.bases)
+    ]
+    assert labels
+    for each in labels:
+        said = [n for n in ast.walk(each) if isinstance(n, ast.Attribute) and n.attr == "PlainText"]
+        assert said, f"{each.name} does not set Qt.TextFormat.PlainText"
