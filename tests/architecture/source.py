@@ -74,12 +74,12 @@ def _walk(node: ast.AST, inside: bool, typing_only: bool) -> Iterator[tuple[ast.
 
 
 def dotted(node: ast.AST) -> str:
-    """Return `a.b.c` for a name or an attribute of a name, else what is known of its end."""
+    """Return `a.b.c` for a name or an attribute of a name; `?.c` where the beginning is an expression."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
         before = dotted(node.value)
-        return f"{before}.{node.attr}" if before else node.attr
+        return f"{before}.{node.attr}" if before else f"?.{node.attr}"
     return ""
 
 

@@ -25,7 +25,7 @@ BANNED_CALLS |= {
     "numpy.load",
     "np.load",
 }
-# Where a broad `except` may stand: the child's door, the threads' doors, the application's, the command line's.
+# Where a broad `except` may stand: the doors of the child, the threads, the window and the command line.
 DOORS = ("engine/runtime/child.py", "engine/cli.py", "app/workers/", "app/application.py")
 
 
