@@ -12,6 +12,8 @@ from typing import Any
 
 from engine import paths
 from engine.errors import EngineError
+from engine.models.adapter_facts import AdapterFacts as AdapterFacts
+from engine.models.adapter_facts import read_adapter_facts as read_adapter_facts
 from engine.models.safetensors_header import Header, TensorEntry
 from engine.models.weight_files import read_headers, read_json
 

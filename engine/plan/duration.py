@@ -1,0 +1,66 @@
+"""How long a run takes, roughly: the arithmetic it needs over the speed its device is known to reach."""
+
+from __future__ import annotations
+
+import math
+
+from engine.hardware.devices import Gpu, Machine
+from engine.models.facts import ModelFacts
+from engine.recipe.recipe import Recipe
+
+# Reached, not promised: matrix products of a training step in floating-point operations a second.
+CPU_CORE_FP32 = 5.5e10
+CPU_BF16_GAIN = 1.5
+GPU_SHARE = 0.35
+GPU_PEAK_BF16 = {
+    "H200": 9.9e14, "H100": 9.9e14, "A100": 3.1e14, "L40": 1.8e14, "A40": 1.5e14, "A10": 1.25e14, "L4": 1.2e14, "T4": 6.5e13,
+    "5090": 2.1e14, "4090": 1.65e14, "4080": 9.7e13, "4070": 5.8e13, "4060": 3.0e13, "3090": 7.1e13, "3080": 6.0e13,
+    "3070": 4.1e13, "3060": 2.5e13,
+}  # fmt: skip
+GPU_UNKNOWN = 4e13
+START_SECONDS = {"cuda": 25.0, "cpu": 12.0}
+SAMPLE_SECONDS = 6.0
+
+
+def device_speed(gpu: Gpu | None, machine: Machine, precision: str) -> float:
+    """Return the floating-point operations a second that a training step reaches on this device."""
+    if gpu is None:
+        return CPU_CORE_FP32 * machine.cores * (CPU_BF16_GAIN if precision == "bf16" else 1.0)
+    peak = next((speed for name, speed in GPU_PEAK_BF16.items() if name in gpu.name), GPU_UNKNOWN)
+    return GPU_SHARE * peak * (1.0 if precision == "bf16" else 0.25)
+
+
+def operations_per_token(
+    facts: ModelFacts, trained: int, mean_tokens: float, supervised_share: float
+) -> float:
+    """Return the operations of one trained token: forward, gradient to the inputs, gradient of what is trained."""
+    head = facts.vocab_size * facts.hidden_size * supervised_share
+    attention = facts.layers * facts.heads * facts.head_dim * mean_tokens
+    return 4 * (facts.linear_parameters + head) + 6 * trained + 6 * attention
+
+
+def run_seconds(
+    recipe: Recipe,
+    operations: float,
+    tokens: float,
+    validation_tokens: float,
+    speed: float,
+    device: str,
+    checkpointing: bool,
+) -> float:
+    """Return the seconds of a whole run: start, steps, evaluations with their samples."""
+    train = operations * tokens / speed * (1.33 if checkpointing else 1.0)
+    if recipe.evaluation.eval_steps is None:
+        return START_SECONDS[device] + train
+    evaluations = 5
+    one = operations / 2 * validation_tokens / speed + SAMPLE_SECONDS
+    return START_SECONDS[device] + train + evaluations * one
+
+
+def optimizer_steps(recipe: Recipe, train_examples: int) -> int:
+    """Return the optimizer steps of a run: the last, smaller batch of an epoch counts as one."""
+    if recipe.training.max_steps is not None:
+        return recipe.training.max_steps
+    batch = recipe.training.per_device_train_batch_size * recipe.training.gradient_accumulation_steps
+    per_epoch = max(1, math.ceil(train_examples / (batch * recipe.launcher.processes)))
+    return max(1, math.ceil(recipe.training.num_train_epochs * per_epoch))

@@ -1,0 +1,196 @@
+"""Memory, time and size of a run before it starts: fast enough to be asked at every key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from engine.hardware.devices import Gpu, Machine
+from engine.models.facts import ModelFacts
+from engine.plan.adapter_size import trainable_parameters
+from engine.plan.duration import device_speed, operations_per_token, optimizer_steps, run_seconds
+from engine.plan.memory import Setting, memory_terms, total_bytes
+from engine.recipe.codec import override
+from engine.recipe.recipe import Recipe
+
+TIGHT = 0.92
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the plan needs to know of prepared data."""
+
+    train_examples: int
+    validation_examples: int
+    median_tokens: int
+    longest_tokens: int
+    total_tokens: int
+    supervised_tokens: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The estimate. Trainable parameters, steps and tokens of whole epochs are exact; bytes and seconds are rough.
+
+    `verdict` is fits, tight (above 92 % of the device) or too_large; None without a device memory to compare.
+    `suggestions` are {"set": {path: value}, "memory_bytes"}, those that fit first.
+    """
+
+    fits: bool | None
+    verdict: str | None
+    memory_bytes: float
+    device_memory_bytes: float | None
+    terms: dict[str, float]
+    seconds: float | None
+    steps: int | None
+    tokens: int | None
+    trainable_parameters: int
+    total_parameters: int
+    suggestions: list[dict[str, Any]]
+    precision: str
+    gradient_checkpointing: bool
+    rough: bool = True
+
+
+def plan(
+    recipe: Recipe,
+    facts: ModelFacts,
+    data: DataFacts | None = None,
+    device_memory: float | None = None,
+    machine: Machine | None = None,
+) -> Plan:
+    """Plan `recipe` on the first GPU of `machine`, or on its processor; `device_memory` in bytes overrides its size."""
+    gpu = machine.devices[0] if machine and machine.devices else None
+    if device_memory is None and machine is not None:
+        device_memory = gpu.total_bytes if gpu else machine.ram_total_bytes
+    setting = _setting(recipe, data, gpu, checkpointing=recipe.training.gradient_checkpointing == "all")
+    terms = memory_terms(recipe, facts, setting)
+    if (
+        recipe.training.gradient_checkpointing == "auto"
+        and device_memory
+        and total_bytes(terms) > device_memory
+    ):
+        setting = _setting(recipe, data, gpu, checkpointing=True)
+        terms = memory_terms(recipe, facts, setting)
+    needed = total_bytes(terms)
+    steps, tokens = _steps_and_tokens(recipe, data)
+    return Plan(
+        fits=None if device_memory is None else needed <= device_memory,
+        verdict=_verdict(needed, device_memory),
+        memory_bytes=needed,
+        device_memory_bytes=device_memory,
+        terms=terms,
+        seconds=_seconds(recipe, facts, data, tokens, gpu, machine, setting.checkpointing),
+        steps=steps,
+        tokens=tokens,
+        trainable_parameters=trainable_parameters(facts, recipe.adapter),
+        total_parameters=facts.parameters,
+        suggestions=_suggest(recipe, facts, data, gpu, needed, device_memory, setting.checkpointing),
+        precision=precision_of(recipe, gpu),
+        gradient_checkpointing=setting.checkpointing,
+    )
+
+
+def precision_of(recipe: Recipe, gpu: Gpu | None) -> str:
+    """Return fp32 or bf16: auto takes bf16 on a GPU that computes in it (compute capability 8 and above)."""
+    if recipe.training.precision != "auto":
+        return recipe.training.precision
+    return "bf16" if gpu is not None and (gpu.capability is None or gpu.capability >= (8, 0)) else "fp32"
+
+
+def _setting(recipe: Recipe, data: DataFacts | None, gpu: Gpu | None, *, checkpointing: bool) -> Setting:
+    """The longest batch has as many examples as a batch holds, each as long as the longest one."""
+    longest = min(recipe.data.max_length, data.longest_tokens) if data else recipe.data.max_length
+    held = recipe.model.dtype
+    wide = held == "float32" or (held == "auto" and precision_of(recipe, gpu) == "fp32")
+    return Setting(
+        device="cpu" if gpu is None else "cuda",
+        number_bytes=4 if wide else 2,
+        batch_tokens=recipe.training.per_device_train_batch_size * max(1, longest),
+        checkpointing=checkpointing,
+    )
+
+
+def _verdict(needed: float, device_memory: float | None) -> str | None:
+    if device_memory is None:
+        return None
+    if needed > device_memory:
+        return "too_large"
+    return "tight" if needed > TIGHT * device_memory else "fits"
+
+
+def _steps_and_tokens(recipe: Recipe, data: DataFacts | None) -> tuple[int | None, int | None]:
+    if data is None or data.train_examples == 0:
+        return recipe.training.max_steps, None
+    steps = optimizer_steps(recipe, data.train_examples)
+    batch = recipe.training.per_device_train_batch_size * recipe.training.gradient_accumulation_steps
+    if recipe.training.max_steps is None:
+        return steps, round(data.total_tokens * recipe.training.num_train_epochs)
+    seen = min(steps * batch * recipe.launcher.processes, steps * data.train_examples)
+    return steps, round(seen * data.total_tokens / data.train_examples)
+
+
+def _seconds(
+    recipe: Recipe,
+    facts: ModelFacts,
+    data: DataFacts | None,
+    tokens: int | None,
+    gpu: Gpu | None,
+    machine: Machine | None,
+    checkpointing: bool,
+) -> float | None:
+    if data is None or tokens is None or machine is None or not data.total_tokens:
+        return None
+    mean = data.total_tokens / data.train_examples
+    operations = operations_per_token(
+        facts, trainable_parameters(facts, recipe.adapter), mean, data.supervised_tokens / data.total_tokens
+    )
+    speed = device_speed(gpu, machine, precision_of(recipe, gpu))
+    device = "cpu" if gpu is None else "cuda"
+    return run_seconds(
+        recipe, operations, tokens, data.validation_examples * mean, speed, device, checkpointing
+    )
+
+
+def _suggest(
+    recipe: Recipe,
+    facts: ModelFacts,
+    data: DataFacts | None,
+    gpu: Gpu | None,
+    needed: float,
+    device_memory: float | None,
+    checkpointing: bool,
+) -> list[dict[str, Any]]:
+    """Return the changes that save memory when the plan does not fit or is tight."""
+    if device_memory is None or needed <= TIGHT * device_memory:
+        return []
+    found = []
+    for change in _changes(recipe, checkpointing):
+        changed = override(recipe, change)
+        with_it = checkpointing or changed.training.gradient_checkpointing == "all"
+        memory = total_bytes(
+            memory_terms(changed, facts, _setting(changed, data, gpu, checkpointing=with_it))
+        )
+        if memory < needed:
+            found.append({"set": change, "memory_bytes": memory})
+    return sorted(found, key=lambda s: (s["memory_bytes"] > device_memory, s["memory_bytes"]))
+
+
+def _changes(recipe: Recipe, checkpointing: bool) -> list[dict[str, Any]]:
+    training = recipe.training
+    changes: list[dict[str, Any]] = []
+    if not checkpointing:
+        changes.append({"training.gradient_checkpointing": "all"})
+    if training.per_device_train_batch_size > 1:
+        half = training.per_device_train_batch_size // 2
+        twice = training.gradient_accumulation_steps * 2
+        changes.append(
+            {"training.per_device_train_batch_size": half, "training.gradient_accumulation_steps": twice}
+        )
+    if not recipe.model.load_in_4bit and not recipe.model.load_in_8bit and recipe.adapter.method != "full":
+        changes.append({"model.load_in_4bit": True})
+    if recipe.data.max_length > 256:
+        changes.append({"data.max_length": recipe.data.max_length // 2})
+    if recipe.adapter.r > 8 and recipe.adapter.method == "lora":
+        changes.append({"adapter.r": recipe.adapter.r // 2})
+    return changes
