@@ -22,7 +22,7 @@ RICH_METHODS |= {"setOpenExternalLinks", "showMessage"}
 
 
 def is_safe_view(node: ast.ClassDef, name: str) -> bool:
-    """Say whether a class can read no markup: it is no rich view, or a widget that only inserts text at a cursor."""
+    """Say whether a class reads no markup: no rich view, or a widget that only inserts text at a cursor."""
     rich = RICH.intersection(dotted(base).split(".")[-1] for base in node.bases)
     if not rich:
         return True
