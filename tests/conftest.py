@@ -1,4 +1,4 @@
-"""What every test stands on: an offscreen Qt, a home in a temporary folder, and a tiny model made on the spot.
+"""What every test stands on: an offscreen Qt, a home in a temporary folder, a tiny model made on the spot.
 
 The environment is set while this file is imported, before Qt or a Hugging Face library can read it.
 """
@@ -6,6 +6,7 @@ The environment is set while this file is imported, before Qt or a Hugging Face 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,15 +16,21 @@ import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["TUNESMITH_HOME"] = tempfile.mkdtemp(prefix="tunesmith-test-home-")
+HOME = tempfile.mkdtemp(prefix="tunesmith-test-home-")
+os.environ["TUNESMITH_HOME"] = HOME
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 DATA = Path(__file__).parent / "data"
 
 
+def pytest_unconfigure() -> None:
+    """Take the temporary home away again; the starter model in it is large."""
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a plain transformers folder: a random two-layer Llama with a real BPE tokenizer and a ChatML template.
+    """Return a plain transformers folder: a random two-layer Llama, a real BPE tokenizer, a ChatML template.
 
     It is built in a process of its own, so that the process of the tests (and Qt in it) never imports torch.
     """
