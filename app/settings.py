@@ -55,7 +55,7 @@ class SettingsStore(QObject):
         return self._value
 
     def change(self, **changes: Any) -> None:
-        """Change fields, write the file and tell everybody; a wrong value raises ValueError, changing nothing."""
+        """Change fields, write the file, tell everybody; a wrong value raises ValueError, changing none."""
         new = Settings.model_validate({**self._value.model_dump(), **changes})
         names = [name for name in changes if getattr(new, name) != getattr(self._value, name)]
         if not names:

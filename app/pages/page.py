@@ -17,8 +17,9 @@ class Page(QWidget):
     """Base of all pages.
 
     A page is built on its first visit. The window then calls `open_with(argument)` when it was asked to show
-    something, and `shown()`; on leaving `hidden_()`. `top_bar_actions()` is asked once, and again
-    after `actions_changed`. Set `title`, `facts` and `state_pill` and emit `heading_changed`, or call `set_heading`.
+    something, and `shown()`; on leaving `hidden_()`. `top_bar_actions()` is asked at each visit, and again
+    after `actions_changed`. Set `title`, `facts` and `state_pill` and emit `heading_changed`,
+    or call `set_heading`.
 
     Signals:
         navigate_requested: go to a page, with a dict or None.
@@ -69,6 +70,10 @@ class Page(QWidget):
 
     def find(self) -> None:
         """Put the cursor into the page's search field (Ctrl+F)."""
+
+    def settled(self) -> bool:
+        """Say whether nothing is still being read or drawn; a picture of the page waits for it."""
+        return True
 
     def log_folder(self) -> Path | None:
         """Return the job folder whose log Ctrl+L shows."""

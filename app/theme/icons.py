@@ -13,13 +13,16 @@ from app.theme.style import current_theme
 from engine.paths import resources
 
 
-def icon(name: str, token: str = "text", size: int = 16) -> QIcon:
-    """Return the icon `name` tinted by `token` as the theme is now, with a dimmed form when disabled."""
+def icon(name: str, token: str = "text", size: int = 16, pad: int = 0) -> QIcon:
+    """Return the icon `name` tinted by `token` as the theme is now, with a dimmed form when disabled.
+
+    `pad` pixels stay empty at its right.
+    """
     theme = current_theme()
     made = QIcon()
     for ratio in (1.0, 2.0):
-        made.addPixmap(_drawn(name, theme.hex(token), size, ratio), QIcon.Mode.Normal)
-        made.addPixmap(_drawn(name, theme.hex("edge"), size, ratio), QIcon.Mode.Disabled)
+        made.addPixmap(_drawn(name, theme.hex(token), size, ratio, pad), QIcon.Mode.Normal)
+        made.addPixmap(_drawn(name, theme.hex("edge"), size, ratio, pad), QIcon.Mode.Disabled)
     return made
 
 
@@ -44,9 +47,12 @@ class _ButtonIcon(QObject):
         current_theme().changed.connect(self.refresh)
 
     def refresh(self) -> None:
-        scaled = current_theme().px(self.size)
-        self._button.setIcon(icon(self.name, self.token, scaled))
-        self._button.setIconSize(QSize(scaled, scaled))
+        theme = current_theme()
+        scaled = theme.px(self.size)
+        # Qt leaves only 4 px between icon and word; the rest is empty room inside the icon.
+        pad = theme.px(3) if self._button.text() else 0
+        self._button.setIcon(icon(self.name, self.token, scaled, pad))
+        self._button.setIconSize(QSize(scaled + pad, scaled))
 
 
 def set_icon(button: QAbstractButton, name: str, token: str = "text", size: int = 16) -> None:
@@ -75,8 +81,8 @@ def _tinted(name: str, color: str) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _drawn(name: str, color: str, size: int, ratio: float) -> QPixmap:
-    drawn = QPixmap(round(size * ratio), round(size * ratio))
+def _drawn(name: str, color: str, size: int, ratio: float, pad: int = 0) -> QPixmap:
+    drawn = QPixmap(round((size + pad) * ratio), round(size * ratio))
     drawn.setDevicePixelRatio(ratio)
     drawn.fill(Qt.GlobalColor.transparent)
     painter = QPainter(drawn)

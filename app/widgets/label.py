@@ -36,8 +36,7 @@ class TextLabel(QLabel):
         super().__init__(parent)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
-        self._role = role
-        self.set_token(ROLES[role][3])
+        self._role, self._token = role, ROLES[role][3]
         self.setWordWrap(wrap)
         if wrap:
             # Without it a layout may give a wrapped label less height than its lines need.
@@ -50,16 +49,18 @@ class TextLabel(QLabel):
 
     def set_role(self, role: str) -> None:
         """Change font and colour to those of another role."""
-        self._role = role
-        self.set_token(ROLES[role][3])
+        self._role, self._token = role, ROLES[role][3]
         self._refresh()
 
     def set_token(self, token: str) -> None:
         """Change only the colour (text, dim, accent, ok, warn, bad, series2 ...)."""
-        if self.property("token") != token:
-            self.setProperty("token", token)
-            self.style().unpolish(self)
-            self.style().polish(self)
+        self._token = token
+        self._refresh()
+
+    @property
+    def token(self) -> str:
+        """Return the token of the colour."""
+        return self._token
 
     def make_selectable(self) -> TextLabel:
         """Let mouse and keyboard select and copy the text; returns itself."""
@@ -68,8 +69,15 @@ class TextLabel(QLabel):
         return self
 
     def _refresh(self) -> None:
+        theme = current_theme()
         role, weight, mono, _ = ROLES[self._role]
-        self.setFont(current_theme().font(role, weight, mono))
+        self.setFont(theme.font(role, weight, mono))
+        # By palette and not by stylesheet: polishing a label anew for another colour would cost it its font.
+        palette = self.palette()
+        palette.setColor(QPalette.ColorRole.WindowText, theme.color(self._token))
+        palette.setColor(QPalette.ColorRole.Highlight, theme.color("accent"))
+        palette.setColor(QPalette.ColorRole.HighlightedText, theme.color("onaccent"))
+        self.setPalette(palette)
 
 
 class ElidedLabel(TextLabel):

@@ -40,9 +40,14 @@ class Sparkline(QWidget):
 
 
 def paint_curve(
-    painter: QPainter, area: QRectF, values: Sequence[float], token: str, width: float = 1.5
+    painter: QPainter,
+    area: QRectF,
+    values: Sequence[float],
+    token: str,
+    width: float = 1.5,
+    bounds: tuple[float, float] | None = None,
 ) -> None:
-    """Paint the curve of `values` into `area`; table delegates use it too."""
+    """Paint the curve of `values` into `area`, from lowest to highest or within `bounds`."""
     finite = [value for value in values if value is not None and math.isfinite(value)]
     if not finite:
         return
@@ -52,7 +57,7 @@ def paint_curve(
     pen = QPen(theme.color(token), width)
     pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
     painter.setPen(pen)
-    low, high = min(finite), max(finite)
+    low, high = bounds or (min(finite), max(finite))
     span = (high - low) or 1.0
     pace = area.width() / max(1, len(values) - 1)
     piece: list[QPointF] = []

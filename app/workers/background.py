@@ -82,7 +82,7 @@ class _Work(QRunnable):
 
 
 class Background(QObject):
-    """Runs callables in a small pool; callbacks arrive on the window's thread, unless their widget is gone."""
+    """Runs callables in a small pool; callbacks arrive on its own thread unless their widget is gone."""
 
     def __init__(self, parent: QObject | None = None, threads: int = 3) -> None:
         super().__init__(parent)

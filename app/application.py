@@ -1,0 +1,219 @@
+"""From the command line to the window: platform, home, look, page, and what happens to unexpected errors."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import traceback
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from engine.paths import home, show_name
+
+log = logging.getLogger("tunesmith")
+
+PAGE_NAMES = (
+    "home wizard-model wizard-data wizard-method wizard-training wizard-review monitor runs compare evaluate "
+    "experiments merge chat settings"
+).split()
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the command line of the window, taken apart."""
+    parser = argparse.ArgumentParser(
+        prog="tunesmith",
+        description="Finetune language models in a window. Without options the window opens.",
+    )
+    parser.add_argument("--home", metavar="DIR", type=Path, help="where runs, models and settings lie")
+    parser.add_argument("--theme", choices=("dark", "light", "system"), help="for this start only")
+    parser.add_argument("--language", metavar="CODE", help="for this start only, as en or de")
+    parser.add_argument("--page", choices=PAGE_NAMES, metavar="NAME", help=f"one of {', '.join(PAGE_NAMES)}")
+    parser.add_argument("--run", metavar="ID", help="the run that the page shows")
+    parser.add_argument("--screenshot", metavar="FILE", type=Path, help="draw the page into a PNG and exit")
+    parser.add_argument("--size", metavar="WxH", type=_size, default=None, help="of the window, as 1440x900")
+    parser.add_argument("--text-size", metavar="PERCENT", type=int, help="85 to 150, for this start only")
+    parser.add_argument("--demo", action="store_true", help="drive the window from wizard to chat by itself")
+    parser.add_argument("--fast", action="store_true", help="with --demo: the short form")
+    parser.add_argument("--screenshots", metavar="DIR", type=Path, help="with --demo: where pictures go")
+    return parser.parse_args(arguments)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit()) or not (
+        400 <= int(width) <= 8000 and 300 <= int(height) <= 8000
+    ):
+        raise argparse.ArgumentTypeError(f"{text} is no size; write it as 1440x900")
+    return int(width), int(height)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Open the window, draw a picture, or run the demo; return the exit code."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    if options.home is not None:
+        os.environ["TUNESMITH_HOME"] = str(options.home.expanduser().absolute())
+    os.environ.setdefault("PYQTGRAPH_QT_LIB", "PySide6")
+    choose_platform()
+    start_log()
+    app = make_application()
+    window = make_window(app, options)
+    if options.demo:
+        from app.demo import run_demo
+
+        return int(run_demo(app, window, options))
+    if options.screenshot is not None:
+        from app.screenshot import save_page
+
+        return save_page(app, window, options)
+    window.show()
+    return run(app, window)
+
+
+def choose_platform() -> None:
+    """Fall back to drawing without a screen where there is none."""
+    if os.environ.get("QT_QPA_PLATFORM") or sys.platform in ("win32", "darwin"):
+        return
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+
+
+def start_log() -> None:
+    """Write the application's own log into home/logs, bounded."""
+    folder = home() / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(folder / "app.log", maxBytes=1_000_000, backupCount=2, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+def make_application() -> Any:
+    """Return the one QApplication, named and at full resolution."""
+    from PySide6.QtCore import Qt
+    from PySide6.QtWidgets import QApplication
+
+    existing = QApplication.instance()
+    if existing is not None:
+        return existing
+    QApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    app = QApplication(["tunesmith"])
+    app.setApplicationName("Tunesmith")
+    app.setApplicationDisplayName("Tunesmith")
+    app.setDesktopFileName("tunesmith")
+    return app
+
+
+def make_window(app: Any, options: argparse.Namespace) -> Any:
+    """Return the window with its services, at the page that was asked for or was last open."""
+    from app.i18n import set_language
+    from app.services import make_services
+    from app.theme.style import load_fonts
+    from app.window import MainWindow
+
+    missing = load_fonts()
+    services = make_services(app, options.theme)
+    set_language(options.language or services.settings.value.language)
+    if options.text_size:
+        services.theme.set_text_size(options.text_size)
+    window = MainWindow(services)
+    # TEMPORARY until app/workers/run_queue.py is there
+    import importlib.util
+
+    if importlib.util.find_spec("app.workers.run_queue"):
+        from app.workers.run_queue import RunQueue
+
+        services.run_queue = RunQueue(services)
+        window.follow_run_queue()
+    install_excepthook(window)
+    if options.size is not None:
+        window.resize(*options.size)
+    page = options.page or ("home" if options.demo else _last_page(services))
+    window.navigate(page, {"run": _run_folder(options.run)} if options.run else None)
+    services.hardware.start()
+    if missing:
+        hint = "Text uses another font. Run `python3 launch.py --setup` to bring it back."
+        window.notify(f"Font missing: {', '.join(missing)}.", "warn", hint=hint)
+    if services.settings.problem:
+        window.notify(services.settings.problem, "warn")
+    return window
+
+
+def _last_page(services: Any) -> str:
+    page: str = services.settings.value.page
+    return page if page in ("home", "runs", "merge", "chat", "settings", "experiments") else "home"
+
+
+def _run_folder(text: str) -> Path:
+    from engine.runs.store import find_run
+
+    return find_run(text)
+
+
+def run(app: Any, window: Any) -> int:
+    """Turn the event loop until the window is closed."""
+    from PySide6.QtCore import QTimer
+
+    # The charts' libraries are brought in once the window stands, so that the first chart does not wait.
+    window.painted.connect(lambda: QTimer.singleShot(600, window, import_charts))
+    code: int = app.exec()
+    finish(window)
+    return code
+
+
+def import_charts() -> None:
+    """Import numpy and pyqtgraph, which the first paint does without."""
+    import numpy  # noqa: F401
+    import pyqtgraph  # noqa: F401
+
+
+def finish(window: Any) -> None:
+    """Stop the window's own threads; trainings go on in their children."""
+    services = window.services
+    services.hardware.stop()
+    services.background.finish()
+    for part in (services.run_queue, services.chat):
+        if part is not None and hasattr(part, "close"):
+            part.close()
+
+
+def install_excepthook(window: Any) -> None:
+    """Show an unexpected error as APP-01, with its trace in the log; a known one in its own words."""
+    from app.widgets.toast import Toast
+    from engine.errors import EngineError
+
+    def show(error: BaseException) -> Toast:
+        if isinstance(error, EngineError):
+            toast: Toast = window.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
+            return toast
+        name = show_name(f"{type(error).__name__}: {error}", 300)
+        toast = window.notify(
+            f"Something unexpected happened: {name} (APP-01)",
+            "bad",
+            ("Open the log", lambda: _open_folder(home() / "logs")),
+            "Your runs are safe. The trace is in logs/app.log.",
+        )
+        return toast
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+            window.close()
+            return
+        log.error("unexpected: %s", "".join(traceback.format_exception(kind, error, trace)))
+        if threading.current_thread() is threading.main_thread():
+            show(error)
+
+    sys.excepthook = hook
+
+
+def _open_folder(folder: Path) -> None:
+    from PySide6.QtCore import QUrl
+    from PySide6.QtGui import QDesktopServices
+
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))

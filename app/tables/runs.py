@@ -1,0 +1,200 @@
+"""The runs of the library as a Qt table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
+
+from app.i18n import duration, loss, when
+from app.widgets.cells import Cell
+from engine.runs.store import RunSummary
+
+Index = QModelIndex | QPersistentModelIndex
+
+# state: (word, token, icon)
+STATES: dict[str, tuple[str, str, str]] = {
+    "queued": ("Queued", "dim", "clock"),
+    "running": ("Training", "accent", "dot"),
+    "paused": ("Paused", "warn", "pause"),
+    "finished": ("Finished", "ok", "check"),
+    "stopped": ("Stopped", "warn", "stop"),
+    "failed": ("Failed", "bad", "octagon"),
+    "crashed": ("Crashed", "bad", "octagon"),
+}
+
+
+def state_words(run: RunSummary) -> str:
+    """Return a run's state as a person would say it."""
+    if run.problem:
+        return f"Damaged · {run.problem}"
+    word = STATES[run.state][0]
+    if run.state == "running":
+        return f"{word} {100 * run.step // run.total_steps} %" if run.total_steps else "Preparing"
+    if run.state in ("paused", "stopped", "crashed") and run.step:
+        return f"{word} at step {run.step}"
+    if run.state == "failed" and run.message:
+        return f"{word} · {run.message}"
+    return word
+
+
+def state_token(run: RunSummary) -> str:
+    """Return the colour of a run's state."""
+    return "bad" if run.problem else STATES[run.state][1]
+
+
+def state_icon(run: RunSummary) -> str:
+    """Return the icon of a run's state."""
+    return "octagon" if run.problem else STATES[run.state][2]
+
+
+def about(run: RunSummary) -> str:
+    """Return base and method in one line."""
+    return " · ".join(part for part in (run.base, run.method) if part)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its title, how a run reads in it, and how it sorts."""
+
+    key: str
+    title: str
+    text: Callable[[RunSummary], str]
+    sort: Callable[[RunSummary], Any]
+    width: int
+    mono: bool = False
+    dim: bool = True
+
+
+def _number(value: float | None) -> float:
+    return float("inf") if value is None else value
+
+
+COLUMNS: dict[str, Column] = {
+    column.key: column
+    for column in (
+        Column("name", "Run", lambda r: r.name, lambda r: r.name.lower(), 220, dim=False),
+        Column("curve", "Loss", lambda r: "", lambda r: _number(r.loss), 150),
+        Column("state", "State", state_words, lambda r: r.state, 190),
+        Column("base", "Base", lambda r: r.base, lambda r: r.base.lower(), 150),
+        Column("data", "Data", lambda r: r.data, lambda r: r.data.lower(), 160),
+        Column("method", "Method", lambda r: r.method, lambda r: r.method, 100),
+        Column(
+            "best",
+            "Best",
+            lambda r: loss(r.best_validation),
+            lambda r: _number(r.best_validation),
+            80,
+            True,
+            False,
+        ),
+        Column("time", "Time", lambda r: duration(r.seconds), lambda r: _number(r.seconds), 110),
+        Column("date", "When", lambda r: when(r.created), lambda r: -r.created, 130),
+    )
+}
+LIBRARY = ("name", "curve", "state", "base", "data", "method", "best", "time", "date")
+HOME = ("name", "curve", "state", "best", "date")
+
+
+class RunsModel(QAbstractTableModel):
+    """Rows of RunSummary in the chosen columns; the name can be edited.
+
+    Signals:
+        rename_requested: a run (RunSummary) shall have another name (str).
+    """
+
+    rename_requested = Signal(object, str)
+
+    def __init__(self, columns: Sequence[str] = LIBRARY, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._columns = [COLUMNS[key] for key in columns]
+        self._runs: list[RunSummary] = []
+
+    def show_runs(self, runs: Sequence[RunSummary]) -> None:
+        """Show other runs; when they are the same ones, only what changed is drawn anew."""
+        if [run.id for run in runs] == [run.id for run in self._runs]:
+            for row, (old, new) in enumerate(zip(self._runs, runs, strict=True)):
+                if old != new:
+                    self._runs[row] = new
+                    self.dataChanged.emit(self.index(row, 0), self.index(row, len(self._columns) - 1))
+            return
+        self.beginResetModel()
+        self._runs = list(runs)
+        self.endResetModel()
+
+    @property
+    def runs(self) -> list[RunSummary]:
+        """Return the rows."""
+        return list(self._runs)
+
+    def run_at(self, row: int) -> RunSummary:
+        """Return the run of a row."""
+        return self._runs[row]
+
+    def column(self, key: str) -> int:
+        """Return the place of a column by its key."""
+        return [column.key for column in self._columns].index(key)
+
+    def columns(self) -> list[Column]:
+        """Return the columns in order."""
+        return list(self._columns)
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  (Qt's own signature)
+        return 0 if parent.isValid() else len(self._runs)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.isValid() else len(self._columns)
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return self._columns[section].title
+        return None
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        editable = self._columns[index.column()].key == "name" and not self._runs[index.row()].problem
+        return flags | Qt.ItemFlag.ItemIsEditable if editable else flags
+
+    def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        name = str(value).strip()
+        run = self._runs[index.row()]
+        if role != Qt.ItemDataRole.EditRole or not name or name == run.name:
+            return False
+        self.rename_requested.emit(run, name)
+        return True
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        run, column = self._runs[index.row()], self._columns[index.column()]
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
+            return column.text(run)
+        if role == Cell.SORT:
+            return column.sort(run)
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return f"{column.title} {column.text(run)}"
+        answer = _CELLS.get(role)
+        return answer(run, column, self._columns) if answer is not None else None
+
+
+def _second_line(run: RunSummary, column: Column, columns: list[Column]) -> str | None:
+    shown_apart = any(other.key == "base" for other in columns)
+    return about(run) or None if column.key == "name" and not shown_apart else None
+
+
+def _token(run: RunSummary, column: Column, columns: list[Column]) -> str:
+    if column.key in ("state", "curve"):
+        return state_token(run)
+    return "dim" if column.dim else "text"
+
+
+_CELLS: dict[int, Callable[[RunSummary, Column, list[Column]], Any]] = {
+    Cell.SECOND_LINE: _second_line,
+    Cell.TOKEN: _token,
+    Cell.ICON: lambda run, column, _: state_icon(run) if column.key == "state" else None,
+    Cell.CURVE: lambda run, column, _: run.curve if column.key == "curve" else None,
+    Cell.MONO: lambda run, column, _: column.mono,
+    Cell.STRONG: lambda run, column, _: column.key in ("name", "state"),
+}
