@@ -112,7 +112,7 @@ class LastRuns(Card):
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         header = self.table.horizontalHeader()
-        for key, share in (("name", 200), ("curve", 160), ("best", 76), ("date", 136)):
+        for key, share in (("name", 200), ("curve", 160), ("best", 76), ("date", 140)):
             self.table.setColumnWidth(self.model.column(key), current_theme().px(share))
         header.setSectionResizeMode(self.model.column("state"), QHeaderView.ResizeMode.Stretch)
         self.body.addWidget(self.table)

@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-from app.i18n import duration, loss, when
+from app.i18n import duration, loss, number, when
 from app.widgets.cells import Cell
 from engine.runs.store import RunSummary
 
@@ -26,18 +26,32 @@ STATES: dict[str, tuple[str, str, str]] = {
 }
 
 
-def state_words(run: RunSummary) -> str:
-    """Return a run's state as a person would say it."""
+def state_word(run: RunSummary) -> str:
+    """Return a run's state in a word."""
     if run.problem:
-        return f"Damaged · {run.problem}"
+        return "Damaged"
     word = STATES[run.state][0]
     if run.state == "running":
         return f"{word} {100 * run.step // run.total_steps} %" if run.total_steps else "Preparing"
-    if run.state in ("paused", "stopped", "crashed") and run.step:
-        return f"{word} at step {run.step}"
-    if run.state == "failed" and run.message:
-        return f"{word} · {run.message}"
     return word
+
+
+def state_detail(run: RunSummary) -> str:
+    """Return what belongs to the state: how far it came, or why it ended."""
+    if run.problem:
+        return run.problem
+    if run.state == "failed" and run.message:
+        return run.message
+    if not run.total_steps:
+        return ""
+    if run.state == "finished":
+        return f"{number(run.step)} steps"
+    return f"step {number(run.step)} of {number(run.total_steps)}"
+
+
+def state_words(run: RunSummary) -> str:
+    """Return a run's state in one line, as a person would say it."""
+    return ", ".join(part for part in (state_word(run), state_detail(run)) if part)
 
 
 def state_token(run: RunSummary) -> str:
@@ -75,9 +89,9 @@ def _number(value: float | None) -> float:
 COLUMNS: dict[str, Column] = {
     column.key: column
     for column in (
-        Column("name", "Run", lambda r: r.name, lambda r: r.name.lower(), 220, dim=False),
-        Column("curve", "Loss", lambda r: "", lambda r: _number(r.loss), 150),
-        Column("state", "State", state_words, lambda r: r.state, 190),
+        Column("name", "Run", lambda r: r.name, lambda r: r.name.lower(), 190, dim=False),
+        Column("curve", "Loss", lambda r: "", lambda r: _number(r.loss), 146),
+        Column("state", "State", state_word, lambda r: r.state, 190),
         Column("base", "Base", lambda r: r.base, lambda r: r.base.lower(), 150),
         Column("data", "Data", lambda r: r.data, lambda r: r.data.lower(), 160),
         Column("method", "Method", lambda r: r.method, lambda r: r.method, 100),
@@ -111,6 +125,13 @@ class RunsModel(QAbstractTableModel):
         super().__init__(parent)
         self._columns = [COLUMNS[key] for key in columns]
         self._runs: list[RunSummary] = []
+        self._folded: tuple[str, ...] = ()
+
+    def fold(self, keys: Sequence[str]) -> None:
+        """Tell in the name's second line what columns that have no room would have said."""
+        if tuple(keys) != self._folded:
+            self._folded = tuple(keys)
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self._runs) - 1, 0))
 
     def show_runs(self, runs: Sequence[RunSummary]) -> None:
         """Show other runs; when they are the same ones, only what changed is drawn anew."""
@@ -175,26 +196,31 @@ class RunsModel(QAbstractTableModel):
             return column.sort(run)
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return f"{column.title} {column.text(run)}"
+        if role == Cell.SECOND_LINE:
+            return self._second_line(run, column)
         answer = _CELLS.get(role)
-        return answer(run, column, self._columns) if answer is not None else None
+        return answer(run, column) if answer is not None else None
+
+    def _second_line(self, run: RunSummary, column: Column) -> str | None:
+        if column.key == "state":
+            return state_detail(run) or None
+        if column.key != "name":
+            return None
+        shown = {each.key for each in self._columns} - set(self._folded)
+        parts = [COLUMNS[key].text(run) for key in ("base", "method", "data") if key not in shown]
+        return " · ".join(part for part in parts if part) or None
 
 
-def _second_line(run: RunSummary, column: Column, columns: list[Column]) -> str | None:
-    shown_apart = any(other.key == "base" for other in columns)
-    return about(run) or None if column.key == "name" and not shown_apart else None
-
-
-def _token(run: RunSummary, column: Column, columns: list[Column]) -> str:
+def _token(run: RunSummary, column: Column) -> str:
     if column.key in ("state", "curve"):
         return state_token(run)
     return "dim" if column.dim else "text"
 
 
-_CELLS: dict[int, Callable[[RunSummary, Column, list[Column]], Any]] = {
-    Cell.SECOND_LINE: _second_line,
+_CELLS: dict[int, Callable[[RunSummary, Column], Any]] = {
     Cell.TOKEN: _token,
-    Cell.ICON: lambda run, column, _: state_icon(run) if column.key == "state" else None,
-    Cell.CURVE: lambda run, column, _: run.curve if column.key == "curve" else None,
-    Cell.MONO: lambda run, column, _: column.mono,
-    Cell.STRONG: lambda run, column, _: column.key in ("name", "state"),
+    Cell.ICON: lambda run, column: state_icon(run) if column.key == "state" else None,
+    Cell.CURVE: lambda run, column: run.curve if column.key == "curve" else None,
+    Cell.MONO: lambda run, column: column.mono,
+    Cell.STRONG: lambda run, column: column.key in ("name", "state"),
 }

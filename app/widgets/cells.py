@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QFontMetrics, QPainter
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -99,7 +99,13 @@ def _elided(metrics: QFontMetrics, text: str, width: int) -> str:
 
 
 class RowTable(QTableView):
-    """A table of whole rows, drawn by CellDelegate, without grid and numbers."""
+    """A table of whole rows, drawn by CellDelegate, without grid and numbers.
+
+    Signals:
+        resized: the room for columns has changed.
+    """
+
+    resized = Signal()
 
     def __init__(self, name: str, row_height: int = 42) -> None:
         super().__init__()
@@ -125,6 +131,10 @@ class RowTable(QTableView):
     def height_for(self, rows: int) -> int:
         """Return the height that shows the header and `rows` rows."""
         return self.horizontalHeader().sizeHint().height() + rows * current_theme().px(self._row_height) + 2
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.resized.emit()
 
     def _fit(self) -> None:
         self.verticalHeader().setDefaultSectionSize(current_theme().px(self._row_height))

@@ -31,6 +31,11 @@ def short_device(name: str) -> str:
     return name
 
 
+def _whole(total: int) -> str:
+    """Return a memory's size without a fraction where there is little room."""
+    return f"{number(total / 1e9)} GB" if total >= 10e9 else size(total)
+
+
 class _Block(QWidget):
     """A line of words, a bar, and a second line."""
 
@@ -107,21 +112,21 @@ class HardwareStrip(QWidget):
         total = self._machine.ram_total_bytes if self._machine is not None else 0
         share = sample.ram_used_bytes / total if total else 0.0
         self._processor.meter.set(share, "warn" if share > 0.92 else "series4")
-        used, whole = number(sample.ram_used_bytes / 1e9, 1), size(total)
+        used, whole = number(sample.ram_used_bytes / 1e9, 1), _whole(total)
         self._processor.head.setText(f"CPU {number(sample.cpu_percent)} % · RAM {used} / {whole}")
         if sample.devices or self._narrow:
             set_tip(self, self._words())
         self.setAccessibleDescription(self._words())
 
     def _fill_device(self, block: _Block, device: Any, count: int) -> None:
-        parts = [short_device(device.name), size(device.total_bytes)]
+        parts = [short_device(device.name), _whole(device.total_bytes)]
         if device.temperature_c is not None:
             parts.append(f"{number(device.temperature_c)} °C")
         block.head.setText(" · ".join(parts))
         total = device.total_bytes or 1
         own = min(self._own_bytes, device.used_bytes)
         block.meter.set(own / total, "accent", (device.used_bytes - own) / total)
-        tail = f"VRAM {number(device.used_bytes / 1e9, 1)} / {size(device.total_bytes)}"
+        tail = f"VRAM {number(device.used_bytes / 1e9, 1)} / {_whole(device.total_bytes)}"
         if device.utilization is not None:
             tail += f" · {number(device.utilization)} %"
         if count > MOST_DEVICES:

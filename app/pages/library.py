@@ -1,0 +1,379 @@
+"""Runs: every run of this home with its curve; open, rename, delete with undo, trash."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QItemSelectionModel, QPoint, QSortFilterProxyModel, Qt, QTimer, QUrl
+from PySide6.QtGui import QDesktopServices, QKeySequence, QShortcut
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QStackedLayout,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.i18n import number
+from app.pages.library_preview import RunPreview
+from app.pages.page import Page, padded_column
+from app.services import Services
+from app.tables.run_filter import HELP, RunFilter, parse
+from app.tables.runs import LIBRARY, RunsModel
+from app.theme.style import current_theme
+from app.theme.tokens import GAP
+from app.widgets.button import button
+from app.widgets.card import Card
+from app.widgets.cells import Cell, RowTable
+from app.widgets.empty import EmptyState
+from app.widgets.label import text_label
+from app.widgets.question import ask
+from engine.errors import EngineError
+from engine.runs.store import (
+    RunSummary,
+    delete_run,
+    list_runs,
+    rename_run,
+    restore_run,
+    summary,
+    trash_dir,
+)
+
+REFRESH_MS = 3000
+KEEP_DAYS = 30
+FOLDED_FIRST = ("base", "method", "data", "time", "date")
+
+
+class _Filtered(QSortFilterProxyModel):
+    """Sorts by the model's own sort keys and lets through what the filter matches."""
+
+    def __init__(self, parent: Page) -> None:
+        super().__init__(parent)
+        self._filter = RunFilter(())
+        self.setSortRole(Cell.SORT)
+
+    def set_filter(self, chosen: RunFilter) -> None:
+        self.beginFilterChange()
+        self._filter = chosen
+        self.endFilterChange()
+
+    def filterAcceptsRow(self, row: int, parent: Any) -> bool:
+        model = self.sourceModel()
+        return not isinstance(model, RunsModel) or self._filter.matches(model.run_at(row))
+
+
+class LibraryPage(Page):
+    """The library of runs."""
+
+    title = "Runs"
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._loaded, self._asking, self._in_trash = False, False, False
+        self._build()
+        self._connect()
+        self._timer = QTimer(self)
+        self._timer.setInterval(REFRESH_MS)
+        self._timer.timeout.connect(self.refresh)
+
+    # -- making ------------------------------------------------------------------------------------------
+    def _build(self) -> None:
+        column = padded_column(self)
+        self._stack = QStackedLayout()
+        column.addLayout(self._stack)
+        both = QWidget()
+        rows = QVBoxLayout(both)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(GAP)
+        self.card = Card()
+        self.card.body.addLayout(self._tool_row())
+        self.note = text_label("", "small")
+        self.note.hide()
+        self.card.body.addWidget(self.note)
+        self.card.body.addWidget(self._make_table(), 1)
+        self.empty = EmptyState(
+            ("file", "chart", "chat"),
+            "Your runs will be here, each with its curve, its settings and its result.",
+            ("New run", self._new_run),
+            ("Try the example", lambda: self.navigate_requested.emit("wizard", {"example": True})),
+            title="No runs yet",
+        )
+        self.preview = RunPreview(self.navigate_requested.emit)
+        self.preview.hide()
+        rows.addWidget(self.card, 1)
+        rows.addWidget(self.preview)
+        self._list = both
+        self._stack.addWidget(both)
+        self._stack.addWidget(self.empty)
+
+    def _tool_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        self.filter = QLineEdit()
+        self.filter.setAccessibleName("Filter runs")
+        self.filter.setAccessibleDescription(HELP)
+        self.filter.setPlaceholderText(HELP)
+        self.filter.setClearButtonEnabled(True)
+        self.filter.setMaximumWidth(current_theme().px(430))
+        row.addWidget(self.filter, 1)
+        row.addStretch(1)
+        self.rename_button = button("Rename", "edit", on_click=self._rename_chosen, tip="F2")
+        self.folder_button = button("Folder", "folder", on_click=self._show_folder)
+        self.restore_button = button("Restore", "undo", on_click=self._restore_chosen)
+        self.empty_button = button("Empty trash…", "trash", "danger", on_click=self._empty_trash)
+        self.delete_button = button("Trash", "trash", "danger", on_click=self._delete_chosen, tip="Del")
+        self.trash_button = button("Deleted runs", kind="chip", on_click=self._on_trash_pressed)
+        for made in self._row_buttons():
+            row.addWidget(made)
+        row.addWidget(self.trash_button)
+        return row
+
+    def _row_buttons(self) -> tuple[QPushButton, ...]:
+        return (
+            self.rename_button,
+            self.folder_button,
+            self.restore_button,
+            self.delete_button,
+            self.empty_button,
+        )
+
+    def _make_table(self) -> RowTable:
+        self.model = RunsModel(LIBRARY, self)
+        self.shown_model = _Filtered(self)
+        self.shown_model.setSourceModel(self.model)
+        self.table = RowTable("Runs")
+        self.table.setModel(self.shown_model)
+        self.table.setSortingEnabled(True)
+        self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
+        self.table.setEditTriggers(RowTable.EditTrigger.EditKeyPressed)
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self._fit_columns()
+        self.table.resized.connect(self._fit_columns)
+        current_theme().changed.connect(self._fit_columns)
+        return self.table
+
+    def _fit_columns(self) -> None:
+        """Fold columns away, the least telling first, until the rest has room."""
+        theme = current_theme()
+        columns = self.model.columns()
+        room, need = self.table.viewport().width(), sum(theme.px(column.width) for column in columns)
+        folded = []
+        for key in FOLDED_FIRST:
+            if need > room:
+                folded.append(key)
+                need -= theme.px(columns[self.model.column(key)].width)
+        self.model.fold(folded)
+        for place, column in enumerate(columns):
+            self.table.setColumnHidden(place, column.key in folded)
+            self.table.setColumnWidth(place, theme.px(column.width))
+        for key in ("name", "state"):
+            place = self.model.column(key)
+            self.table.horizontalHeader().setSectionResizeMode(place, QHeaderView.ResizeMode.Stretch)
+        self.table.horizontalHeader().setMinimumSectionSize(theme.px(60))
+
+    def _connect(self) -> None:
+        self.filter.textChanged.connect(self._on_filter_changed)
+        self.table.activated.connect(lambda _index: self._open_chosen())
+        self.table.customContextMenuRequested.connect(self._on_menu_asked)
+        self.table.selectionModel().selectionChanged.connect(lambda *_: self._show_buttons())
+        self.model.rename_requested.connect(self._on_rename_requested)
+        self._key("Del", self._delete_chosen)
+        self._key("/", self.find)
+
+    def _key(self, keys: str, act: Callable[[], Any]) -> None:
+        shortcut = QShortcut(QKeySequence(keys), self.table)
+        shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+        shortcut.activated.connect(act)
+
+    def top_bar_actions(self) -> list[QWidget]:
+        self._actions = [
+            button("Open folder…", "folder", on_click=self._open_folder),
+            button("New run", "plus", "primary", on_click=self._new_run, tip="Ctrl+N"),
+        ]
+        return list(self._actions)
+
+    # -- following ---------------------------------------------------------------------------------------
+    def shown(self) -> None:
+        self.refresh()
+        self._timer.start()
+
+    def hidden_(self) -> None:
+        self._timer.stop()
+
+    def settled(self) -> bool:
+        return self._loaded
+
+    def find(self) -> None:
+        self.filter.setFocus()
+        self.filter.selectAll()
+
+    def log_folder(self) -> Path | None:
+        chosen = self.chosen()
+        return chosen[0].folder if chosen else None
+
+    def refresh(self) -> None:
+        """Read the runs again, in the background."""
+        if not self._asking:
+            self._asking = True
+            self.services.background.run(_read_library, self._on_listed, self._on_failed)
+
+    def _on_failed(self, error: EngineError) -> None:
+        self._asking, self._loaded = False, True
+        self._tell(error)
+
+    def _on_listed(self, answer: tuple[list[RunSummary], list[RunSummary]]) -> None:
+        self._asking, self._loaded = False, True
+        runs, trashed = answer
+        if self.table.state() == RowTable.State.EditingState:
+            return  # a name is being typed; the next reading comes in three seconds
+        chosen = {run.id for run in self.chosen()}
+        self._in_trash = self._in_trash and bool(trashed)
+        self.model.show_runs(trashed if self._in_trash else runs)
+        self._choose(chosen)
+        if not self.chosen() and self.shown_model.rowCount():
+            self.table.selectRow(0)
+        self.trash_button.setText(f"Deleted runs ({number(len(trashed))})")
+        self.trash_button.setHidden(not trashed)
+        self.trash_button.setChecked(self._in_trash)
+        self._stack.setCurrentWidget(self._list if runs or trashed else self.empty)
+        self._on_filter_changed()
+        self._show_buttons()
+        self._show_facts(runs)
+
+    def _show_facts(self, runs: list[RunSummary]) -> None:
+        going = sum(run.state in ("running", "paused") for run in runs)
+        words = f"{number(len(runs))} runs" if len(runs) != 1 else "1 run"
+        self.set_heading(facts=f"{words}, {going} going on" if going else words if runs else "")
+
+    def chosen(self) -> list[RunSummary]:
+        """Return the runs that are selected."""
+        rows = self.table.selectionModel().selectedRows()
+        return [self.model.run_at(self.shown_model.mapToSource(row).row()) for row in rows]
+
+    def _choose(self, ids: set[str]) -> None:
+        for row in range(self.shown_model.rowCount()):
+            index = self.shown_model.index(row, 0)
+            if self.model.run_at(self.shown_model.mapToSource(index).row()).id in ids:
+                flag = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
+                self.table.selectionModel().select(index, flag)
+
+    def _show_buttons(self) -> None:
+        chosen = self.chosen()
+        one, some, trash = len(chosen) == 1, bool(chosen), self._in_trash
+        going = any(run.state in ("running", "paused") for run in chosen)
+        self.rename_button.setVisible(one and not trash and not chosen[0].problem)
+        self.folder_button.setVisible(one)
+        self.delete_button.setVisible(some and not trash and not going)
+        self.restore_button.setVisible(some and trash)
+        self.empty_button.setVisible(trash)
+        self.preview.show_run(chosen[0] if one and not trash else None)
+
+    def _on_filter_changed(self) -> None:
+        chosen = parse(self.filter.text())
+        self.shown_model.set_filter(chosen)
+        words = ""
+        if chosen.unknown:
+            words = f"{' '.join(chosen.unknown)} is not understood. {HELP}."
+        elif not self.shown_model.rowCount() and self.model.rowCount():
+            words = "No run matches. Clear the filter to see all."
+        elif self._in_trash:
+            words = f"Deleted runs stay here for {KEEP_DAYS} days."
+        self.note.setText(words)
+        self.note.setHidden(not words)
+
+    # -- doing -------------------------------------------------------------------------------------------
+    def primary_action(self) -> None:
+        self._open_chosen()
+
+    def _open_chosen(self) -> None:
+        chosen = self.chosen()
+        if chosen and not self._in_trash:
+            self.navigate_requested.emit("monitor", {"run": chosen[0].folder})
+
+    def _rename_chosen(self) -> None:
+        rows = self.table.selectionModel().selectedRows(self.model.column("name"))
+        if rows:
+            self.table.setCurrentIndex(rows[0])
+            self.table.edit(rows[0])
+
+    def _on_rename_requested(self, run: RunSummary, name: str) -> None:
+        self._do(lambda: rename_run(run.folder, name))
+
+    def _show_folder(self) -> None:
+        for run in self.chosen()[:1]:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder)))
+
+    def _delete_chosen(self) -> None:
+        runs = [run for run in self.chosen() if run.state not in ("running", "paused")]
+        if not runs or self._in_trash:
+            return
+        words = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+
+        def deleted(places: list[Path]) -> None:
+            self.refresh()
+            undo = ("Undo", lambda: self._do(lambda: [restore_run(place) for place in places]))
+            self.services.notify(f"{words} went to the trash.", "info", undo)
+
+        folders = [run.folder for run in runs]
+        self.services.background.run(lambda: [delete_run(f) for f in folders], deleted, self._tell)
+
+    def _restore_chosen(self) -> None:
+        folders = [run.folder for run in self.chosen()]
+        self._do(lambda: [restore_run(folder) for folder in folders])
+
+    def _empty_trash(self) -> None:
+        count = self.model.rowCount()
+        words = "1 run" if count == 1 else f"{count} runs"
+        text = f"{words} with their checkpoints and adapters. This cannot be undone."
+        if ask(self, f"Delete {words} for good?", text, "Delete for good"):
+            folders = [run.folder for run in self.model.runs]
+            self._in_trash = False
+            self._do(lambda: [shutil.rmtree(folder) for folder in folders])
+
+    def _do(self, act: Callable[[], Any]) -> None:
+        self.services.background.run(act, lambda _: self.refresh(), self._tell)
+
+    def _tell(self, error: EngineError) -> None:
+        self.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
+
+    def _on_trash_pressed(self) -> None:
+        self._in_trash = self.trash_button.isChecked()
+        self.table.clearSelection()
+        self.refresh()
+
+    def _new_run(self) -> None:
+        self.navigate_requested.emit("wizard", None)
+
+    def _open_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Open a run's folder")
+        if chosen:
+            self.navigate_requested.emit("monitor", {"run": Path(chosen)})
+
+    def _on_menu_asked(self, place: QPoint) -> None:
+        if not self.chosen():
+            return
+        menu = QMenu(self)
+        for made in self._row_buttons():
+            if made.isVisible():
+                menu.addAction(made.text().replace("&&", "&"), made.click)
+        menu.popup(self.table.viewport().mapToGlobal(place))
+
+
+def _read_library() -> tuple[list[RunSummary], list[RunSummary]]:
+    """Return the runs and the deleted ones; what has been deleted long enough goes for good."""
+    trashed = []
+    for folder in sorted(trash_dir().iterdir()):
+        stamp = folder.name.rpartition(".")[2]
+        if stamp.isdigit() and time.time() - int(stamp) > KEEP_DAYS * 86400:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif folder.is_dir():
+            trashed.append(summary(folder))
+    return list_runs(), trashed
