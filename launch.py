@@ -268,13 +268,13 @@ def install_with_apt(packages: list[str]) -> bool:
     say(f"installing system packages: {' '.join(packages)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     steps = [["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]]
-    codes = [
-        subprocess.run(
-            ["apt-get", *step], env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
-        ).returncode
-        for step in steps
-    ]
-    return codes[-1] == 0
+    for step in steps:
+        done = subprocess.run(
+            ["apt-get", *step], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+    if done.returncode != 0:
+        say(f"apt-get could not: {done.stderr.strip()}")
+    return done.returncode == 0
 
 
 # ------------------------------------------------------------------------------------------ the whole set-up
