@@ -186,7 +186,7 @@ def _last_event(path: Path) -> Event | None:
             reach = min(size, TAIL_BYTES)
             while reach:
                 file.seek(size - reach)
-                lines = file.read(reach).split(b"\n")[: -1]
+                lines = file.read(reach).split(b"\n")[:-1]
                 for line in reversed(lines if reach == size else lines[1:]):
                     for event in _decoded([line]):
                         return event

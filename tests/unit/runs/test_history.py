@@ -40,7 +40,12 @@ class Tape:
 
     def add(self, event, after=0.0):
         self.mono += after
-        fields = {"time": 1e9 + self.mono, "mono": self.mono, "attempt": self.attempt, "seq": len(self.events)}
+        fields = {
+            "time": 1e9 + self.mono,
+            "mono": self.mono,
+            "attempt": self.attempt,
+            "seq": len(self.events),
+        }
         self.events.append(event.model_copy(update=fields))
 
     def start(self, resumed=None):
@@ -73,7 +78,9 @@ def a_whole_run():
         if step % 10 == 0:
             tape.add(Evaluated(step=step, loss=2.1 - step * 0.03, perplexity=5.0, is_best=True), 2)
             tape.add(SampleGenerated(step=step, prompt="hello", text=f"at {step}"), 1)
-            tape.add(CheckpointSaved(step=step, path=f"checkpoints/step-{step:08d}", bytes=10**6, seconds=0.5), 1)
+            tape.add(
+                CheckpointSaved(step=step, path=f"checkpoints/step-{step:08d}", bytes=10**6, seconds=0.5), 1
+            )
     devices = [Device(name="RTX", used_bytes=10**9, total_bytes=24 * 10**9)]
     tape.add(Hardware(devices=devices, cpu_percent=5.0, ram_used_bytes=1, process_bytes=2))
     tape.add(Warned(code="GPU-01", message="Memory ran out.", hint="Cut."))
