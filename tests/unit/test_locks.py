@@ -27,12 +27,12 @@ def pins(*names: str) -> dict[str, str]:
     return {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in found}
 
 
-@pytest.mark.parametrize("extra", ["", "train", "test"])
+@pytest.mark.parametrize("extra", ["", "train", "test", "bench"])
 def test_that_every_requirement_is_pinned_within_its_bounds(extra: str) -> None:
     asked = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
     torch = re.search(r'^TORCH = "([\d.]+)"', (ROOT / "launch.py").read_text(encoding="utf-8"), re.M)
     assert torch is not None
-    pinned = {"torch": torch[1], **pins("base", "train", "test")}
+    pinned = {"torch": torch[1], **pins("base", "train", "test", "bench")}
     for text in asked:
         requirement = Requirement(text)
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), text
