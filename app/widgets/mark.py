@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF, QSize
+from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
@@ -36,3 +36,24 @@ class Mark(QWidget):
     def _on_theme_changed(self) -> None:
         self.updateGeometry()
         self.update()
+
+
+class Swatch(QWidget):
+    """A small square in the colour of a token, for legends."""
+
+    def __init__(self, token: str, size: int = 9) -> None:
+        super().__init__()
+        self._token, self._size = token, size
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        current_theme().changed.connect(self.update)
+
+    def sizeHint(self) -> QSize:
+        side = current_theme().px(self._size)
+        return QSize(side, side)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(current_theme().color(self._token))
+        painter.drawRoundedRect(QRectF(self.rect()), 2, 2)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.theme.style import current_theme
@@ -43,18 +43,21 @@ def paint_curve(
     painter: QPainter,
     area: QRectF,
     values: Sequence[float],
-    token: str,
+    token: str | QColor,
     width: float = 1.5,
     bounds: tuple[float, float] | None = None,
 ) -> None:
-    """Paint the curve of `values` into `area`, from lowest to highest or within `bounds`."""
+    """Paint the curve of `values` into `area`, from lowest to highest or within `bounds`.
+
+    The colour is a token, or a QColor where a theme other than the present one is drawn.
+    """
     finite = [value for value in values if value is not None and math.isfinite(value)]
     if not finite:
         return
-    theme = current_theme()
+    color = token if isinstance(token, QColor) else current_theme().color(token)
     painter.save()
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    pen = QPen(theme.color(token), width)
+    pen = QPen(color, width)
     pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
     painter.setPen(pen)
     low, high = bounds or (min(finite), max(finite))

@@ -1,0 +1,447 @@
+"""The sections of the settings: look, language, folders, hardware, privacy, shortcuts, about."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QLocale, Qt, QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.i18n import number, set_language, size
+from app.services import Services
+from app.storage import Storage, empty_cache, measure
+from app.theme.style import LARGEST_TEXT, SMALLEST_TEXT
+from app.widgets.button import button
+from app.widgets.card import Card
+from app.widgets.label import ElidedLabel, hairline, text_label
+from app.widgets.mark import Swatch
+from app.widgets.meter import Part, StackedBar
+from app.widgets.theme_preview import ThemePreview
+from engine import paths
+
+LABEL_WIDTH = 150
+LANGUAGES = (
+    ("en", "English: 4,812.5"),
+    ("de", "Deutsch: 4.812,5"),
+    ("fr", "Français: 4 812,5"),
+    ("de_CH", "Schweiz: 4’812.5"),
+)
+PACKAGES = (
+    "tunesmith",
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "tokenizers",
+    "PySide6-Essentials",
+    "pyqtgraph",
+)
+SHORTCUTS = (
+    ("Home, New run, Runs, Experiments, Merge, Chat, Settings", "Ctrl+1 … Ctrl+7"),
+    ("New run", "Ctrl+N"),
+    ("Open or import a file", "Ctrl+O"),
+    ("Commands, runs and pages by name", "Ctrl+K"),
+    ("Search on this page", "Ctrl+F"),
+    ("The page's primary action", "Ctrl+Enter"),
+    ("Help at the field", "F1"),
+    ("Close the topmost layer", "Esc"),
+    ("Back", "Alt+Left"),
+    ("Log of the run", "Ctrl+L"),
+    ("Settings", "Ctrl+,"),
+    ("Larger, smaller, usual text", "Ctrl+Plus, Ctrl+Minus, Ctrl+0"),
+    ("Rename, delete a run", "F2, Del"),
+)
+
+
+class Section(Card):
+    """One card of settings; `words` is what the search looks through."""
+
+    key = ""
+
+    def __init__(self, services: Services, title: str, words: str) -> None:
+        super().__init__(title)
+        self.services = services
+        self.words = f"{title} {words}".lower()
+        self.body.setSpacing(12)
+
+    def refresh(self) -> None:
+        """Show what holds now."""
+
+    def add_row(self, label: str, control: QWidget, hint: str = "") -> None:
+        """Add a label at the left, a control, and a hint below in dim."""
+        row = QHBoxLayout()
+        row.setSpacing(12)
+        words = text_label(label)
+        words.setFixedWidth(self.services.theme.px(LABEL_WIDTH))
+        words.setBuddy(control)
+        if not control.accessibleName():
+            control.setAccessibleName(label)
+        control.setAccessibleDescription(hint)
+        # Beside the control, not beside control and hint together.
+        words.setMinimumHeight(min(control.sizeHint().height(), self.services.theme.px(32)) if hint else 0)
+        row.addWidget(words, 0, Qt.AlignmentFlag.AlignTop if hint else Qt.AlignmentFlag.AlignVCenter)
+        right = QVBoxLayout()
+        right.setSpacing(4)
+        right.addWidget(control)
+        if hint:
+            right.addWidget(text_label(hint, "small", wrap=True))
+        row.addLayout(right, 1)
+        self.body.addLayout(row)
+
+
+class LookSection(Section):
+    """Theme and text size."""
+
+    key = "look"
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services, "Look", "theme dark light system text size font")
+        themes = QWidget()
+        themes.setAccessibleName("Theme")
+        row = QHBoxLayout(themes)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(16)
+        self.themes: dict[str, ThemePreview] = {}
+        for name, words in (("dark", "Dark"), ("light", "Light"), ("system", "As the system")):
+            made = ThemePreview(name, words)
+            made.clicked.connect(lambda _checked=False, name=name: self._choose_theme(name))
+            self.themes[name] = made
+            row.addWidget(made)
+        row.addStretch(1)
+        self.add_row("Theme", themes)
+        sizes = QWidget()
+        line = QHBoxLayout(sizes)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.setSpacing(12)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setAccessibleName("Text size")
+        self.slider.setRange(SMALLEST_TEXT, LARGEST_TEXT)
+        self.slider.setSingleStep(5)
+        self.slider.setPageStep(10)
+        self.slider.setMaximumWidth(320)
+        self.percent = text_label("", "mono")
+        self.percent.setMinimumWidth(48)
+        line.addWidget(self.slider, 1)
+        line.addWidget(self.percent)
+        line.addWidget(
+            button("Usual", compact=True, on_click=lambda: self.slider.setValue(100), tip="Ctrl+0")
+        )
+        line.addStretch(1)
+        self.add_row("Text size", sizes, "Everything grows with it. Ctrl+Plus and Ctrl+Minus do the same.")
+        self.refresh()
+        self.slider.valueChanged.connect(self._on_size_changed)
+        services.theme.changed.connect(self.refresh)
+
+    def refresh(self) -> None:
+        theme = self.services.theme
+        self.themes[theme.name].setChecked(True)
+        self.slider.blockSignals(True)
+        self.slider.setValue(theme.text_size)
+        self.slider.blockSignals(False)
+        self.percent.setText(f"{theme.text_size} %")
+
+    def _choose_theme(self, name: str) -> None:
+        self.services.theme.set_theme(name)
+        self.services.settings.change(theme=name)
+
+    def _on_size_changed(self, percent: int) -> None:
+        step = round(percent / 5) * 5
+        self.services.theme.set_text_size(step)
+        self.services.settings.change(text_size=self.services.theme.text_size)
+
+
+class LanguageSection(Section):
+    """How figures are written."""
+
+    key = "language"
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services, "Language", "language numbers dates english deutsch")
+        self.choice = QComboBox()
+        system = QLocale.system()
+        self.choice.addItem(f"As the system: {system.toString(4812.5, 'f', 1)}", "system")
+        for code, words in LANGUAGES:
+            self.choice.addItem(words, code)
+        self.choice.setMaximumWidth(320)
+        place = self.choice.findData(services.settings.value.language)
+        self.choice.setCurrentIndex(max(0, place))
+        self.choice.currentIndexChanged.connect(self._on_chosen)
+        hint = "How numbers are grouped. The words of the program are English; other languages come later."
+        self.add_row("Numbers as in", self.choice, hint)
+
+    def _on_chosen(self, place: int) -> None:
+        code = str(self.choice.itemData(place))
+        set_language(code)
+        self.services.settings.change(language=code)
+
+
+class FoldersSection(Section):
+    """Where things lie, how much room they take, and how to get it back."""
+
+    key = "folders"
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(
+            services, "Models and folders", "folders home models runs data exports cache disk space storage"
+        )
+        self.bar = StackedBar(legend=False)
+        self.bar.setAccessibleName("Disk use")
+        self.body.addWidget(self.bar)
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(14)
+        self._grid.setVerticalSpacing(8)
+        self._grid.setColumnStretch(1, 1)
+        self.body.addLayout(self._grid)
+        self.body.addWidget(hairline())
+        self.home = ElidedLabel(str(paths.home()), "mono")
+        hint = "All of the above lie in here. Start with --home DIR or set TUNESMITH_HOME to use another one."
+        self.add_row("Home", self.home, hint)
+        self._models = QVBoxLayout()
+        self._models.setSpacing(6)
+        models = QWidget()
+        models.setLayout(self._models)
+        self._models.setContentsMargins(0, 0, 0, 0)
+        self.add_row(
+            "Models elsewhere", models, "Folders of models that stay where they are; nothing is copied."
+        )
+        self._show_model_folders()
+
+    def refresh(self) -> None:
+        self.services.background.run(measure, self.show_storage)
+
+    def show_storage(self, storage: Storage) -> None:
+        """Show each folder's room, with the button that opens or frees it."""
+        parts = [Part(place.name, place.bytes, place.token, size(place.bytes)) for place in storage.places]
+        self.bar.set(parts, storage.used_bytes + storage.free_bytes)
+        _clear(self._grid)
+        for row, place in enumerate(storage.places):
+            self._grid.addWidget(Swatch(place.token), row, 0)
+            words = QWidget()
+            column = QVBoxLayout(words)
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(0)
+            column.addWidget(text_label(place.name.capitalize(), "small_text"))
+            column.addWidget(ElidedLabel(str(place.folder), "least"))
+            self._grid.addWidget(words, row, 1)
+            self._grid.addWidget(text_label(size(place.bytes), "mono"), row, 2, Qt.AlignmentFlag.AlignRight)
+            show = button(
+                "Open",
+                compact=True,
+                name=f"Open the folder of {place.name}",
+                on_click=lambda folder=place.folder: QDesktopServices.openUrl(
+                    QUrl.fromLocalFile(str(folder))
+                ),
+            )
+            self._grid.addWidget(show, row, 3)
+            if place.name == "cache":
+                free = button("Empty", compact=True, name="Empty the cache", on_click=self._empty_cache)
+                free.setEnabled(place.bytes > 0)
+                self._grid.addWidget(free, row, 4)
+        row = len(storage.places)
+        self._grid.addWidget(Swatch("edge"), row, 0)
+        self._grid.addWidget(text_label("Free on this disk", "small_text"), row, 1)
+        self._grid.addWidget(
+            text_label(size(storage.free_bytes), "mono"), row, 2, Qt.AlignmentFlag.AlignRight
+        )
+
+    def _empty_cache(self) -> None:
+        def emptied(freed: int) -> None:
+            self.services.notify(f"The cache is empty: {size(freed)} freed.", "ok")
+            self.refresh()
+
+        self.services.background.run(empty_cache, emptied, self._tell)
+
+    def _show_model_folders(self) -> None:
+        _clear(self._models)
+        for folder in self.services.settings.value.model_folders:
+            row = QWidget()
+            line = QHBoxLayout(row)
+            line.setContentsMargins(0, 0, 0, 0)
+            line.addWidget(ElidedLabel(folder, "mono"), 1)
+            line.addWidget(
+                button(
+                    icon="x",
+                    kind="ghost",
+                    compact=True,
+                    name=f"Forget {folder}",
+                    on_click=lambda folder=folder: self._forget(folder),
+                )
+            )
+            self._models.addWidget(row)
+        self._models.addWidget(button("Add model folder…", "plus", compact=True, on_click=self._add_model))
+
+    def _add_model(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of a model")
+        if chosen:
+            self.add_model(Path(chosen))
+
+    def add_model(self, folder: Path) -> None:
+        """Remember a model where it lies."""
+        from engine.models.library import add_model
+
+        def added(facts: Any) -> None:
+            self.services.settings.remember("model_folders", str(folder), keep=50)
+            self.services.notify(f"{facts.name} is in the library.", "ok")
+            self._show_model_folders()
+
+        self.services.background.run(lambda: add_model(folder), added, self._tell)
+
+    def _forget(self, folder: str) -> None:
+        kept = [other for other in self.services.settings.value.model_folders if other != folder]
+        self.services.settings.change(model_folders=kept)
+        self._show_model_folders()
+
+    def _tell(self, error: Any) -> None:
+        self.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
+
+
+class HardwareSection(Section):
+    """What this computer has, and what the program may do with it."""
+
+    key = "hardware"
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services, "Hardware", "gpu cpu memory driver awake sleep")
+        self.facts = text_label("Looking at the hardware", "body", wrap=True, selectable=True)
+        self.add_row("This computer", self.facts)
+        self.notices = _box("Tell me when a run ends", services, "notify")
+        self.add_row("Notices", self.notices, "By the system, and only while this window is not in front.")
+        services.hardware.probed.connect(self._show)
+        if services.hardware.machine is not None:
+            self._show(services.hardware.machine)
+
+    def _show(self, machine: Any) -> None:
+        lines = [f"{machine.cpu_name}, {number(machine.cores)} cores, {size(machine.ram_total_bytes)} memory"]
+        for gpu in machine.devices:
+            lines.append(f"{gpu.name}, {size(gpu.total_bytes)}, driver {gpu.driver}")
+        if not machine.devices:
+            lines.append("No NVIDIA GPU: training uses the processor, which is right for small models.")
+        self.facts.setText("\n".join(lines))
+
+
+class PrivacySection(Section):
+    """What leaves the computer: nothing by itself."""
+
+    key = "privacy"
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services, "Privacy", "privacy network offline token telemetry")
+        for line in (
+            "Nothing is sent anywhere. There is no telemetry and no account.",
+            "The network is used only after you press something that says so, such as Download.",
+            "Data, models and chats stay in the folders above. Training and chat run offline.",
+        ):
+            self.body.addWidget(text_label(line, "dim", wrap=True))
+
+
+class ShortcutsSection(Section):
+    """Every key of the window."""
+
+    key = "shortcuts"
+
+    def __init__(self, services: Services) -> None:
+        keys = " ".join(f"{words} {keys}" for words, keys in SHORTCUTS)
+        super().__init__(services, "Shortcuts", f"keyboard keys {keys}")
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(24)
+        grid.setVerticalSpacing(7)
+        grid.setColumnStretch(0, 1)
+        for row, (words, pressed) in enumerate(SHORTCUTS):
+            grid.addWidget(text_label(words, "body", wrap=True), row, 0)
+            grid.addWidget(text_label(pressed, "mono_dim"), row, 1)
+        self.body.addLayout(grid)
+
+
+class AboutSection(Section):
+    """Versions, licences, a report to send."""
+
+    key = "about"
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services, "About", "about version licence report log")
+        self.body.addWidget(text_label(f"Tunesmith {_version('tunesmith')}", "strong", selectable=True))
+        words = (
+            "Apache-2.0. Fonts Inter and JetBrains Mono under the SIL Open Font License. Qt under the LGPL."
+        )
+        self.body.addWidget(text_label(words, "dim", wrap=True))
+        self.body.addWidget(text_label(_versions(), "small", wrap=True, selectable=True))
+        row = QHBoxLayout()
+        row.setSpacing(10)
+        row.addWidget(button("Copy system report", "copy", on_click=self._copy))
+        row.addWidget(button("Open the log", "log", on_click=self._open_log))
+        row.addStretch(1)
+        self.body.addLayout(row)
+
+    def _copy(self) -> None:
+        QApplication.clipboard().setText(system_report(self.services.hardware.machine))
+        self.services.notify("The report is copied. It holds no names and no tokens.", "ok")
+
+    def _open_log(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(paths.home() / "logs")))
+
+
+SECTIONS = (
+    LookSection,
+    LanguageSection,
+    FoldersSection,
+    HardwareSection,
+    PrivacySection,
+    ShortcutsSection,
+    AboutSection,
+)
+
+
+def system_report(machine: Any) -> str:
+    """Return versions and hardware as text, without user names, paths or tokens."""
+    lines = [
+        f"{platform.system()} {platform.release()} {platform.machine()}, Python {sys.version.split()[0]}",
+        _versions(),
+    ]
+    if machine is not None:
+        lines.append(f"{machine.cpu_name}, {machine.cores} cores, {machine.ram_total_bytes / 1e9:.1f} GB")
+        lines += [
+            f"{gpu.name}, {gpu.total_bytes / 1e9:.1f} GB, driver {gpu.driver}" for gpu in machine.devices
+        ]
+    return "\n".join(lines)
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {_version(name)}" for name in PACKAGES[1:])
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _box(words: str, services: Services, field: str) -> QCheckBox:
+    box = QCheckBox(words)
+    box.setAccessibleName(words)
+    box.setChecked(bool(getattr(services.settings.value, field)))
+    box.toggled.connect(lambda on: services.settings.change(**{field: on}))
+    return box
+
+
+def _clear(layout: Any) -> None:
+    while (item := layout.takeAt(0)) is not None:
+        widget = item.widget()
+        if widget is not None:
+            widget.hide()
+            widget.deleteLater()
