@@ -115,21 +115,16 @@ def make_window(app: Any, options: argparse.Namespace) -> Any:
     from app.services import make_services
     from app.theme.style import load_fonts
     from app.window import MainWindow
+    from app.workers.run_queue import RunQueue
 
     missing = load_fonts()
     services = make_services(app, options.theme)
     set_language(options.language or services.settings.value.language)
     if options.text_size:
         services.theme.set_text_size(options.text_size)
+    services.run_queue = RunQueue(services)
     window = MainWindow(services)
-    # TEMPORARY until app/workers/run_queue.py is there
-    import importlib.util
-
-    if importlib.util.find_spec("app.workers.run_queue"):
-        from app.workers.run_queue import RunQueue
-
-        services.run_queue = RunQueue(services)
-        window.follow_run_queue()
+    window.follow_run_queue()
     install_excepthook(window)
     if options.size is not None:
         window.resize(*options.size)

@@ -8,10 +8,10 @@ from typing import Any
 
 from PySide6.QtCore import QModelIndex, Qt, QTimer
 from PySide6.QtGui import QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QBoxLayout, QGridLayout, QHBoxLayout, QHeaderView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.i18n import clock, loss, time_left
-from app.pages.home_cards import FitsCard, ReadinessCard, StorageCard
+from app.pages.home_cards import DraftCard, FitsCard, ReadinessCard, StorageCard, TipCard
 from app.pages.page import Page, padded_column, scrolled
 from app.services import Services
 from app.tables.runs import HOME, RunsModel, state_words
@@ -32,6 +32,8 @@ from engine.runs.store import RunSummary, list_runs
 MOST_RUNS = 8
 REFRESH_MS = 3000
 SIDE_WIDTH = 330
+WIDTHS = {"name": 200, "curve": 150, "best": 76, "date": 140}
+LEAST_STATE = 150
 
 
 class RunningCard(Card):
@@ -111,11 +113,22 @@ class LastRuns(Card):
         self.table.setEditTriggers(RowTable.EditTrigger.NoEditTriggers)
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        header = self.table.horizontalHeader()
-        for key, share in (("name", 200), ("curve", 160), ("best", 76), ("date", 140)):
-            self.table.setColumnWidth(self.model.column(key), current_theme().px(share))
-        header.setSectionResizeMode(self.model.column("state"), QHeaderView.ResizeMode.Stretch)
+        self.table.resized.connect(self._fit_columns)
+        current_theme().changed.connect(self._fit_columns)
         self.body.addWidget(self.table)
+
+    def _fit_columns(self) -> None:
+        """Give the state what the others leave; the date and the best value go where that is too little."""
+        theme, room = current_theme(), self.table.viewport().width()
+        widths = {key: theme.px(width) for key, width in WIDTHS.items()}
+        for key in ("date", "best"):
+            short = room - sum(widths.values()) < theme.px(LEAST_STATE)
+            self.table.setColumnHidden(self.model.column(key), short)
+            if short:
+                del widths[key]
+        for key, width in widths.items():
+            self.table.setColumnWidth(self.model.column(key), width)
+        self.table.setColumnWidth(self.model.column("state"), max(theme.px(60), room - sum(widths.values())))
 
     def show_runs(self, runs: list[RunSummary]) -> None:
         """Show the newest runs, as many as Home has room for."""
@@ -151,7 +164,7 @@ class FirstSteps(Card):
         column.addSpacing(6)
         column.addWidget(self.way, 0, centre)
         sentence = text_label(
-            "Your runs will be here. The example needs no download and takes about 4 minutes.",
+            "Your runs will be here. The example runs on the small starter model, in about 4 minutes.",
             "dim",
             wrap=True,
         )
@@ -213,7 +226,8 @@ class HomePage(Page):
         self.last_runs.table.activated.connect(self._on_run_activated)
         self.last_runs.table.clicked.connect(self._on_run_activated)
         self.first_steps = FirstSteps(self)
-        for widget in (self.running, self.last_runs):
+        self.draft = DraftCard(self.services)
+        for widget in (self.running, self.draft, self.last_runs):
             left.addWidget(widget)
         left.addWidget(self.first_steps, 3)
         left.addLayout(self._help_cards(), 2)
@@ -262,7 +276,8 @@ class HomePage(Page):
         self.readiness = ReadinessCard(self.services)
         self.fits = FitsCard(self.services)
         self.storage = StorageCard(self.services)
-        for card in (self.readiness, self.fits, self.storage):
+        self.tip = TipCard(self.services)
+        for card in (self.readiness, self.fits, self.storage, self.tip):
             column.addWidget(card)
         column.addStretch(1)
         self._side = side
@@ -281,6 +296,7 @@ class HomePage(Page):
     def shown(self) -> None:
         self.refresh()
         self._timer.start()
+        self.draft.refresh()
         if not self._loaded:
             self.readiness.refresh()
             self.storage.refresh()

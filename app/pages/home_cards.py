@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
 
+from app.drafts import Draft, load_draft
 from app.fits import Fit, what_fits
 from app.i18n import number, size
 from app.readiness import SETUP_COMMAND, Line, examine, headline
 from app.services import Services
 from app.storage import Storage, measure
+from app.tips import tip_of_the_day
 from app.widgets.button import button
 from app.widgets.card import Card
-from app.widgets.label import TextLabel, hairline, text_label
+from app.widgets.label import ElidedLabel, TextLabel, hairline, text_label
 from app.widgets.mark import Mark
 from app.widgets.meter import Meter, Part, StackedBar
+from engine.paths import show_name
 
 STATE_MARKS = {"ok": ("check", "ok"), "warn": ("triangle", "warn"), "bad": ("octagon", "bad")}
 DRIVER_HELP = (
@@ -169,6 +173,55 @@ class StorageCard(Card):
 
     def _on_pressed(self) -> None:
         self._services.navigate("settings", {"section": "folders"})
+
+
+class TipCard(Card):
+    """One tip a day, until it is sent away for good."""
+
+    def __init__(self, services: Services) -> None:
+        away = button(icon="x", kind="ghost", compact=True, name="No more tips", on_click=self._dismiss)
+        super().__init__("Tip", away)
+        self._services = services
+        self.body.addWidget(text_label(tip_of_the_day(), "small", wrap=True))
+        self.setHidden(services.settings.value.tip_dismissed)
+
+    def _dismiss(self) -> None:
+        self._services.settings.change(tip_dismissed=True)
+        self.hide()
+
+
+class DraftCard(Card):
+    """The unfinished run, one press away."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        row = QHBoxLayout()
+        row.setSpacing(12)
+        row.addWidget(Mark("edit", "accent"))
+        self._words = ElidedLabel("", "body")
+        row.addWidget(self._words, 1)
+        row.addWidget(button("Go on with it", compact=True, on_click=self._go_on))
+        self.body.addLayout(row)
+        self.hide()
+
+    def refresh(self) -> None:
+        """Look for a draft, in the background."""
+        self._services.background.run(load_draft, self.show_draft, lambda _error: self.hide())
+
+    def show_draft(self, draft: Draft | None) -> None:
+        """Show an unfinished run that has data by now, or nothing."""
+        begun = draft is not None and bool(draft.recipe.data.train)
+        self.setHidden(not begun)
+        if draft is not None and begun:
+            data = Path(draft.recipe.data.train[0]).name
+            model = Path(draft.recipe.model.path).name
+            self._words.setText(
+                f"Unfinished: {show_name(model)} on {show_name(data)}, at {draft.step.capitalize()}"
+            )
+
+    def _go_on(self) -> None:
+        self._services.navigate("wizard")
 
 
 def _clear(layout: QVBoxLayout) -> None:

@@ -8,7 +8,8 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QScrollArea, QVBoxLayout, QWidget
 
 from app.pages.page import Page, scrolled
-from app.pages.preferences_sections import SECTIONS, Section
+from app.pages.preferences_section import Section
+from app.pages.preferences_sections import SECTIONS
 from app.services import Services
 from app.theme.style import current_theme
 from app.theme.tokens import GAP, PAGE_PADDING

@@ -206,8 +206,10 @@ class RunsModel(QAbstractTableModel):
             return state_detail(run) or None
         if column.key != "name":
             return None
-        shown = {each.key for each in self._columns} - set(self._folded)
-        parts = [COLUMNS[key].text(run) for key in ("base", "method", "data") if key not in shown]
+        # Base and method always stand somewhere; the data only if its column was folded away.
+        columns = {each.key for each in self._columns}
+        apart = {*self._folded, *({"base", "method"} - columns)}
+        parts = [COLUMNS[key].text(run) for key in ("base", "method", "data") if key in apart]
         return " · ".join(part for part in parts if part) or None
 
 

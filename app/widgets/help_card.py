@@ -56,7 +56,7 @@ def _arrow(painter: QPainter, middle: QPointF, theme: Theme, zoom: float) -> Non
 
 
 def _halves(area: QRect, theme: Theme) -> tuple[QRect, QRect]:
-    gap, margin = theme.px(18), theme.px(8)
+    gap, margin = (theme.px(18), theme.px(8)) if area.width() > theme.px(200) else (theme.px(13), 2)
     half = area.width() // 2
     left = QRect(area.left() + margin, area.top(), half - gap - margin, area.height())
     return left, QRect(area.left() + half + gap, area.top(), half - gap - margin, area.height())
