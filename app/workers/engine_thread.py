@@ -1,0 +1,187 @@
+"""The thread beside a run: starts its child or finds it going, reads what it writes, and notices its end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, QThread, Signal
+
+from engine import durable
+from engine.errors import EngineError
+from engine.jobs import process
+from engine.jobs.lock import FolderLock
+from engine.runs import store
+from engine.runs.event_log import NAME, EventReader, preview
+
+log = logging.getLogger(__name__)
+
+GATHER_MS = 100
+LOOK_SECONDS = 0.3  # how often it is looked whether the child lives
+CHUNK_EVENTS = 1000
+BREATH_MS = 6  # between chunks of a long file, so that the window keeps its pace
+PREVIEW_BYTES = 4 << 20
+OVER = ("finished", "stopped", "failed", "crashed")
+
+
+class EngineThread(QThread):
+    """Watches one run folder; the same for a child it starts, one that is going, and one long finished.
+
+    Ending the thread does not end the child: `stop_watching` only looks away.
+
+    Signals:
+        preview_arrived: events that show the shape of a long file, before it is read whole.
+        events_arrived: the events of about a tenth of a second, in order, each once.
+        restarted: the file was replaced; what arrived before no longer holds.
+        caught_up: everything that lay in the file when the thread began has arrived.
+        state_changed: running, paused, finished, stopped, failed, crashed or queued.
+        ended: exit.json with "status", and for a crash with "words", the last of child.log.
+    """
+
+    preview_arrived = Signal(list)
+    events_arrived = Signal(list)
+    restarted = Signal()
+    caught_up = Signal()
+    state_changed = Signal(str)
+    ended = Signal(dict)
+
+    def __init__(self, folder: Path, *, start_child: bool = False, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.folder = folder
+        self.child: process.JobProcess | None = None
+        self._start_child = start_child
+        self._cancel_asked = False
+        self._paused = False
+        self._state = ""
+        self._caught_up = False
+        self._note_before: dict[str, Any] | None = None
+
+    def stop_watching(self, milliseconds: int = 3000) -> bool:
+        """Look away and wait for the thread to end; the child goes on."""
+        self.requestInterruption()
+        return self.wait(milliseconds)
+
+    def cancel_child(self) -> None:
+        """End the child at once, without a save; the thread does it and then says `ended`."""
+        self._cancel_asked = True
+
+    def run(self) -> None:
+        try:
+            self._watch()
+        except EngineError as error:
+            self._tell("failed")
+            self.ended.emit({"status": "failed", **error.as_dict()})
+        except Exception as error:  # one of the doors: the window shows it, the run itself is not touched
+            log.exception("watching %s ended", self.folder)
+            self._tell("failed")
+            words = f"Watching this run ended unexpectedly ({type(error).__name__})."
+            self.ended.emit(EngineError(words, "Open it again; the run itself is not touched.").as_dict())
+
+    def _watch(self) -> None:
+        if self._start_child:
+            self._note_before = process.exit_of(self.folder)
+            self.child = process.start(self.folder)
+            self._tell("running")
+        reader = EventReader(self.folder)
+        self._show_preview()
+        alive, looked = True, 0.0
+        while not self.isInterruptionRequested():
+            if self._cancel_asked:
+                self._kill()
+            # Asked before reading: what a child wrote before its end is then read whole.
+            if time.monotonic() - looked > LOOK_SECONDS:
+                alive, looked = self._is_alive(), time.monotonic()
+            restarts = reader.restarts
+            events = reader.read_new(CHUNK_EVENTS)
+            if reader.restarts != restarts:
+                self.restarted.emit()
+            if events:
+                self._follow_pauses(events)
+                self.events_arrived.emit(events)
+            if len(events) == CHUNK_EVENTS:
+                self.msleep(BREATH_MS)
+                continue
+            if not self._caught_up:
+                self._caught_up = True
+                self.caught_up.emit()
+            if self._look_for_end(alive, looked):
+                return
+            self.msleep(GATHER_MS)
+
+    def _show_preview(self) -> None:
+        path = self.folder / NAME
+        if path.is_file() and path.stat().st_size > PREVIEW_BYTES:
+            self.preview_arrived.emit(preview(self.folder))
+
+    def _is_alive(self) -> bool:
+        # A child just started does not hold the lock yet.
+        return (self.child is not None and self.child.poll() is None) or process.is_alive(self.folder)
+
+    def _follow_pauses(self, events: list[Any]) -> None:
+        for event in events:
+            if event.type in ("started", "paused", "resumed"):
+                self._paused = event.type == "paused"
+
+    def _look_for_end(self, alive: bool, looked: float) -> bool:
+        """Tell the state; return whether the run is over and read whole."""
+        if alive:
+            self._tell("paused" if self._paused else "running")
+            return False
+        if not self.folder.is_dir():
+            raise EngineError(f"The folder of this run is gone: {self.folder}", "Was it moved?", "RUN-03")
+        state = self._state_of_dead()
+        if state not in OVER:
+            self._tell(state)
+            return False
+        if state == "crashed" and self._cancel_asked:
+            state = self._note_cancel()
+        self._tell(state)
+        self.ended.emit(self._ending(state))
+        return True
+
+    def _state_of_dead(self) -> str:
+        state = store.state_of(self.folder)
+        if self.child is not None:
+            note = process.exit_of(self.folder)
+            if note is None or (note == self._note_before and self._note_before is not None):
+                return "crashed"
+        return state
+
+    def _ending(self, state: str) -> dict[str, Any]:
+        note = process.exit_of(self.folder) if state != "crashed" else None
+        if note is not None:
+            return {**note, "status": state, "words": process.last_words(self.folder)}
+        return {
+            "status": "crashed",
+            "code": "RUN-01",
+            "message": "Training ended without a closing note: its process was killed or died.",
+            "hint": "Everything up to the last save is sound. Resume goes on from there.",
+            "words": process.last_words(self.folder),
+        }
+
+    def _kill(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+        else:
+            process.kill(self.folder)
+
+    def _note_cancel(self) -> str:
+        """Leave the closing note that a killed child could not; the lock makes sure that nobody else does."""
+        with FolderLock(self.folder):
+            note = {
+                "status": "stopped",
+                "code": "",
+                "message": "Cancelled; what came after the last save is gone.",
+                "hint": "Resume goes on from the last save.",
+                "cancelled": True,
+                "time": time.time(),
+            }
+            durable.write_json(self.folder / "exit.json", note)
+        return "stopped"
+
+    def _tell(self, state: str) -> None:
+        if state != self._state:
+            self._state = state
+            self.state_changed.emit(state)
