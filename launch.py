@@ -341,6 +341,16 @@ def ensure_starter(stamp: dict[str, object]) -> None:
     write_stamp(stamp)
 
 
+def choose_home(arguments: list[str]) -> None:
+    """Let the window's option `--home DIR` say where the starter goes, too."""
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        chosen = (
+            option[len("--home=") :] if option.startswith("--home=") else value if option == "--home" else ""
+        )
+        if chosen:
+            os.environ["TUNESMITH_HOME"] = str(Path(chosen).expanduser().absolute())
+
+
 def child_environment() -> dict[str, str]:
     """Return this environment, with threads that sleep while they wait (cores are shared with the window)."""
     return {"OMP_WAIT_POLICY": "passive", **os.environ}
@@ -374,6 +384,7 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] == ["test"]:
             os.chdir(ROOT)
             return hand_over(module_command("pytest", arguments[1:]))
+        choose_home(arguments)
         ensure_starter(stamp)
         if arguments[:1] == ["--setup"]:
             say("everything is in place; python3 launch.py opens the window")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -151,3 +152,12 @@ def test_that_help_needs_no_environment(tmp_path: Path) -> None:
     )
     assert done.returncode == 0 and "--setup" in done.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--home", "here"], ["--demo", "--home=here"]])
+def test_that_a_chosen_home_also_holds_the_starter(
+    launch: ModuleType, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("TUNESMITH_HOME", "elsewhere")
+    launch.choose_home(arguments)
+    assert os.environ["TUNESMITH_HOME"] == str(Path("here").absolute())
