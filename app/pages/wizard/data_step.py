@@ -1,0 +1,368 @@
+"""Step 2: which examples, how they are read, what of them is trained, and how long they may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from app import i18n
+from app.pages.wizard.data_cards import EXAMPLES, ExampleCard, FactsRow, ProblemsCard, SourceLine
+from app.pages.wizard.data_view import DataView
+from app.pages.wizard.mapping import column_lines, columns_after, roles_of
+from app.pages.wizard.state import WizardState
+from app.pages.wizard.step import Step, take_focus
+from app.theme.style import current_theme
+from app.widgets.button import button
+from app.widgets.card import Card, Inset
+from app.widgets.drop_zone import DropZone
+from app.widgets.example_view import ExampleView
+from app.widgets.label import TextLabel
+from app.widgets.length_histogram import LengthHistogram
+from app.widgets.mapping_view import MappingView
+from app.widgets.notice import Notice
+from app.widgets.option_card import OptionRow
+from app.widgets.pill import Pill
+from app.widgets.plan_column import Advice
+from engine.paths import resources
+
+SUFFIXES = "Data (*.jsonl *.json *.csv *.tsv *.txt *.md);;All files (*)"
+READING = ("data.format", "data.system_prompt", "data.train_on", "data.chat_template", "data.dedupe")
+UPPER_LIMIT = 8192
+SPLITTING = ("data.validation_split", "data.validation")
+
+
+class DataStep(Step):
+    """Files, an example as the model gets it, columns, lengths."""
+
+    name = "data"
+
+    def __init__(self, state: WizardState) -> None:
+        super().__init__(state)
+        self._index = 0
+        self._build_empty()
+        self._build_filled()
+        self.column.addStretch(1)
+        self._connect()
+        self.set_level("simple")
+        self.show_data()
+
+    # -- building ------------------------------------------------------------------------------------------
+    def _build_empty(self) -> None:
+        self.zone = DropZone(
+            "Drop a file with examples here",
+            "JSON, JSONL, CSV, TSV or plain text. The format and the columns are found from the first rows.",
+            ("Add file…", self._on_add_pressed),
+        )
+        self.column.addWidget(self.zone)
+        self.bundled = Card("Or take a bundled example")
+        self.examples = OptionRow([(e.name, e.title, e.sentence) for e in EXAMPLES])
+        for example in EXAMPLES:
+            self.examples.cards[example.name].show_figures(example.figures())
+        self.bundled.body.addWidget(self.examples)
+        self.column.addWidget(self.bundled)
+        self.formats = Card("What a row may look like")
+        for card in ExampleCard.all():
+            self.formats.body.addWidget(card)
+        self.column.addWidget(self.formats)
+
+    def _build_filled(self) -> None:
+        self.filled = QWidget()
+        column = QVBoxLayout(self.filled)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(self.column.spacing())
+        column.addWidget(self._build_sources())
+        self.error = Notice("bad")
+        self.error.hide()
+        column.addWidget(self.error)
+        column.addWidget(self._build_example())
+        self.columns_card = Card("Columns")
+        self.mapping = MappingView()
+        self.columns_card.body.addWidget(self.mapping)
+        column.addWidget(self.columns_card)
+        column.addWidget(self._build_lengths())
+        self.reading, _ = self.form_card("How it is read and learned", READING)
+        column.addWidget(self.reading)
+        self.splitting, _ = self.form_card("Kept aside to measure on", SPLITTING)
+        column.addWidget(self.splitting)
+        self.problems = ProblemsCard()
+        column.addWidget(self.problems)
+        self.column.addWidget(self.filled)
+
+    def _build_sources(self) -> Card:
+        self.sources_card = Card(
+            "Data", button("Add file…", "plus", on_click=self._on_add_pressed, compact=True)
+        )
+        self._sources = QVBoxLayout()
+        self._sources.setSpacing(2)
+        self.sources_card.body.addLayout(self._sources)
+        self.figures = FactsRow()
+        self.sources_card.body.addWidget(self.figures)
+        return self.sources_card
+
+    def _build_example(self) -> Card:
+        tools = QWidget()
+        row = QHBoxLayout(tools)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        self.place = TextLabel("", "small")
+        self.trained = Pill()
+        before = button(icon="chevron-left", kind="ghost", name="Previous example (Page Up)", compact=True)
+        after = button(icon="chevron-right", kind="ghost", name="Next example (Page Down)", compact=True)
+        before.clicked.connect(lambda: self.page(-1))
+        after.clicked.connect(lambda: self.page(1))
+        for widget in (self.place, before, after, self.trained):
+            row.addWidget(widget)
+        self.example_card = Card("As the model will get it", tools)
+        inset = Inset()
+        self.example = ExampleView()
+        self.example.setMinimumHeight(current_theme().px(130))
+        inset.body.addWidget(self.example)
+        self.example_card.body.addWidget(inset)
+        self.example_words = TextLabel("", "small", wrap=True)
+        self.example_card.body.addWidget(self.example_words)
+        return self.example_card
+
+    def _build_lengths(self) -> Card:
+        self.lengths_words = TextLabel("", "small")
+        self.lengths_card, _ = self.form_card("Tokens per example", ())
+        self.lengths_card.header.addWidget(self.lengths_words)
+        self.histogram = LengthHistogram()
+        self.histogram.setMinimumHeight(current_theme().px(150))
+        self.lengths_card.body.addWidget(self.histogram)
+        self.cut_words = TextLabel("", "small", wrap=True)
+        self.lengths_card.body.addWidget(self.cut_words)
+        _, form = self.form_card("", ("data.max_length", "data.too_long"))
+        self.lengths_card.body.addWidget(form)
+        return self.lengths_card
+
+    def _connect(self) -> None:
+        self.zone.dropped.connect(self.add_files)
+        self.examples.chosen.connect(self.take_example)
+        self.example.paged.connect(self.page)
+        self.mapping.role_chosen.connect(self._on_role_chosen)
+        self.histogram.cut_pulled.connect(self._on_cut_pulled)
+        self.histogram.cut_released.connect(lambda cut: self.state.set_value("data.max_length", cut))
+        self.state.data_changed.connect(self.show_data)
+
+    # -- showing -------------------------------------------------------------------------------------------
+    def settled(self) -> bool:
+        return not self.state.data_busy
+
+    def set_level(self, level: str) -> None:
+        super().set_level(level)
+        self._show_cards()
+
+    def on_values(self, paths: frozenset[str]) -> None:
+        if "data.train" in paths:
+            self._index = 0
+            self.show_data()
+        elif "data.max_length" in paths or "data.too_long" in paths:
+            self.histogram.set_cut(self.state.value("data.max_length"))
+
+    def show_data(self) -> None:
+        """Show the files, what was found in them, and one example."""
+        files = self.state.value("data.train")
+        self._show_sources(files)
+        view = self.state.data if files else None
+        error = self.state.data_error if files else None
+        self.error.setVisible(error is not None and not self.state.data_busy)
+        if error is not None:
+            self.error.show_error(error, self._repairs(error))
+        if view is not None and error is None:
+            self.figures.show_view(view, self.state.data_busy)
+            self._show_lengths(view)
+            self._show_mapping(view)
+            self._show_example(view)
+            self.problems.show_problems(view.problems)
+        else:
+            self.figures.show_waiting(self.state.data_busy)
+        self._show_cards()
+        self.advice_changed.emit()
+
+    def _show_cards(self) -> None:
+        files = bool(self.state.value("data.train"))
+        known = files and self.state.data is not None and self.state.data_error is None
+        for widget in (self.zone, self.bundled, self.formats):
+            widget.setHidden(files)
+        self.filled.setVisible(files)
+        self.example_card.setVisible(known and bool(self.state.data and self.state.data.train_examples))
+        self.lengths_card.setVisible(known)
+        self.columns_card.setVisible(files and bool(self.mapping.combos))
+        self.problems.setVisible(known and bool(self.state.data and self.state.data.problems))
+
+    def _show_sources(self, files: list[str]) -> None:
+        while (item := self._sources.takeAt(0)) is not None:
+            widget = item.widget()
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+        for file in files:
+            line = SourceLine(file)
+            line.removed.connect(lambda f=file: self.remove_file(f))
+            self._sources.addWidget(line)
+
+    def _show_lengths(self, view: DataView) -> None:
+        cut = self.state.value("data.max_length")
+        self.histogram.show_lengths(view.lengths, cut)
+        ordered = sorted(view.lengths)
+        if ordered:
+            count = len(ordered)
+            median, high = ordered[count // 2], ordered[min(count - 1, round(count * 0.95))]
+            self.lengths_words.setText(
+                f"median {i18n.number(median)} · p95 {i18n.number(high)} · longest {i18n.number(ordered[-1])}"
+            )
+        self._say_cut(cut)
+
+    def _say_cut(self, cut: int) -> None:
+        count = self.histogram.cut_count(cut)
+        words = {"truncate": "cut", "drop": "left out", "split": "split", "error": "refused"}
+        how = words[self.state.value("data.too_long")]
+        self.cut_words.setText(
+            f"{i18n.number(count)} examples would be {how}."
+            if count
+            else "Every example fits; nothing is cut."
+        )
+        self.cut_words.set_token("warn" if count else "dim")
+
+    def _show_mapping(self, view: DataView) -> None:
+        self.mapping.show_columns(column_lines(view, self.state.recipe.data), roles_of(view.format))
+
+    def _show_example(self, view: DataView) -> None:
+        count = len(view.whole.train)
+        if not count:
+            return
+        self._index = max(0, min(self._index, count - 1))
+        self.example.show_example(view.segments(self._index), view.whole.marks)
+        self.place.setText(f"example {i18n.number(self._index + 1)} of {i18n.number(count)}")
+        words = {
+            "assistant": "trained: answers",
+            "last": "trained: last answer",
+            "all": "trained: everything",
+        }
+        self.trained.set(words[self.state.value("data.train_on")], "accent", "")
+        length = view.lengths[self._index]
+        cut = f", cut to {i18n.number(view.max_length)}" if length > view.max_length else ""
+        trained = int(view.whole.train[self._index].trained[: view.max_length].sum())
+        self.example_words.setText(
+            f"{i18n.number(length)} tokens{cut}, {i18n.number(trained)} of them trained (tinted)."
+        )
+
+    def page(self, pace: int) -> None:
+        """Show the example before or after."""
+        view = self.state.data
+        if view is not None and view.whole.train:
+            self._index = (self._index + pace) % len(view.whole.train)
+            self._show_example(view)
+
+    def facts(self) -> str:
+        files = self.state.value("data.train")
+        if not files:
+            return ""
+        name = Path(files[0]).name + (f" + {len(files) - 1}" if len(files) > 1 else "")
+        view = self.state.data
+        if self.state.data_busy or view is None:
+            return f"{name} · reading" if self.state.data_busy else name
+        return f"{name} · {i18n.number(view.train_examples + view.validation_examples)}"
+
+    def advice(self) -> list[Advice]:
+        view = self.state.data
+        if view is None:
+            return []
+        found = []
+        if view.truncated:
+            limit = min(UPPER_LIMIT, view.longest)
+            press = (
+                f"Raise to {i18n.number(limit)}",
+                lambda: self.state.set_value("data.max_length", limit),
+            )
+            title = f"{i18n.number(view.truncated)} examples are longer than {i18n.number(view.max_length)} tokens"
+            found.append(Advice("warn", title, "What is behind the cut is not learned.", press))
+        if view.problems:
+            first = view.problems[0]
+            place = f"{Path(first.file).name}, line {first.line}: " if first.line else ""
+            title = f"{i18n.number(len(view.problems))} rows have problems"
+            found.append(Advice("warn", title, f"{place}{first.message}"))
+        duplicates = int(view.about.get("duplicates") or 0)
+        if duplicates and not self.state.value("data.dedupe"):
+            press = ("Leave them out", lambda: self.state.set_value("data.dedupe", True))
+            found.append(
+                Advice("info", f"{i18n.number(duplicates)} rows are the same as an earlier one", "", press)
+            )
+        if not view.validation_examples:
+            press = ("Keep 10 % aside", lambda: self.state.set_value("data.validation_split", 0.1))
+            found.append(Advice("warn", "Nothing is kept to measure on", "", press))
+        return found
+
+    def focus_field(self, path: str) -> bool:
+        if path == "data.train":
+            target: QWidget = self.sources_card if self.state.value("data.train") else self.zone
+            self._reveal(target)
+            take_focus(target.findChildren(QPushButton)[0])
+            return True
+        if path == "data.columns" and self.mapping.combos:
+            self._reveal(self.columns_card)
+            take_focus(next(iter(self.mapping.combos.values())))
+            return True
+        return super().focus_field(path)
+
+    # -- choosing ------------------------------------------------------------------------------------------
+    def add_files(self, files: list[Path]) -> None:
+        """Add files to the training data."""
+        known = list(self.state.value("data.train"))
+        known += [str(file) for file in files if str(file) not in known]
+        changes: dict[str, Any] = {"data.train": known}
+        if not self.state.value("data.train"):
+            changes |= {"data.columns": {}, "data.format": "auto"}
+        self.state.set_values(changes)
+        for file in files:
+            self.state.services.settings.remember("recent_data", str(file))
+
+    def remove_file(self, file: str) -> None:
+        """Leave a file out again."""
+        rest = [name for name in self.state.value("data.train") if name != file]
+        self.state.set_values({"data.train": rest, "data.columns": {}})
+
+    def take_example(self, name: str) -> None:
+        """Use a bundled example, with the fields that suit it."""
+        example = next((e for e in EXAMPLES if e.name == name), None)
+        if example is None:
+            # A field's language is learned from texts of one's own; only the way to read them is set.
+            self.state.set_values({"data.format": "text", "data.train_on": "all"})
+            return
+        changes: dict[str, Any] = {
+            "data.train": [str(resources("examples", example.name, example.file))],
+            "data.format": "auto",
+            "data.columns": {},
+            "data.validation": None,
+            **example.overrides,
+        }
+        self.state.set_values(changes)
+
+    def _on_add_pressed(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileNames(self, "Choose files with examples", "", SUFFIXES)
+        if chosen:
+            self.add_files([Path(name) for name in chosen])
+
+    def _on_role_chosen(self, column: str, role: str) -> None:
+        view = self.state.data
+        if view is not None:
+            self.state.set_value("data.columns", columns_after(view, self.state.recipe.data, column, role))
+
+    def _on_cut_pulled(self, cut: int) -> None:
+        self._say_cut(cut)
+        self.state.set_value("data.max_length", cut)
+
+    def _repairs(self, error: Any) -> list[tuple[str, Any]]:
+        found: list[tuple[str, Any]] = [("Read again", self.state.look_again)]
+        if len(self.state.value("data.train")) == 1:
+            found.append(("Choose another file…", self._on_replace_pressed))
+        if error.field and error.field in self.rows:
+            found.append(("Show the field", lambda: self.focus_field(error.field)))
+        return found
+
+    def _on_replace_pressed(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self, "Choose a file with examples", "", SUFFIXES)
+        if chosen:
+            self.state.set_values({"data.train": [chosen], "data.columns": {}, "data.format": "auto"})

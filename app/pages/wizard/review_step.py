@@ -1,0 +1,256 @@
+"""Step 5: the run in one sentence, drawn to scale, with every check made before it starts."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QWidget
+
+from app import i18n
+from app.pages.wizard.fields import short_model
+from app.pages.wizard.review_checks import BAD, OK, WAIT, WARN, Check, examine
+from app.pages.wizard.state import WizardState
+from app.pages.wizard.step import Step
+from app.widgets.button import button
+from app.widgets.card import Card
+from app.widgets.check_list import CheckLine, CheckList
+from app.widgets.editors import make_editor
+from app.widgets.form import FieldRow, Form
+from app.widgets.label import TextLabel
+from app.widgets.pill import Pill
+from app.widgets.timeline import Phase, RunLine, Timeline
+from engine.durable import write_file
+from engine.errors import EngineError, from_os_error
+from engine.paths import home
+from engine.recipe import codec
+from engine.recipe.fields import field_spec
+from engine.runs.store import readable_name
+
+LOAD_SECONDS, PREPARE_SECONDS_PER_EXAMPLE, CLOSE_SECONDS = 8.0, 0.0004, 4.0
+AUTO_EVALUATIONS, AUTO_SAVES = 5, 10
+
+
+class ReviewStep(Step):
+    """Sentence, timeline, checks.
+
+    Signals:
+        checks_changed: other checks are shown.
+    """
+
+    checks_changed = Signal()
+
+    name = "review"
+
+    def __init__(self, state: WizardState) -> None:
+        super().__init__(state)
+        self.checks: list[Check] = []
+        self._examining = False
+        self.column.addWidget(self._build_sentence())
+        drawing = Card("Timeline", self._build_legend())
+        self.timeline = Timeline()
+        self.timeline_words = TextLabel("", "small", wrap=True)
+        drawing.body.addWidget(self.timeline)
+        drawing.body.addWidget(self.timeline_words)
+        self.column.addWidget(drawing)
+        self.verdict = Pill()
+        checks = Card("Checks", self.verdict)
+        self.list = CheckList()
+        checks.body.addWidget(self.list)
+        self.column.addWidget(checks)
+        self.column.addStretch(1)
+        self.list.chosen.connect(self._on_check_chosen)
+        for signal in (state.plan_changed, state.data_changed, state.model_changed, state.faults_changed):
+            signal.connect(self._on_state_changed)
+
+    def _build_sentence(self) -> Card:
+        card = Card()
+        self.sentence = TextLabel("", "title", wrap=True).make_selectable()
+        self.below = TextLabel("", "small", wrap=True).make_selectable()
+        card.body.addWidget(self.sentence)
+        card.body.addWidget(self.below)
+        form = Form([], self.rules)
+        name = field_spec("name")
+        self.name_row = form.add_row(FieldRow(name, self.rules, make_editor(name), hint=""))
+        self.add_form(form)
+        card.body.addSpacing(4)
+        card.body.addWidget(form)
+        return card
+
+    def _build_legend(self) -> QWidget:
+        place = QWidget()
+        row = QHBoxLayout(place)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        dot = TextLabel("dots: validation and samples · notches: checkpoints", "least")
+        row.addWidget(dot)
+        return place
+
+    # -- showing -------------------------------------------------------------------------------------------
+    def shown(self) -> None:
+        self._on_state_changed()
+
+    def settled(self) -> bool:
+        return not self._examining
+
+    def on_values(self, paths: frozenset[str]) -> None:
+        if self.isVisible():
+            self._on_state_changed()
+
+    def _on_state_changed(self) -> None:
+        if not self.isVisible():
+            return
+        self.show_sentence()
+        self.draw()
+        self.examine()
+
+    def show_sentence(self) -> None:
+        """Say the whole run in one sentence."""
+        state, recipe = self.state, self.state.recipe
+        model = "the starter model" if recipe.model.path == "starter" else short_model(recipe.model.path)
+        method = "QLoRA" if recipe.model.load_in_4bit else "LoRA"
+        plan = state.plans.now if state.plans else None
+        examples = f"{i18n.number(state.data.train_examples)} examples" if state.data else "examples"
+        parts = [f"Teach {model} on {examples} with {method}"]
+        facts = []
+        if plan is not None and plan.steps:
+            facts.append(f"{i18n.number(plan.steps)} steps")
+        if plan is not None and plan.seconds:
+            facts.append(f"about {i18n.duration(plan.seconds)}")
+        if plan is not None:
+            of = f" of {i18n.size(plan.device_memory_bytes)}" if plan.device_memory_bytes else ""
+            facts.append(f"roughly {i18n.size(plan.memory_bytes)}{of}")
+        self.sentence.setText(": ".join(filter(None, [parts[0], ", ".join(facts)])) + ".")
+        below = []
+        if plan is not None and plan.total_parameters:
+            share = 100 * plan.trainable_parameters / plan.total_parameters
+            trained = i18n.number(plan.trainable_parameters)
+            below.append(f"{i18n.number(share, 2)} % of the weights are trained ({trained})")
+        below += [f"seed {recipe.training.seed}", f"name {readable_name(recipe)}"]
+        self.below.setText(" · ".join(below))
+
+    def draw(self) -> None:
+        """Draw the coming run to scale."""
+        plan = self.state.plans.now if self.state.plans else None
+        recipe = self.state.recipe
+        if plan is None or not plan.steps:
+            self.timeline.show_line(RunLine(()))
+            self.timeline_words.setText("Drawn once model and data are known.")
+            return
+        steps = plan.steps
+        examples = self.state.data.train_examples if self.state.data else 0
+        prepare = 1.0 + PREPARE_SECONDS_PER_EXAMPLE * examples
+        train = max(1.0, (plan.seconds or 0.0) - LOAD_SECONDS - prepare - CLOSE_SECONDS)
+        phases = (
+            Phase("load", LOAD_SECONDS, "series5"),
+            Phase("prepare", prepare, "series4"),
+            Phase("train", train, "accent"),
+            Phase("close", CLOSE_SECONDS, "series3"),
+        )
+        measured = _marks(recipe.evaluation.eval_steps, steps, AUTO_EVALUATIONS)
+        saved = _marks(recipe.checkpoint.save_steps, steps, AUTO_SAVES)
+        self.timeline.show_line(RunLine(phases, measured, saved, steps))
+        self.timeline_words.setText(
+            f"{len(measured)} evaluations with sample answers, {len(saved)} checkpoints of which "
+            f"{recipe.checkpoint.save_total_limit} are kept."
+        )
+
+    def examine(self) -> None:
+        """Make the checks in the background."""
+        if self._examining:
+            return
+        self._examining = True
+        state = self.state
+        recipe, data, plans = state.recipe, state.data, state.plans
+        unread = {path: fault for path, (_, fault) in state.unread.items()}
+
+        def taken(checks: list[Check]) -> None:
+            self._examining = False
+            self._show_checks(checks)
+            if recipe is not state.recipe or plans is not state.plans or data is not state.data:
+                self.examine()
+
+        def failed(error: EngineError) -> None:
+            self._examining = False
+            self._show_checks([Check(BAD, error.message, error.hint, error.field or "model.path")])
+
+        state.services.background.run(lambda: examine(recipe, data, plans, unread), taken, failed)
+
+    def _show_checks(self, checks: list[Check]) -> None:
+        self.checks = checks
+        self.list.show_lines([CheckLine(c.state, c.title, c.detail) for c in checks])
+        bad, warn = (sum(1 for c in checks if c.state == state) for state in (BAD, WARN))
+        if bad:
+            self.verdict.set(f"{bad} to mend", "bad")
+        elif any(c.state == WAIT for c in checks):
+            self.verdict.set("looking", "dim")
+        else:
+            self.verdict.set(f"{warn} to look at" if warn else "ready", "warn" if warn else "ok")
+        self.checks_changed.emit()
+
+    @property
+    def blocking(self) -> list[Check]:
+        """Return the checks that stand in the way of Start."""
+        return [check for check in self.checks if check.state == BAD]
+
+    @property
+    def passed(self) -> bool:
+        """Say whether everything was looked at and nothing stands in the way."""
+        return bool(self.checks) and all(check.state in (OK, WARN) for check in self.checks)
+
+    def facts(self) -> str:
+        return ""
+
+    def _on_check_chosen(self, index: int) -> None:
+        check = self.checks[index]
+        self.step_requested.emit(check.step, check.field)
+
+    # -- taking it elsewhere -------------------------------------------------------------------------------
+    def top_bar_buttons(self) -> list[QWidget]:
+        """Return the buttons that only the review has."""
+        return [
+            button("Copy command", "copy", on_click=self.copy_command),
+            button("Export YAML", "upload", on_click=self._on_export_pressed),
+        ]
+
+    def copy_command(self) -> None:
+        """Write the recipe beside the draft and put the command that trains it on the clipboard."""
+        file = home() / "recipe.yaml"
+        try:
+            home().mkdir(parents=True, exist_ok=True)
+            write_file(file, codec.dumps(self.state.recipe))
+        except OSError as error:
+            told = from_os_error(error, str(file))
+            self.state.services.notify(told.message, "bad", hint=told.hint)
+            return
+        QApplication.clipboard().setText(f"python -m engine train {shlex.quote(str(file))}")
+        self.state.services.notify("The command is on the clipboard.", "ok", hint=f"It reads {file}.")
+
+    def _on_export_pressed(self) -> None:
+        proposed = str(Path.home() / f"{readable_name(self.state.recipe)}.yaml")
+        chosen, _ = QFileDialog.getSaveFileName(self, "Export the recipe", proposed, "Recipes (*.yaml)")
+        if chosen:
+            self.export_to(Path(chosen))
+
+    def export_to(self, file: Path) -> None:
+        """Write the recipe to a file."""
+        try:
+            write_file(file, codec.dumps(self.state.recipe))
+        except OSError as error:
+            told = from_os_error(error, str(file))
+            self.state.services.notify(told.message, "bad", hint=told.hint)
+        else:
+            self.state.services.notify(f"Recipe written to {file.name}.", "ok", hint=str(file))
+
+
+def _marks(every: int | str | None, steps: int, auto: int) -> tuple[float, ...]:
+    """Return where marks stand, as shares of the run; the last step always has one."""
+    if every is None:
+        return (1.0,)
+    pace = math.ceil(steps / auto) if every == "auto" else int(every)
+    marks = list(range(pace, steps + 1, pace))[:400]
+    if not marks or marks[-1] != steps:
+        marks.append(steps)
+    return tuple(step / steps for step in marks)

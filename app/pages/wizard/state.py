@@ -1,0 +1,312 @@
+"""The recipe while it is being made: its values, what is wrong, what is known of model and data, its plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from app.drafts import Draft
+from app.pages.wizard import inquiries
+from app.pages.wizard.data_view import DataView, look_at_data
+from app.pages.wizard.fields import fault_of, step_of
+from app.services import Services
+from engine.errors import EngineError
+from engine.recipe import codec
+from engine.recipe.fields import field_spec, field_specs
+from engine.recipe.presets import Preset, presets
+from engine.recipe.recipe import Recipe
+
+PLAN_DELAY_MS, DATA_DELAY_MS, MODEL_DELAY_MS = 60, 250, 150
+ONE_CHANGE_SECONDS = 1.5
+DATA_FIELDS = frozenset(
+    f"data.{name}"
+    for name in (
+        "train validation validation_split format columns chat_template system_prompt train_on max_length "
+        "too_long dedupe"
+    ).split()
+)
+DATA_FIELDS |= {"training.seed"}
+
+
+@dataclass(frozen=True)
+class StepProblem:
+    """One thing that stands in the way of the next step."""
+
+    step: str
+    field: str
+    message: str
+
+
+class WizardState(QObject):
+    """All that the five steps share.
+
+    Signals:
+        values_changed: the paths of the fields that have another value now.
+        faults_changed: a field became readable or unreadable.
+        model_changed: facts of the model, or the reason why there are none, arrived; or it is being looked at.
+        data_changed: the same for the data.
+        plan_changed: another plan, or none.
+    """
+
+    values_changed = Signal(object)
+    faults_changed = Signal()
+    model_changed = Signal()
+    data_changed = Signal()
+    plan_changed = Signal()
+
+    def __init__(self, services: Services, draft: Draft | None = None) -> None:
+        super().__init__()
+        draft = draft or Draft()
+        self.services = services
+        self.recipe: Recipe = draft.recipe
+        self.preset = draft.preset
+        self.alpha_linked = draft.alpha_linked
+        self.unread: dict[str, tuple[str, str]] = {}
+        for path, text in draft.unread.items():
+            self.unread[path] = (text, _fault_of_text(path, text))
+        self._base = _base_of(self.preset)
+        self._undo: list[tuple[str, float, Recipe]] = []
+        self._redo: list[Recipe] = []
+        self.facts: Any = None
+        self.model_error: EngineError | None = None
+        self.model_busy = False
+        self.data: DataView | None = None
+        self.data_error: EngineError | None = None
+        self.data_busy = False
+        self.plans: inquiries.Plans | None = None
+        self.plan_error: EngineError | None = None
+        self._turns = {"model": 0, "data": 0, "plan": 0}
+        self._timers = {
+            "model": self._timer(MODEL_DELAY_MS, self._ask_model),
+            "data": self._timer(DATA_DELAY_MS, self._ask_data),
+            "plan": self._timer(PLAN_DELAY_MS, self._ask_plan),
+        }
+        services.hardware.probed.connect(lambda _machine: self._timers["plan"].start())
+
+    def _timer(self, delay: int, act: Any) -> QTimer:
+        timer = QTimer(self, singleShot=True, interval=delay)
+        timer.timeout.connect(act)
+        return timer
+
+    def begin(self) -> None:
+        """Look at model and data for the first time."""
+        self._ask_model()
+
+    # -- values --------------------------------------------------------------------------------------------
+    def value(self, path: str) -> Any:
+        """Return what the recipe holds for `section.name`."""
+        section, _, name = path.rpartition(".")
+        return getattr(getattr(self.recipe, section), name) if section else getattr(self.recipe, name)
+
+    def base(self, path: str) -> Any:
+        """Return what the preset holds for a field."""
+        section, _, name = path.rpartition(".")
+        return getattr(getattr(self._base, section), name) if section else getattr(self._base, name)
+
+    def set_value(self, path: str, value: Any) -> str:
+        """Take a value; return the way out, having changed nothing, when it is not allowed."""
+        changes = {path: value}
+        if path == "adapter.r" and self.alpha_linked and isinstance(value, int):
+            changes["adapter.lora_alpha"] = 2 * value
+        return self.set_values(changes)
+
+    def set_values(self, changes: Mapping[str, Any]) -> str:
+        """Take several values as one change, which Ctrl+Z takes back as one."""
+        try:
+            new = codec.override(self.recipe, dict(changes))
+        except EngineError as error:
+            return error.hint or error.message
+        for path in changes:
+            self.unread.pop(path, None)
+        self._remember(",".join(sorted(changes)))
+        self._take(new)
+        return ""
+
+    def set_unread(self, path: str, text: str, fault: str) -> None:
+        """Keep what was typed although it cannot be used; the recipe keeps its last value."""
+        self.unread[path] = (text, fault)
+        self.faults_changed.emit()
+
+    def set_alpha_linked(self, linked: bool) -> None:
+        """Let alpha follow twice the rank, or let it stand by itself."""
+        self.alpha_linked = linked
+        if linked and self.recipe.adapter.lora_alpha != 2 * self.recipe.adapter.r:
+            self.set_value("adapter.lora_alpha", 2 * self.recipe.adapter.r)
+        else:
+            self.values_changed.emit(frozenset({"adapter.lora_alpha"}))
+
+    def apply_preset(self, preset: Preset) -> None:
+        """Start method and training from a preset; model and data stay."""
+        self.preset = preset.name
+        self._base = _base_of(preset.name)
+        self.unread = {p: v for p, v in self.unread.items() if step_of(p) not in ("method", "training")}
+        self.alpha_linked = self._base.adapter.lora_alpha == 2 * self._base.adapter.r
+        keep = ("adapter", "training", "evaluation", "checkpoint")
+        self._remember("preset")
+        self._take(
+            self.recipe.model_copy(update={name: getattr(self._base, name) for name in keep}), force=True
+        )
+
+    def replace(self, recipe: Recipe) -> None:
+        """Start from another recipe altogether."""
+        self.unread = {}
+        self.alpha_linked = recipe.adapter.lora_alpha == 2 * recipe.adapter.r
+        self._remember("recipe")
+        self._take(recipe, force=True)
+
+    def undo(self) -> bool:
+        """Take the last change back; False when there is none."""
+        return self._step_back(self._undo, self._redo)
+
+    def redo(self) -> bool:
+        """Do again what was taken back."""
+        if not self._redo:
+            return False
+        self._undo.append(("", 0.0, self.recipe))
+        self.unread = {}
+        self._take(self._redo.pop(), force=True)
+        return True
+
+    def _step_back(self, source: list[tuple[str, float, Recipe]], other: list[Recipe]) -> bool:
+        if self.unread:
+            self.unread = {}
+            self.values_changed.emit(frozenset(spec.path for spec in field_specs()))
+            self.faults_changed.emit()
+            return True
+        if not source:
+            return False
+        other.append(self.recipe)
+        self._take(source.pop()[2], force=True)
+        return True
+
+    def _remember(self, what: str) -> None:
+        now = time.monotonic()
+        if self._undo and self._undo[-1][0] == what and now - self._undo[-1][1] < ONE_CHANGE_SECONDS:
+            self._undo[-1] = (what, now, self._undo[-1][2])
+        else:
+            self._undo.append((what, now, self.recipe))
+        self._redo.clear()
+
+    def _take(self, new: Recipe, force: bool = False) -> None:
+        old, self.recipe = self.recipe, new
+        changed = frozenset(s.path for s in field_specs() if _get(old, s.path) != _get(new, s.path))
+        self.values_changed.emit(frozenset(s.path for s in field_specs()) if force else changed)
+        self.faults_changed.emit()
+        if "model.path" in changed or "model.revision" in changed:
+            self._timers["model"].start()
+            self.model_busy = True
+            self.model_changed.emit()
+        if changed & DATA_FIELDS:
+            self._timers["data"].start()
+        self._timers["plan"].start()
+
+    # -- what the machine finds out --------------------------------------------------------------------------
+    def look_again(self) -> None:
+        """Look at model and data once more, after files have changed."""
+        self._ask_model()
+
+    def _next(self, what: str) -> int:
+        self._turns[what] += 1
+        return self._turns[what]
+
+    def _ask_model(self) -> None:
+        turn, model = self._next("model"), self.recipe.model
+        self.model_busy = True
+        self.model_changed.emit()
+
+        def taken(facts: Any, error: EngineError | None = None) -> None:
+            if turn != self._turns["model"]:
+                return
+            self.facts, self.model_error, self.model_busy = facts, error, False
+            self.model_changed.emit()
+            self._ask_data()
+            self._timers["plan"].start()
+
+        self.services.background.run(
+            lambda: inquiries.look_at_model(model.path, model.revision), taken, lambda e: taken(None, e)
+        )
+
+    def _ask_data(self) -> None:
+        turn, recipe, facts = self._next("data"), self.recipe, self.facts
+        if not recipe.data.train:
+            self.data, self.data_error, self.data_busy = None, None, False
+            self.data_changed.emit()
+            self._timers["plan"].start()
+            return
+        self.data_busy = True
+        self.data_changed.emit()
+
+        def taken(view: Any, error: EngineError | None = None) -> None:
+            if turn != self._turns["data"]:
+                return
+            self.data, self.data_error, self.data_busy = view, error, False
+            self.data_changed.emit()
+            self._timers["plan"].start()
+
+        self.services.background.run(lambda: look_at_data(recipe, facts), taken, lambda e: taken(None, e))
+
+    def _ask_plan(self) -> None:
+        turn, recipe = self._next("plan"), self.recipe
+        facts, data, machine = self.facts, self.data, self.services.hardware.machine
+        if facts is None:
+            self.plans, self.plan_error = None, None
+            self.plan_changed.emit()
+            return
+
+        def taken(plans: Any, error: EngineError | None = None) -> None:
+            if turn == self._turns["plan"]:
+                self.plans, self.plan_error = plans, error
+                self.plan_changed.emit()
+
+        self.services.background.run(
+            lambda: inquiries.make_plans(recipe, facts, data, machine), taken, lambda e: taken(None, e)
+        )
+
+    # -- what stands in the way ------------------------------------------------------------------------------
+    def problems(self, step: str) -> list[StepProblem]:
+        """Return what has to be mended on a step, in the order of the form."""
+        found: list[StepProblem] = []
+        if step == "model" and self.model_error is not None:
+            found.append(StepProblem(step, "model.path", self.model_error.message))
+        if step == "data":
+            found += self._data_problems()
+        order = {spec.path: index for index, spec in enumerate(field_specs())}
+        for path in sorted(self.unread, key=lambda p: order[p]):
+            if step_of(path) == step:
+                found.append(StepProblem(step, path, f"{field_spec(path).label}: {self.unread[path][1]}"))
+        return found
+
+    def _data_problems(self) -> list[StepProblem]:
+        if not self.recipe.data.train:
+            return [StepProblem("data", "data.train", "Add a file with examples, or take a bundled one.")]
+        if self.data_error is not None:
+            return [StepProblem("data", self.data_error.field or "data.train", self.data_error.message)]
+        if self.data is not None and not self.data_busy and self.data.train_examples == 0:
+            return [StepProblem("data", "data.train", "No row of this data can be trained on.")]
+        return []
+
+    def draft(self, step: str) -> Draft:
+        """Return what is to be kept on disk."""
+        return Draft(
+            self.recipe, step, self.preset, self.alpha_linked, {p: t for p, (t, _) in self.unread.items()}
+        )
+
+
+def _get(recipe: Recipe, path: str) -> Any:
+    section, _, name = path.rpartition(".")
+    return getattr(getattr(recipe, section), name) if section else getattr(recipe, name)
+
+
+def _base_of(name: str) -> Recipe:
+    for preset in presets():
+        if preset.name == name:
+            return codec.override(Recipe(), preset.overrides)
+    return Recipe()
+
+
+def _fault_of_text(path: str, text: str) -> str:
+    return fault_of(path, text) or "Use another value."

@@ -1,0 +1,449 @@
+"""New run: five steps from nothing to a started run, with the plan beside them and a draft that is never lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
+
+from app.drafts import STEPS, Draft, delete_draft, load_draft, save_draft
+from app.pages.page import Page, scrolled
+from app.pages.wizard.data_step import DataStep
+from app.pages.wizard.fields import STEP_TITLES, offered_fields, step_of
+from app.pages.wizard.method_step import MethodStep
+from app.pages.wizard.model_step import ModelStep
+from app.pages.wizard.plan_view import figures_of, suggestions_of, waiting_words
+from app.pages.wizard.review_step import ReviewStep
+from app.pages.wizard.state import WizardState
+from app.pages.wizard.step import Step
+from app.pages.wizard.training_step import TrainingStep
+from app.services import Services
+from app.theme.style import current_theme
+from app.widgets.button import button
+from app.widgets.label import ElidedLabel, hairline
+from app.widgets.option_search import OptionSearch
+from app.widgets.plan_column import PlanColumn, PlanStrip
+from app.widgets.stepper import Stepper
+from engine.errors import EngineError, from_os_error
+from engine.recipe import codec
+from engine.recipe.fields import field_spec
+from engine.recipe.presets import presets
+from engine.recipe.recipe import Recipe
+
+SAVE_MS = 1000
+FOLD_BELOW = 1280
+KEPT = "Everything is kept as you type"
+
+
+class WizardPage(Page):
+    """The stepper, the step in front, the plan, and the footer.
+
+    Signals:
+        start_requested: the recipe whose run is to start.
+    """
+
+    start_requested = Signal(object)
+
+    title = "New run"
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        draft, self._draft_error = _read_draft()
+        self.state = WizardState(services, draft)
+        self.step_name = draft.step
+        self._begun = False
+        self._starting = False
+        self._build()
+        self._connect()
+        self.set_level(services.settings.value.form_level)
+        self._show_step(self.step_name)
+
+    # -- building ------------------------------------------------------------------------------------------
+    def _build(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        middle = QHBoxLayout()
+        middle.setContentsMargins(0, 0, 0, 0)
+        middle.setSpacing(0)
+        self.stepper = Stepper([(name, STEP_TITLES[name]) for name in STEPS])
+        middle.addWidget(self.stepper)
+        middle.addWidget(hairline(vertical=True))
+        made = (ModelStep, DataStep, MethodStep, TrainingStep, ReviewStep)
+        self.steps: dict[str, Step] = {kind.name: kind(self.state) for kind in made}
+        self.stack = QStackedWidget()
+        for step in self.steps.values():
+            self.stack.addWidget(scrolled(step))
+        middle.addWidget(self.stack, 1)
+        self.plan_column = PlanColumn()
+        middle.addWidget(scrolled_column(self.plan_column))
+        self._plan_area = self.plan_column.parentWidget()
+        column.addLayout(middle, 1)
+        self.plan_strip = PlanStrip()
+        column.addWidget(self.plan_strip)
+        column.addWidget(self._build_footer())
+        self._build_actions()
+
+    def _build_footer(self) -> QFrame:
+        footer = QFrame()
+        footer.setObjectName("footer")
+        row = QHBoxLayout(footer)
+        row.setContentsMargins(24, 0, 24, 0)
+        row.setSpacing(12)
+        self.back = button("Back", on_click=self.go_back)
+        self.note = ElidedLabel(KEPT, "small")
+        self.next = button("Next", kind="primary", on_click=self.go_on, tip="Ctrl+Enter")
+        row.addWidget(self.back)
+        row.addStretch(1)
+        row.addWidget(self.note, 3)
+        row.addWidget(self.next)
+        footer.setFixedHeight(current_theme().px(58))
+        current_theme().changed.connect(lambda: footer.setFixedHeight(current_theme().px(58)))
+        return footer
+
+    def _build_actions(self) -> None:
+        self.search = OptionSearch(offered_fields(), lambda path: STEP_TITLES[step_of(path)])
+        self.levels = QWidget()
+        row = QHBoxLayout(self.levels)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        self._level_group = QButtonGroup(self)
+        self.level_chips = {}
+        for level, words in (("simple", "Simple"), ("all", "All options")):
+            chip = button(words, kind="chip", on_click=lambda level=level: self._on_level_chosen(level))
+            self._level_group.addButton(chip)
+            row.addWidget(chip)
+            self.level_chips[level] = chip
+        self.preset_button = button("Load preset", "chevron-down")
+        menu = QMenu(self.preset_button)
+        menu.setToolTipsVisible(True)
+        for preset in presets():
+            action = menu.addAction(preset.title)
+            action.setToolTip(preset.description)
+            action.triggered.connect(lambda _checked=False, p=preset: self._on_preset_chosen(p))
+        menu.addSeparator()
+        menu.addAction("Start over").triggered.connect(lambda: self.start_over())
+        self.preset_button.setMenu(menu)
+        review = self.steps["review"]
+        assert isinstance(review, ReviewStep)
+        self._review_actions = review.top_bar_buttons()
+
+    def _connect(self) -> None:
+        self._save_timer = QTimer(self, singleShot=True, interval=SAVE_MS)
+        self._save_timer.timeout.connect(self.save)
+        self.stepper.chosen.connect(self.go_to)
+        self.search.found.connect(self.go_to_field)
+        state = self.state
+        state.values_changed.connect(lambda _paths: self._on_changed())
+        state.faults_changed.connect(self._on_changed)
+        for signal in (state.model_changed, state.data_changed, state.plan_changed):
+            signal.connect(self._show_all)
+        for step in self.steps.values():
+            step.advice_changed.connect(self._show_advice)
+            step.ghost_changed.connect(self._on_ghost)
+            step.step_requested.connect(self._on_step_requested)
+        review = self.steps["review"]
+        assert isinstance(review, ReviewStep)
+        review.checks_changed.connect(self._show_steps)
+        for keys, act in (
+            (QKeySequence.StandardKey.Undo, state.undo),
+            (QKeySequence.StandardKey.Redo, state.redo),
+        ):
+            QShortcut(QKeySequence(keys), self).activated.connect(act)
+
+    # -- the page's words --------------------------------------------------------------------------------------
+    def top_bar_actions(self) -> list[QWidget]:
+        if self.step_name == "review":
+            return list(self._review_actions)
+        return [self.search, self.levels, self.preset_button]
+
+    def shown(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self.state.begin()
+            if self._draft_error is not None:
+                self.services.notify(self._draft_error.message, "warn", hint=self._draft_error.hint)
+        self.steps[self.step_name].shown()
+        self._fold()
+
+    def hidden_(self) -> None:
+        if self._save_timer.isActive():
+            self._save_timer.stop()
+            self.save()
+
+    def settled(self) -> bool:
+        state = self.state
+        waiting = state.model_busy or state.data_busy or (state.facts is not None and state.plans is None)
+        return not waiting and self.steps[self.step_name].settled()
+
+    def primary_action(self) -> None:
+        self.go_on()
+
+    def find(self) -> None:
+        if self.step_name == "review":
+            self.go_to("training")
+        self.search.setFocus()
+        self.search.selectAll()
+
+    def open_with(self, argument: dict[str, Any]) -> None:
+        if "recipe" in argument:
+            self.read_recipe(Path(argument["recipe"]))
+        if "model" in argument:
+            self._model_step.choose(str(argument["model"]))
+            self.go_to("model")
+        if "data" in argument:
+            self._data_step.add_files([Path(argument["data"])])
+            self.go_to("data")
+        if argument.get("example"):
+            self.open_example(argument["example"])
+        if argument.get("step") in STEPS:
+            self._show_step(argument["step"])
+
+    def handle_drop(self, path: Path) -> bool:
+        if path.suffix.lower() in (".yaml", ".yml"):
+            self.read_recipe(path)
+        elif path.is_dir() or path.suffix.lower() == ".gguf":
+            return False
+        else:
+            self._data_step.add_files([path])
+            self.go_to("data")
+        return True
+
+    @property
+    def _model_step(self) -> ModelStep:
+        step = self.steps["model"]
+        assert isinstance(step, ModelStep)
+        return step
+
+    @property
+    def _data_step(self) -> DataStep:
+        step = self.steps["data"]
+        assert isinstance(step, DataStep)
+        return step
+
+    def open_example(self, example: object) -> None:
+        """Fill the whole recipe for a bundled example, so that Start is one press away."""
+        self._data_step.take_example(example if isinstance(example, str) else "support")
+        self.go_to("review" if example is True else "data")
+
+    def read_recipe(self, file: Path) -> None:
+        """Start from a recipe file; relative paths in it mean beside it."""
+        try:
+            recipe = codec.absolute(codec.load(file), file.parent.resolve())
+        except EngineError as error:
+            place = f"{file.name}, line {error.line}. " if error.line else ""
+            self.services.notify(error.message, "bad", hint=f"{place}{error.hint}")
+            return
+        self.state.replace(recipe)
+        self.services.settings.remember("recent_recipes", str(file))
+        self.services.notify(f"{file.name} was read.", "ok")
+
+    def start_over(self) -> None:
+        """Begin a new recipe; Ctrl+Z brings the old one back."""
+        self.state.replace(Recipe())
+        self.go_to("model")
+
+    # -- going on ------------------------------------------------------------------------------------------
+    def go_to(self, name: str) -> None:
+        """Show a step."""
+        self._show_step(name)
+        self._save_timer.start()
+
+    def go_to_field(self, path: str) -> None:
+        """Show the step of a field and put the cursor there, opening All options where that hides it."""
+        if field_spec(path).level != "simple" and self.services.settings.value.form_level == "simple":
+            self._on_level_chosen("all")
+        self.go_to(step_of(path))
+        self.steps[step_of(path)].focus_field(path)
+
+    def go_back(self) -> None:
+        """Show the step before, or leave the wizard from its first."""
+        index = STEPS.index(self.step_name)
+        if index:
+            self.go_to(STEPS[index - 1])
+        else:
+            self.navigate_requested.emit("home", None)
+
+    def go_on(self) -> None:
+        """Go to the next step or start; where something stands in the way, go there and say it."""
+        upto = STEPS[: STEPS.index(self.step_name) + 1]
+        problem = next((p for name in upto for p in self.state.problems(name)), None)
+        if problem is not None:
+            if problem.step != self.step_name:
+                self._show_step(problem.step)
+            self.go_to_field(problem.field)
+            self._say(problem.message, bad=True)
+            return
+        if self.step_name == "review":
+            self.start()
+        else:
+            self.go_to(STEPS[STEPS.index(self.step_name) + 1])
+
+    def start(self) -> None:
+        """Hand the recipe over, unless a check says that it cannot run."""
+        review = self.steps["review"]
+        assert isinstance(review, ReviewStep)
+        if review.blocking:
+            check = review.blocking[0]
+            self._on_step_requested(check.step, check.field)
+            self._say(check.title, bad=True)
+            return
+        if self._starting:
+            return
+        self._starting = True
+        recipe = self.state.recipe
+        self.start_requested.emit(recipe)
+        queue = self.services.run_queue
+        if queue is None:
+            self._starting = False
+            return
+        try:
+            run = queue.submit(recipe)
+        except EngineError as error:
+            self._say(f"{error.message} {error.hint}".strip(), bad=True)
+            self.services.notify(error.message, "bad", hint=error.hint)
+            return
+        finally:
+            self._starting = False
+        self._forget(recipe)
+        self.navigate_requested.emit("monitor", {"run": run})
+
+    def _forget(self, recipe: Recipe) -> None:
+        """The run has its own frozen recipe now; the next draft begins with the same model and settings."""
+        self._save_timer.stop()
+        delete_draft()
+        self.state.replace(recipe.model_copy(update={"name": ""}))
+        self._save_timer.stop()
+        self._show_step("model")
+
+    # -- showing -------------------------------------------------------------------------------------------
+    def _show_step(self, name: str) -> None:
+        review_before = self.step_name == "review"
+        self.step_name = name
+        self.stack.setCurrentIndex(STEPS.index(name))
+        index = STEPS.index(name)
+        words = "Start training" if name == "review" else f"Next: {STEP_TITLES[STEPS[index + 1]]}"
+        self.next.setText(words)
+        self.next.setAccessibleName(words)
+        self.back.setAccessibleName("Back" if index else "Back to Home")
+        self._say(KEPT)
+        if self._begun:
+            self.steps[name].shown()
+        self._show_all()
+        if review_before != (name == "review"):
+            self.actions_changed.emit()
+
+    def _show_all(self) -> None:
+        self._show_steps()
+        self._show_plan()
+        self._show_advice()
+
+    def _show_steps(self) -> None:
+        here = STEPS.index(self.step_name)
+        for index, name in enumerate(STEPS):
+            bad = bool(self.state.problems(name)) and index < max(here, self._farthest())
+            state = (
+                "current"
+                if index == here
+                else "bad"
+                if bad
+                else "done"
+                if index < self._farthest()
+                else "open"
+            )
+            self.stepper.show_step(name, state, self.steps[name].facts())
+        recipe = self.state.recipe
+        data = Path(recipe.data.train[0]).name if recipe.data.train else "no data yet"
+        facts = self.steps["model"].facts().split(" · ")[0]
+        self.facts = f"{facts} on {data}"
+        self.heading_changed.emit()
+
+    def _farthest(self) -> int:
+        """Return how many steps from the start are filled: all before the present one, further on if sound."""
+        here = STEPS.index(self.step_name)
+        sound = 0
+        while sound < len(STEPS) - 1 and not self.state.problems(STEPS[sound]):
+            sound += 1
+        return max(here, sound if here == len(STEPS) - 1 else here)
+
+    def _show_plan(self) -> None:
+        figures = figures_of(self.state)
+        waiting = waiting_words(self.state)
+        self.plan_column.show_plan(figures, waiting)
+        self.plan_strip.show_plan(figures, waiting)
+
+    def _show_advice(self) -> None:
+        advice = suggestions_of(self.state) + self.steps[self.step_name].advice()
+        self.plan_column.show_advice(advice[:4])
+
+    def _say(self, words: str, bad: bool = False) -> None:
+        self.note.setText(words)
+        self.note.set_token("bad" if bad else "dim")
+        self.note.setAccessibleName(words)
+
+    def set_level(self, level: str) -> None:
+        """Show about eight fields a step, or all."""
+        self.level_chips[level].setChecked(True)
+        for step in self.steps.values():
+            step.set_level(level)
+
+    # -- slots ---------------------------------------------------------------------------------------------
+    def _on_changed(self) -> None:
+        self._save_timer.start()
+        self._say(KEPT)
+        self._show_steps()
+
+    def _on_level_chosen(self, level: str) -> None:
+        self.services.settings.change(form_level=level)
+        self.set_level(level)
+
+    def _on_preset_chosen(self, preset: Any) -> None:
+        self.state.apply_preset(preset)
+        self._say(f"{preset.title}: {preset.description}")
+
+    def _on_ghost(self, memory_bytes: float | None) -> None:
+        self.plan_column.show_ghost(memory_bytes)
+        self.plan_strip.show_ghost(memory_bytes)
+
+    def _on_step_requested(self, step: str, field: str) -> None:
+        self.go_to(step)
+        self.go_to_field(field)
+
+    def save(self) -> None:
+        """Keep the draft on disk."""
+        try:
+            save_draft(self.state.draft(self.step_name))
+        except OSError as error:
+            told = from_os_error(error, str(getattr(error, "filename", "") or "draft.yaml"))
+            self._say(f"Not kept: {told.message}", bad=True)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fold()
+
+    def _fold(self) -> None:
+        narrow = self.window().width() < current_theme().px(FOLD_BELOW)
+        self._plan_area.setVisible(not narrow)
+        self.plan_strip.setVisible(narrow)
+
+
+def scrolled_column(column: PlanColumn) -> QWidget:
+    """Return the plan column in a place of its own that scrolls when it is longer than the window."""
+    place = QWidget()
+    row = QHBoxLayout(place)
+    row.setContentsMargins(0, 0, 0, 0)
+    area = scrolled(column)
+    area.setFixedWidth(current_theme().px(350))
+    current_theme().changed.connect(lambda: area.setFixedWidth(current_theme().px(350)))
+    row.addWidget(area)
+    return place
+
+
+def _read_draft() -> tuple[Draft, EngineError | None]:
+    try:
+        return load_draft() or Draft(), None
+    except EngineError as error:
+        return Draft(), error

@@ -1,0 +1,126 @@
+"""A choice large enough to say what it costs: title, sentence, figures; one of a group is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtGui import QEnterEvent, QKeyEvent, QMouseEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from app.theme.style import current_theme
+from app.widgets.label import TextLabel
+
+
+class OptionCard(QFrame):
+    """One option.
+
+    Signals:
+        pressed: by mouse, Enter or Space.
+        hovered: the pointer came over it (True) or left (False).
+    """
+
+    pressed = Signal()
+    hovered = Signal(bool)
+
+    def __init__(self, title: str, sentence: str) -> None:
+        super().__init__()
+        self.setObjectName("option")
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        theme = current_theme()
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(theme.px(13), theme.px(11), theme.px(13), theme.px(11))
+        self.column.setSpacing(3)
+        self.title = TextLabel(title, "strong")
+        self.sentence = TextLabel(sentence, "small", wrap=True)
+        self.figures = TextLabel("", "small", wrap=True)
+        self.head = QHBoxLayout()
+        self.head.setSpacing(8)
+        self.head.addWidget(self.title)
+        self.head.addStretch(1)
+        self.column.addLayout(self.head)
+        self.column.addWidget(self.sentence)
+        self.column.addWidget(self.figures)
+        self.column.addStretch(1)
+        self.chosen, self.available = False, True
+        self._name()
+
+    def set_chosen(self, chosen: bool) -> None:
+        """Draw it as the chosen one."""
+        self.chosen = chosen
+        self.setProperty("chosen", "true" if chosen else "false")
+        self.style().unpolish(self)
+        self.style().polish(self)
+        self._name()
+
+    def set_available(self, available: bool) -> None:
+        """Let it be pressed, or say by its look that it cannot."""
+        self.available = available
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus if available else Qt.FocusPolicy.NoFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor if available else Qt.CursorShape.ArrowCursor)
+        self.title.set_token("text" if available else "dim")
+
+    def show_figures(self, text: str, token: str = "dim") -> None:
+        """Show what it costs."""
+        self.figures.setText(text)
+        self.figures.set_token(token)
+        self.figures.setVisible(bool(text))
+        self._name()
+
+    def _name(self) -> None:
+        words = ", ".join(filter(None, (self.sentence.text(), self.figures.text())))
+        self.setAccessibleName(self.title.text() + (" (chosen)" if self.chosen else ""))
+        self.setAccessibleDescription(words)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.pos()):
+            self._press()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space) and not event.modifiers():
+            self._press()
+        else:
+            super().keyPressEvent(event)
+
+    def _press(self) -> None:
+        if self.available:
+            self.pressed.emit()
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        self.hovered.emit(True)
+        super().enterEvent(event)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self.hovered.emit(False)
+        super().leaveEvent(event)
+
+
+class OptionRow(QWidget):
+    """Option cards side by side.
+
+    Signals:
+        chosen: the name of the card pressed.
+        hovered: the name of the card the pointer is over, or an empty text.
+    """
+
+    chosen = Signal(str)
+    hovered = Signal(str)
+
+    def __init__(self, options: Sequence[tuple[str, str, str]]) -> None:
+        super().__init__()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(10)
+        self.cards: dict[str, OptionCard] = {}
+        for name, title, sentence in options:
+            card = OptionCard(title, sentence)
+            card.pressed.connect(lambda n=name: self.chosen.emit(n))
+            card.hovered.connect(lambda over, n=name: self.hovered.emit(n if over else ""))
+            row.addWidget(card, 1)
+            self.cards[name] = card
+
+    def choose(self, name: str) -> None:
+        """Draw one card as chosen."""
+        for other, card in self.cards.items():
+            card.set_chosen(other == name)

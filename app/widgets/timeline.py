@@ -1,0 +1,111 @@
+"""The coming run drawn to scale: load, train with its evaluations and saves, close."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from app import i18n
+from app.theme.style import current_theme
+
+SMALLEST_SHARE = 0.012
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of the run."""
+
+    name: str
+    seconds: float
+    token: str
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A run's phases, and where in its training it is measured and saved (shares of the steps, 0 to 1)."""
+
+    phases: Sequence[Phase]
+    evaluations: Sequence[float] = field(default_factory=tuple)
+    saves: Sequence[float] = field(default_factory=tuple)
+    steps: int = 0
+
+
+class Timeline(QWidget):
+    """The line and its marks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._line = RunLine(())
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName("Timeline of the run")
+        current_theme().changed.connect(self.updateGeometry)
+
+    def show_line(self, line: RunLine) -> None:
+        """Draw another run."""
+        self._line = line
+        said = [f"{phase.name} {i18n.duration(phase.seconds)}" for phase in line.phases]
+        self.setAccessibleDescription(
+            f"{', '.join(said)}; {len(line.evaluations)} evaluations, {len(line.saves)} saves"
+        )
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        return QSize(current_theme().px(420), current_theme().px(92))
+
+    def _places(self) -> list[tuple[Phase, QRectF]]:
+        theme = current_theme()
+        total = sum(phase.seconds for phase in self._line.phases) or 1.0
+        shares = [max(SMALLEST_SHARE, phase.seconds / total) for phase in self._line.phases]
+        gap = theme.px(3)
+        room = self.width() - gap * (len(shares) - 1)
+        places, x = [], 0.0
+        for phase, share in zip(self._line.phases, shares, strict=True):
+            width = room * share / sum(shares)
+            places.append((phase, QRectF(x, theme.px(22), width, theme.px(24))))
+            x += width + gap
+        return places
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        theme = current_theme()
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        places = self._places()
+        for phase, place in places:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(theme.color(phase.token, 0.85))
+            painter.drawRoundedRect(place, theme.px(3), theme.px(3))
+            if phase.name == "train":
+                self._paint_marks(painter, place)
+        self._paint_words(painter, places)
+
+    def _paint_marks(self, painter: QPainter, place: QRectF) -> None:
+        theme = current_theme()
+        painter.setPen(QPen(theme.color("surface"), 2))
+        for share in self._line.saves:
+            x = place.left() + share * place.width()
+            painter.drawLine(QPointF(x, place.top() + 2), QPointF(x, place.bottom() - 2))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.color("series2"))
+        for share in self._line.evaluations:
+            x = place.left() + share * place.width()
+            painter.drawEllipse(QPointF(x, place.top() - theme.px(9)), theme.px(4), theme.px(4))
+
+    def _paint_words(self, painter: QPainter, places: list[tuple[Phase, QRectF]]) -> None:
+        theme = current_theme()
+        painter.setFont(theme.font("least"))
+        metrics = theme.metrics("least")
+        edge = -1.0
+        rows = [theme.px(50), theme.px(50) + metrics.height()]
+        for phase, place in places:
+            words = f"{phase.name} {i18n.duration(phase.seconds)}"
+            width = metrics.horizontalAdvance(words) + 2
+            x = min(max(0.0, place.center().x() - width / 2), self.width() - width)
+            low = x < edge + theme.px(10)
+            painter.setPen(theme.color("dim"))
+            painter.drawText(QPointF(x, rows[1 if low else 0] + metrics.ascent()), words)
+            if not low:
+                edge = x + width
