@@ -343,12 +343,9 @@ def ensure_starter(stamp: dict[str, object]) -> None:
 
 def choose_home(arguments: list[str]) -> None:
     """Let the window's option `--home DIR` say where the starter goes, too."""
-    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        chosen = (
-            option[len("--home=") :] if option.startswith("--home=") else value if option == "--home" else ""
-        )
-        if chosen:
-            os.environ["TUNESMITH_HOME"] = str(Path(chosen).expanduser().absolute())
+    chosen = re.search(r"(?:^|\0)--home[=\0]([^\0]+)", "\0".join(arguments))
+    if chosen:
+        os.environ["TUNESMITH_HOME"] = str(Path(chosen[1]).expanduser().absolute())
 
 
 def child_environment() -> dict[str, str]:
