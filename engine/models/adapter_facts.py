@@ -1,4 +1,4 @@
-"""What an adapter folder says of itself: targets and ranks come from its tensors' shapes, not from patterns."""
+"""What an adapter folder says of itself; targets and ranks come from its tensors, not from patterns."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LORA = re.compile(
 )
 # What is read from the file; everything else that is set in it is dropped and named.
 _KEPT = frozenset(
-    "peft_type task_type base_model_name_or_path r lora_alpha lora_dropout target_modules fan_in_fan_out bias "
-    "use_rslora use_dora init_lora_weights rank_pattern alpha_pattern modules_to_save inference_mode peft_version "
-    "revision layers_to_transform layers_pattern exclude_modules auto_mapping corda_config "
+    "peft_type task_type base_model_name_or_path r lora_alpha lora_dropout target_modules fan_in_fan_out "
+    "bias use_rslora use_dora init_lora_weights rank_pattern alpha_pattern modules_to_save inference_mode "
+    "peft_version revision layers_to_transform layers_pattern exclude_modules auto_mapping corda_config "
     "trainable_token_indices".split()
 )
 

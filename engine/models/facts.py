@@ -231,7 +231,8 @@ def _compare(folder: Path, sizes: _Sizes, tensors: list[TensorEntry]) -> None:
     found = {int(m.group(1)) for t in tensors if (m := _LAYER.search(t.name))}
     if found != set(range(sizes.layers)):
         raise EngineError(
-            f"The weights of {paths.show_name(folder.name)} are not complete: {sizes.layers} layers expected, {len(found)} found.",
+            f"The weights of {paths.show_name(folder.name)} are not complete: "
+            f"{sizes.layers} layers expected, {len(found)} found.",
             "Download the model again.",
             "MODEL-02",
             file=str(folder),
@@ -248,7 +249,7 @@ def _compare(folder: Path, sizes: _Sizes, tensors: list[TensorEntry]) -> None:
                 _other_width(sizes),
             ):
                 raise EngineError(
-                    f"config.json: hidden_size = {sizes.hidden} does not fit the weights ({tensor.shape[1]}).",
+                    f"config.json: hidden_size {sizes.hidden} does not fit the weights ({tensor.shape[1]}).",
                     "Download the model again.",
                     "MODEL-05",
                     file=str(folder / "config.json"),

@@ -13,8 +13,8 @@ ALL_LINEAR = "all-linear"
 def adapted_linears(facts: ModelFacts, adapter: AdapterOptions) -> list[tuple[Linear, int]]:
     """Return the adapted modules with their rank, by peft's rules for names.
 
-    A name in `target_modules` takes every module that is it or ends in it; `rank_pattern` the same, the first key
-    that fits wins; `layers_to_transform` keeps the modules inside those layers.
+    A name in `target_modules` takes every module that is it or ends in it; `rank_pattern` the same, the
+    first key that fits wins; `layers_to_transform` keeps the modules inside those layers.
     """
     wanted = adapter.target_modules
     names = None if wanted == ALL_LINEAR else [wanted] if isinstance(wanted, str) else list(wanted)

@@ -13,9 +13,9 @@ CPU_CORE_FP32 = 5.5e10
 CPU_BF16_GAIN = 1.5
 GPU_SHARE = 0.35
 GPU_PEAK_BF16 = {
-    "H200": 9.9e14, "H100": 9.9e14, "A100": 3.1e14, "L40": 1.8e14, "A40": 1.5e14, "A10": 1.25e14, "L4": 1.2e14, "T4": 6.5e13,
-    "5090": 2.1e14, "4090": 1.65e14, "4080": 9.7e13, "4070": 5.8e13, "4060": 3.0e13, "3090": 7.1e13, "3080": 6.0e13,
-    "3070": 4.1e13, "3060": 2.5e13,
+    "H200": 9.9e14, "H100": 9.9e14, "A100": 3.1e14, "L40": 1.8e14, "A40": 1.5e14, "A10": 1.25e14,
+    "L4": 1.2e14, "T4": 6.5e13, "5090": 2.1e14, "4090": 1.65e14, "4080": 9.7e13, "4070": 5.8e13,
+    "4060": 3.0e13, "3090": 7.1e13, "3080": 6.0e13, "3070": 4.1e13, "3060": 2.5e13,
 }  # fmt: skip
 GPU_UNKNOWN = 4e13
 START_SECONDS = {"cuda": 25.0, "cpu": 12.0}
@@ -33,7 +33,7 @@ def device_speed(gpu: Gpu | None, machine: Machine, precision: str) -> float:
 def operations_per_token(
     facts: ModelFacts, trained: int, mean_tokens: float, supervised_share: float
 ) -> float:
-    """Return the operations of one trained token: forward, gradient to the inputs, gradient of what is trained."""
+    """Return the operations of one trained token: forward, gradients to the inputs and to what is trained."""
     head = facts.vocab_size * facts.hidden_size * supervised_share
     attention = facts.layers * facts.heads * facts.head_dim * mean_tokens
     return 4 * (facts.linear_parameters + head) + 6 * trained + 6 * attention

@@ -1,7 +1,7 @@
 """Where the memory of a training run goes, term by term, in bytes.
 
 The terms follow the peak of torch's allocator for Llama-type models (two norms, attention, gated MLP in each
-layer); they were checked against dry runs on fake tensors. Here they are simplified: rough, within about 15 %.
+layer); they were checked against dry runs on fake tensors. Here they are simplified: rough.
 """
 
 from __future__ import annotations

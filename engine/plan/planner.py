@@ -30,7 +30,7 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Plan:
-    """The estimate. Trainable parameters, steps and tokens of whole epochs are exact; bytes and seconds are rough.
+    """The estimate: trainable parameters, steps and tokens of whole epochs are exact; the rest is rough.
 
     `verdict` is fits, tight (above 92 % of the device) or too_large; None without a device memory to compare.
     `suggestions` are {"set": {path: value}, "memory_bytes"}, those that fit first.
@@ -59,7 +59,7 @@ def plan(
     device_memory: float | None = None,
     machine: Machine | None = None,
 ) -> Plan:
-    """Plan `recipe` on the first GPU of `machine`, or on its processor; `device_memory` in bytes overrides its size."""
+    """Plan `recipe` on the first GPU of `machine`, else its processor; `device_memory` overrides its size."""
     gpu = machine.devices[0] if machine and machine.devices else None
     if device_memory is None and machine is not None:
         device_memory = gpu.total_bytes if gpu else machine.ram_total_bytes

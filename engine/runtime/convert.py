@@ -25,9 +25,9 @@ END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|end_of
 def convert_gguf(gguf: Path, out: Path) -> Path:
     """Write `out` as a plain folder holding the same model as `gguf`, dequantised to float32.
 
-    float32 keeps the file's values exactly (a 4-bit block's scale times its number does not fit bf16), so what
-    is trained and merged on the folder agrees with the file. Written beside `out` and renamed when whole.
-    Raises EngineError MODEL-02 / MODEL-05 for a file that cannot be converted, DISK-* when writing fails.
+    float32 keeps the file's values exactly (a 4-bit block's scale times its number does not fit bf16), so
+    what is trained and merged on the folder agrees with the file. Written beside `out`, renamed when whole.
+    Raises EngineError MODEL-02 / MODEL-05 for a file that cannot be converted, DISK-* if writing fails.
     """
     facts = read_gguf(gguf)
     try:

@@ -1,0 +1,292 @@
+"""Merge an adapter into its base, one tensor at a time, so that a model of any size needs little memory.
+
+    for each safetensors file of the base, in the order of its bytes:
+        a tensor without adapter  -> copied as it is
+        a tensor with adapter     -> read in blocks of rows, W + scaling * B A in float32, rounded once, written
+    tokenizer, template, generation settings -> copied; of config.json only the dtype changes
+    the whole folder -> renamed into place, loaded again and compared with base + adapter (fidelity.py)
+
+The sum is that of peft's `merge_and_unload`; huggingface/peft src/peft/tuners/lora
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from engine import durable, paths
+from engine.errors import EngineError, from_os_error
+from engine.models.adapter_facts import PEFT_PREFIX, AdapterModule
+from engine.models.facts import CONV1D_TYPES, ModelFacts
+from engine.models.safetensors_header import TensorEntry
+from engine.models.weight_files import INDEX, read_headers, read_json
+from engine.runtime.adapted import fingerprint_base, read_tensors
+from engine.runtime.fidelity import compare
+from engine.runtime.merge_plan import FilePlan, Item, plan_files
+from engine.runtime.target import Target, resolve_target
+
+DTYPES = {
+    "fp32": "F32",
+    "bf16": "BF16",
+    "fp16": "F16",
+    "float32": "F32",
+    "bfloat16": "BF16",
+    "float16": "F16",
+}
+TORCH = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
+NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+BLOCK_VALUES = 1 << 22
+COPIED = frozenset(
+    "generation_config.json tokenizer.json tokenizer_config.json tokenizer.model special_tokens_map.json "
+    "added_tokens.json vocab.json merges.txt chat_template.jinja chat_template.json LICENSE LICENSE.txt".split()
+)
+Progress = Callable[[str, int, int], None]
+
+
+def merge_adapter(
+    adapters: Sequence[Path],
+    out: Path,
+    base: str | None = None,
+    weights: Sequence[float] | None = None,
+    method: str = "linear",
+    dtype: str | None = None,
+    progress: Progress | None = None,
+    check: bool = True,
+) -> dict[str, Any]:
+    """Write `out` as a plain model folder: {"out", "bytes", "seconds", "dtype", "fidelity": {...}}.
+
+    `dtype` is fp32, bf16 or fp16; without it the base's own. `check=False` leaves the comparison out.
+    Raises EngineError: MODEL-07 (does not fit), MODEL-05 (not supported), DISK-* (cannot be written).
+    """
+    began = time.monotonic()
+    _refuse_later(adapters, weights, method)
+    target = resolve_target(str(adapters[0]), base)
+    _refuse_quantized(target.base)
+    if target.adapter is not None and target.adapter.use_dora:
+        raise EngineError(
+            "Merging a DoRA adapter is not available in this version yet.",
+            "Use the adapter as it is.",
+            "MODEL-05",
+        )
+    tell = progress or (lambda stage, done, total: None)
+    plans = plan_files(read_headers(target.base.path), target, DTYPES[dtype] if dtype else None)
+    written = _into_folder(target, plans, Path(out).expanduser(), tell)
+    merged_seconds = time.monotonic() - began
+    result: dict[str, Any] = {
+        "out": str(Path(out).expanduser().resolve()),
+        "bytes": written,
+        "seconds": merged_seconds,
+        "dtype": NAMES.get(plans[0].dtype, plans[0].dtype),
+        "base": str(target.base.path),
+        "adapter": str(target.adapter.path) if target.adapter else None,
+        "method": method,
+    }
+    if check:
+        result["fidelity"] = compare(target, Path(result["out"]), tell)
+        result["check_seconds"] = time.monotonic() - began - merged_seconds
+    return result
+
+
+def _refuse_later(adapters: Sequence[Path], weights: Sequence[float] | None, method: str) -> None:
+    """Say by name what a later version brings, before anything is read."""
+    what = ""
+    if len(adapters) != 1:
+        what = f"Merging {len(adapters)} adapters"
+    elif method != "linear":
+        what = f"The merge method {method}"
+    elif weights is not None and list(weights) != [1.0]:
+        what = "A weight other than 1"
+    if what:
+        raise EngineError(
+            f"{what} is not available in this version yet.",
+            "Merge one adapter with the method linear.",
+            "REC-01",
+        )
+
+
+def _refuse_quantized(base: ModelFacts) -> None:
+    if base.quantization is not None:
+        raise EngineError(
+            f"{base.name} is quantised ({base.quantization}); an adapter is never merged into rounded weights.",
+            "Choose its full-precision original as the base (--base).",
+            "MODEL-05",
+            file=str(base.path),
+        )
+
+
+def _into_folder(target: Target, plans: list[FilePlan], out: Path, tell: Progress) -> int:
+    """Write everything beside `out` and rename it; nothing half made is ever seen under its name."""
+    _refuse_taken(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_full(out.parent, sum(plan.bytes for plan in plans))
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            written = _write_weights(target, plans, scratch, tell)
+            _write_rest(target, plans, scratch)
+            durable.fsync_folder(scratch)
+            if out.is_dir():
+                out.rmdir()
+            os.rename(scratch, out)
+            os.chmod(out, 0o755)
+            durable.fsync_folder(out.parent)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise from_os_error(error, str(out)) from error
+    return written
+
+
+def _refuse_taken(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise EngineError(
+            f"{paths.show_name(str(out), 200)} exists already.",
+            "Choose another name; an existing model is never overwritten.",
+            "DISK-02",
+            file=str(out),
+        )
+
+
+def _refuse_full(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed + (64 << 20) > free:
+        raise EngineError(
+            f"{needed / 1e9:.1f} GB needed in {paths.show_name(str(folder), 200)}, {free / 1e9:.1f} GB free.",
+            "Free some space, or choose another folder.",
+            "DISK-01",
+            file=str(folder),
+        )
+
+
+def _write_weights(target: Target, plans: list[FilePlan], folder: Path, tell: Progress) -> int:
+    assert target.adapter is not None
+    updates = _Updates(read_tensors(target.adapter), target)
+    total = sum(len(plan.items) for plan in plans)
+    done, written = 0, 0
+    for plan in plans:
+        with open(plan.source, "rb") as source, open(folder / plan.source.name, "wb") as out:
+            out.write(len(plan.raw).to_bytes(8, "little"))
+            out.write(plan.raw)
+            for item in plan.items:
+                _write_item(source, out, item, updates)
+                done += 1
+                tell("merge", done, total)
+            out.flush()
+            os.fsync(out.fileno())
+            written += out.tell()
+        os.chmod(folder / plan.source.name, 0o644)
+    return written
+
+
+class _Updates:
+    """The adapter's tensors, and what each module adds to its weight."""
+
+    def __init__(self, tensors: dict[str, Tensor], target: Target) -> None:
+        assert target.adapter is not None
+        self._tensors = tensors
+        self._adapter = target.adapter
+        self.turned = target.base.model_type in CONV1D_TYPES
+
+    def scaling(self, module: AdapterModule) -> float:
+        """Return alpha / r, or alpha / sqrt(r) for a rank-stabilised adapter."""
+        return module.alpha / (module.r**0.5 if self._adapter.use_rslora else module.r)
+
+    def rows(self, module: AdapterModule, start: int, stop: int) -> Tensor:
+        """Return rows of the update as the weight is stored: (out, in), or (in, out) for Conv1D."""
+        a = self._tensors[f"{PEFT_PREFIX}{module.name}.lora_A.weight"].float()
+        b = self._tensors[f"{PEFT_PREFIX}{module.name}.lora_B.weight"].float()
+        update = a[:, start:stop].T @ b.T if self.turned else b[start:stop] @ a
+        return update.mul_(self.scaling(module))
+
+
+def _write_item(source: BinaryIO, out: BinaryIO, item: Item, updates: _Updates) -> None:
+    if item.module is None and item.dtype == item.entry.dtype:
+        _copy(source, out, item.entry)
+        return
+    rows = item.entry.shape[0] if item.entry.shape else 1
+    width = max(1, item.entry.numel // max(1, rows))
+    step = max(1, BLOCK_VALUES // width)
+    size = (item.entry.end - item.entry.begin) // max(1, item.entry.numel)
+    source.seek(item.entry.begin)
+    for start in range(0, rows, step):
+        stop = min(rows, start + step)
+        block = bytearray((stop - start) * width * size)
+        if source.readinto(block) != len(block):  # type: ignore[attr-defined]
+            raise OSError(5, "the file became shorter while it was read")
+        weight = torch.frombuffer(block, dtype=TORCH[item.entry.dtype])
+        if item.module is not None:
+            update = updates.rows(item.module, start, stop)
+            update += weight.view(stop - start, width)
+            result = update.to(TORCH[item.dtype])
+        else:
+            result = weight.to(TORCH[item.dtype])
+        out.write(result.contiguous().view(torch.uint8).numpy().data)
+
+
+def _copy(source: BinaryIO, out: BinaryIO, entry: TensorEntry) -> None:
+    """Copy a tensor's bytes; the kernel does it without a detour through this process where it can."""
+    left = entry.end - entry.begin
+    source.seek(entry.begin)
+    while left:
+        block = source.read(min(left, 1 << 24))
+        if not block:
+            raise OSError(5, "the file became shorter while it was read")
+        out.write(block)
+        left -= len(block)
+
+
+def _write_rest(target: Target, plans: list[FilePlan], folder: Path) -> None:
+    """Copy what belongs to the model beside its weights; program files and foreign weights stay behind."""
+    base = target.base.path
+    for path in sorted(base.iterdir()):
+        if path.name in COPIED and path.is_file():
+            shutil.copyfile(path, folder / path.name)
+            durable.fsync_file(folder / path.name)
+    config = read_json(base / "config.json")
+    for name in ("auto_map", "quantization_config", "_name_or_path"):
+        config.pop(name, None)
+    if plans[0].changed_dtype:
+        config.pop("torch_dtype", None)
+        config["dtype"] = NAMES[plans[0].dtype]
+    if any(item.untied for plan in plans for item in plan.items):
+        config["tie_word_embeddings"] = False
+    durable.write_json(folder / "config.json", config)
+    if (base / INDEX).is_file():
+        _write_index(base, plans, folder)
+    durable.write_json(folder / "tunesmith.json", _origin(target, plans))
+
+
+def _write_index(base: Path, plans: list[FilePlan], folder: Path) -> None:
+    """Keep the index as it is where names and sizes are the same; else say which file holds what, anew."""
+    if not any(plan.rewritten for plan in plans):
+        shutil.copyfile(base / INDEX, folder / INDEX)
+        return
+    index = read_json(base / INDEX)
+    size = sum(plan.bytes for plan in plans)
+    index["metadata"] = {**dict(index.get("metadata") or {}), "total_size": size}
+    index["weight_map"] = {item.name: plan.source.name for plan in plans for item in plan.items}
+    durable.write_file(folder / INDEX, json.dumps(index, indent=2) + "\n")
+
+
+def _origin(target: Target, plans: list[FilePlan]) -> dict[str, Any]:
+    """Say where the folder comes from; a run's system prompt travels with it."""
+    assert target.adapter is not None
+    return {
+        "made_by": "Tunesmith",
+        "kind": "merged",
+        "base": target.base.name,
+        "base_fingerprint": fingerprint_base(target.base),
+        "adapter": target.name,
+        "adapter_sha256": durable.sha256_file(target.adapter.path / "adapter_model.safetensors"),
+        "dtype": NAMES.get(plans[0].dtype, plans[0].dtype),
+        "system_prompt": target.system_prompt,
+    }

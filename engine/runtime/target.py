@@ -1,0 +1,116 @@
+"""What a TARGET stands for: a run, an adapter, a checkpoint, a model or `starter`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine import paths
+from engine.errors import EngineError
+from engine.models.adapter_facts import CONFIG, AdapterFacts, read_adapter_facts
+from engine.models.facts import ModelFacts, read_facts
+from engine.models.fit import check_fit, refuse_unready
+from engine.models.library import STARTER, resolve_model
+from engine.recipe.recipe import Recipe
+from engine.runs import store
+from engine.runs.check import last_checkpoint, step_of
+
+
+@dataclass(frozen=True)
+class Target:
+    """A base, the adapter on it if there is one, and how it was trained to be spoken to."""
+
+    name: str
+    base: ModelFacts
+    adapter: AdapterFacts | None = None
+    run: Path | None = None
+    step: int | None = None
+    system_prompt: str | None = None
+    chat_template: str = "auto"
+
+
+def resolve_target(text: str, base: str | None = None) -> Target:
+    """Return what `text` names; `base` overrides the recorded base of an adapter.
+
+    Raises EngineError RUN-03 / RUN-05 for a run without weights, MODEL-* for a folder that is no model,
+    MODEL-07 for an adapter whose base is not here or does not fit.
+    """
+    path = Path(text).expanduser()
+    if (path / CONFIG).is_file():
+        return _of_adapter(path.resolve(), _run_of(path.resolve()), base)
+    if text == STARTER or (path / "config.json").is_file() or path.suffix.lower() == ".gguf":
+        facts = read_facts(resolve_model(text))
+        return Target(facts.name, facts)
+    try:
+        run = store.find_run(text)
+    except EngineError as unknown_run:
+        try:
+            facts = read_facts(resolve_model(text))
+        except EngineError as error:
+            raise (
+                error if error.code.startswith(("MODEL", "HUB")) and path.exists() else unknown_run
+            ) from error
+        return Target(facts.name, facts)
+    return _of_run(run, base)
+
+
+def _run_of(adapter: Path) -> Path | None:
+    """Return the run an adapter folder lies in: its recipe knows base, template and system prompt."""
+    for folder in (adapter.parent, adapter.parent.parent):
+        if (folder / "recipe.yaml").is_file() and (folder / "job.json").is_file():
+            return folder
+    return None
+
+
+def _of_run(run: Path, base: str | None) -> Target:
+    if (run / "adapter" / CONFIG).is_file():
+        return _of_adapter(run / "adapter", run, base)
+    checkpoint, _ = last_checkpoint(run)
+    if checkpoint is None:
+        raise EngineError(
+            f"{paths.show_name(run.name)} has no saved adapter yet.",
+            "Wait for its first save, or let it finish.",
+            "RUN-05",
+            file=str(run),
+        )
+    return _of_adapter(checkpoint, run, base)
+
+
+def _of_adapter(folder: Path, run: Path | None, base: str | None) -> Target:
+    adapter = read_adapter_facts(folder)
+    refuse_unready(adapter)
+    recipe = store.load_recipe(run) if run is not None else None
+    facts = read_facts(_base_folder(adapter, recipe, base))
+    check_fit(adapter, facts)
+    return Target(
+        name=store.summary(run).name if run is not None else adapter.name,
+        base=facts,
+        adapter=adapter,
+        run=run,
+        step=step_of(folder) if folder.parent.name == "checkpoints" else None,
+        system_prompt=recipe.data.system_prompt if recipe else None,
+        chat_template=recipe.data.chat_template if recipe else "auto",
+    )
+
+
+def _base_folder(adapter: AdapterFacts, recipe: Recipe | None, base: str | None) -> Path:
+    """The chosen base, else the one recorded in the adapter, else the one its run was started with."""
+    if base is not None:
+        return resolve_model(base)
+    recorded = [adapter.base] if adapter.base else []
+    if recipe is not None:
+        recorded.append(recipe.model.path)
+    if Path(adapter.base).name == STARTER:
+        recorded.append(STARTER)
+    for name in recorded:
+        try:
+            return resolve_model(name)
+        except EngineError as error:
+            if error.code not in ("HUB-01", "DISK-03"):
+                raise
+    raise EngineError(
+        f"The base of {adapter.name} is not on this computer: {adapter.base or 'none is recorded'}.",
+        "Choose its base (--base), or download it.",
+        "MODEL-07",
+        file=str(adapter.path),
+    )
