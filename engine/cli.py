@@ -42,12 +42,16 @@ def _argument(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, A
 
 
 RUN = _argument("run", help="id, folder or name of a run")
-SET = _argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override an option of the recipe")
+SET = _argument(
+    "--set", action="append", default=[], metavar="FIELD=VALUE", help="override an option of the recipe"
+)
 DETACH = _argument("--detach", action="store_true", help="start, say the id, and leave it going")
 
 
 def _later(args: Namespace) -> dict[str, Any] | int:
-    raise EngineError(f"{LATER[args.verb]}: not available in this version yet.", "See the changelog for what is.", "REC-01")
+    raise EngineError(
+        f"{LATER[args.verb]}: not available in this version yet.", "See the changelog for what is.", "REC-01"
+    )
 
 
 def job(args: Namespace) -> int:
@@ -69,7 +73,9 @@ def chat(args: Namespace) -> dict[str, Any] | int:
     from engine.runtime.chat import answer_once
 
     if args.message is None:
-        raise EngineError("No message was given.", "Write --message TEXT, or open the window to talk at length.", "REC-01")
+        raise EngineError(
+            "No message was given.", "Write --message TEXT, or open the window to talk at length.", "REC-01"
+        )
     return answer_once(
         args.target,
         args.message,
@@ -91,7 +97,11 @@ def merge(args: Namespace) -> dict[str, Any] | int:
             print(f"\r{stage} {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
     if args.adapter_only:
-        raise EngineError("Merging into a new adapter is not available in this version yet.", "Leave --adapter-only away.", "REC-01")
+        raise EngineError(
+            "Merging into a new adapter is not available in this version yet.",
+            "Leave --adapter-only away.",
+            "REC-01",
+        )
     return merge_adapter(
         [_adapter_folder(name) for name in args.adapters],
         Path(args.out).expanduser(),
@@ -111,7 +121,12 @@ def _adapter_folder(name: str) -> Path:
 
     run = store.find_run(name)
     if not (run / "adapter" / "adapter_config.json").exists():
-        raise EngineError(f"{run.name} has no finished adapter.", "Let the run finish, or resume it.", "RUN-05", file=str(run))
+        raise EngineError(
+            f"{run.name} has no finished adapter.",
+            "Let the run finish, or resume it.",
+            "RUN-05",
+            file=str(run),
+        )
     return run / "adapter"
 
 
@@ -155,7 +170,11 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
                 "preview",
                 "one row as the model gets it",
                 library.data_preview,
-                [_argument("file"), _argument("--row", type=int, default=0), _argument("--model", default="starter")],
+                [
+                    _argument("file"),
+                    _argument("--row", type=int, default=0),
+                    _argument("--model", default="starter"),
+                ],
             ),
         ],
     ),
@@ -199,7 +218,11 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
             _argument("--out", required=True, metavar="FOLDER"),
             _argument("--base", help="another base than the recorded one"),
             _argument("--weights", help="such as 1,0.5"),
-            _argument("--method", default="linear", choices=["linear", "cat", "svd", "ties", "dare_linear", "dare_ties"]),
+            _argument(
+                "--method",
+                default="linear",
+                choices=["linear", "cat", "svd", "ties", "dare_linear", "dare_ties"],
+            ),
             _argument("--adapter-only", action="store_true"),
             _argument("--dtype", choices=["fp32", "bf16", "fp16"]),
         ],
@@ -219,7 +242,10 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
         ],
     ),
 }
-HIDDEN: dict[str, tuple[Handler, list[Any]]] = {"job": (job, [_argument("folder")]), "chat-child": (chat_child, [])}
+HIDDEN: dict[str, tuple[Handler, list[Any]]] = {
+    "job": (job, [_argument("folder")]),
+    "chat-child": (chat_child, []),
+}
 
 
 def _add(parser: argparse.ArgumentParser, handler: Handler, arguments: list[Any]) -> None:
@@ -240,7 +266,11 @@ def build_parser() -> argparse.ArgumentParser:
             continue
         inner = own.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
         for action, action_help, action_handler, action_arguments in arguments:
-            _add(inner.add_parser(action, help=action_help, description=action_help), action_handler, action_arguments)
+            _add(
+                inner.add_parser(action, help=action_help, description=action_help),
+                action_handler,
+                action_arguments,
+            )
     for name, help in LATER.items():
         _add(verbs.add_parser(name, help=f"{help} (a later version)"), _later, [_argument("rest", nargs="*")])
     for name, (hidden, arguments) in HIDDEN.items():
@@ -256,7 +286,12 @@ def _print(answer: dict[str, Any], as_json: bool) -> None:
         if isinstance(value, list) and value and isinstance(value[0], dict):
             print(f"{key}:")
             for item in value:
-                print("  " + "  ".join(f"{k}={v}" for k, v in item.items() if k != "curve" and v not in (None, "", [])))
+                print(
+                    "  "
+                    + "  ".join(
+                        f"{k}={v}" for k, v in item.items() if k != "curve" and v not in (None, "", [])
+                    )
+                )
         else:
             print(f"{key}: {value}")
 
@@ -277,7 +312,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args, rest = build_parser().parse_known_args(words)
         if rest and args.verb not in LATER:
-            raise EngineError(f"There is no argument {rest[0]}.", f"See `tunesmith {args.verb} --help`.", "REC-01")
+            raise EngineError(
+                f"There is no argument {rest[0]}.", f"See `tunesmith {args.verb} --help`.", "REC-01"
+            )
         answer = args.handler(args)
     except EngineError as error:
         return _fail(error, as_json)

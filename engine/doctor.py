@@ -14,7 +14,16 @@ from typing import Any
 from engine import paths
 
 FLOORS = {"torch": (2, 10), "transformers": (5, 3), "peft": (0, 20), "jinja2": (3, 1, 6)}
-OTHERS = ("tokenizers", "safetensors", "bitsandbytes", "pydantic", "pyyaml", "psutil", "pyside6-essentials", "pyqtgraph")
+OTHERS = (
+    "tokenizers",
+    "safetensors",
+    "bitsandbytes",
+    "pydantic",
+    "pyyaml",
+    "psutil",
+    "pyside6-essentials",
+    "pyqtgraph",
+)
 QT_LIBRARIES = ("EGL", "GL", "xkbcommon", "dbus-1", "fontconfig")
 DISK_BYTES = 5_000_000_000
 
@@ -75,12 +84,22 @@ def _folder(name: str, folder: Path) -> Check:
         return Check(name, False, f"{folder}: {error.strerror}", "Choose another folder with TUNESMITH_HOME.")
     free = shutil.disk_usage(folder).free
     ok = free >= DISK_BYTES
-    return Check(name, ok, f"{free / 1e9:.0f} GB free", "" if ok else "Free some space: a run keeps several checkpoints.")
+    return Check(
+        name,
+        ok,
+        f"{free / 1e9:.0f} GB free",
+        "" if ok else "Free some space: a run keeps several checkpoints.",
+    )
 
 
 def _starter() -> Check:
     ok = (paths.home() / "models" / "starter" / "config.json").exists()
-    return Check("starter model", ok, "on disk" if ok else "not on disk", "" if ok else "Run `tunesmith models get starter`.")
+    return Check(
+        "starter model",
+        ok,
+        "on disk" if ok else "not on disk",
+        "" if ok else "Run `tunesmith models get starter`.",
+    )
 
 
 def checks() -> list[Check]:

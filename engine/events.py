@@ -54,6 +54,7 @@ class ModelLoaded(_Event):
     dtype: str
     quantization: str | None = None
     seconds: float
+    device: str | None = None
 
 
 class DataPrepared(_Event):
@@ -197,12 +198,15 @@ class Stopped(_Event):
 
 
 class Failed(_Event):
-    """Ended by an error."""
+    """Ended by an error; `file`, `line` and `field` say where, when that is known."""
 
     type: Literal["failed"] = "failed"
     code: str
     message: str
     hint: str = ""
+    file: str | None = None
+    line: int | None = None
+    field: str | None = None
 
 
 class Heartbeat(_Event):
@@ -243,10 +247,6 @@ Event = KnownEvent | Unknown
 
 _KNOWN: TypeAdapter[Any] = TypeAdapter(KnownEvent)
 END_TYPES = ("finished", "stopped", "failed")
-KNOWN_TYPES = frozenset(
-    "started planned model_loaded data_prepared step evaluated sample_generated checkpoint_saved hardware progress log "
-    "warned paused resumed finished stopped failed heartbeat".split()
-)
 
 
 def encode(event: BaseModel) -> bytes:
@@ -260,7 +260,9 @@ def encode(event: BaseModel) -> bytes:
         for key, value in values.items():
             if isinstance(value, str) and len(value) > 1000:
                 values[key] = value[:1000] + " … (shortened)"
-        line = json.dumps(_finite({**head, **values}), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        line = (
+            json.dumps(_finite({**head, **values}), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        )
     return line
 
 

@@ -24,27 +24,40 @@ def download_model(identity: str, revision: str | None = None) -> Path:
     if not looks_like_id(identity):
         raise EngineError(f"{identity!r} is no hub id.", "A hub id looks like name/name.", "HUB-01")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
         return Path(snapshot_download(identity, revision=revision, allow_patterns=PATTERNS))
     except GatedRepoError as error:
-        raise EngineError(f"{identity} needs permission.", "Accept its terms on its page, then sign in with a token.", "HUB-03") from error
+        raise EngineError(
+            f"{identity} needs permission.",
+            "Accept its terms on its page, then sign in with a token.",
+            "HUB-03",
+        ) from error
     except RepositoryNotFoundError as error:
         raise EngineError(f"There is no model {identity} on the hub.", "Check its name.", "HUB-03") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise EngineError(
-            f"The hub cannot be reached ({type(error).__name__}).", "Check the connection; models on disk still work.", "HUB-01"
+            f"The hub cannot be reached ({type(error).__name__}).",
+            "Check the connection; models on disk still work.",
+            "HUB-01",
         ) from error
 
 
 def cached_model(identity: str, revision: str | None = None) -> Path:
-    """Return a hub model that is on disk already, without the network; raises EngineError HUB-01 when it is not."""
+    """Return a hub model that is on disk already; raises EngineError HUB-01 when it is not."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(identity, revision=revision, local_files_only=True, allow_patterns=PATTERNS))
+        return Path(
+            snapshot_download(identity, revision=revision, local_files_only=True, allow_patterns=PATTERNS)
+        )
     except (LocalEntryNotFoundError, OSError, ValueError) as error:
         raise EngineError(
             f"{identity} is not on disk.", f"Download it once: `tunesmith models get {identity}`.", "HUB-01"

@@ -13,7 +13,11 @@ import platformdirs
 def home() -> Path:
     """Return `$TUNESMITH_HOME`, else the platform's user data folder (not created here)."""
     chosen = os.environ.get("TUNESMITH_HOME")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("tunesmith", appauthor=False))
+    return (
+        Path(chosen).expanduser()
+        if chosen
+        else Path(platformdirs.user_data_dir("tunesmith", appauthor=False))
+    )
 
 
 def _made(name: str) -> Path:
@@ -70,7 +74,7 @@ def neutral_folder() -> Path:
 
 
 def show_name(text: str, limit: int = 128) -> str:
-    """Return `text` fit to be shown: control and direction characters become visible marks, length bounded."""
+    """Return `text` fit to be shown: control and direction characters become marks, length bounded."""
     marked = "".join(_mark(c) for c in text[: limit * 2])
     return marked if len(marked) <= limit else marked[: limit - 1] + "…"
 

@@ -57,14 +57,18 @@ class FolderLock:
         while not _try_exclusive(self._fd):
             if time.monotonic() > deadline:
                 os.close(self._fd)
-                raise EngineError("This run is already going.", "Open it to watch; stop it first to start again.", "RUN-02")
+                raise EngineError(
+                    "This run is already going.", "Open it to watch; stop it first to start again.", "RUN-02"
+                )
             time.sleep(0.02)
         if sys.platform != "win32":
             os.ftruncate(self._fd, 0)
             os.write(self._fd, json.dumps({"pid": os.getpid(), "time": time.time()}).encode())
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.close(self._fd)
 
 

@@ -21,9 +21,12 @@ from engine.jobs import lock
 COMMANDS = ("stop", "pause", "resume", "save", "evaluate", "sample")
 
 _PASSED = frozenset(
-    "PATH HOME USER LOGNAME LANG LANGUAGE TZ TMPDIR TEMP TMP SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC USERPROFILE APPDATA LOCALAPPDATA "
-    "PROGRAMDATA XDG_DATA_HOME XDG_CACHE_HOME XDG_CONFIG_HOME TUNESMITH_HOME HF_HOME HF_HUB_CACHE HF_ENDPOINT LD_LIBRARY_PATH "
-    "OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_CORETYPE OPENBLAS_L2_SIZE DYLD_FALLBACK_LIBRARY_PATH SSL_CERT_FILE".split()
+    (
+        "PATH HOME USER LOGNAME LANG LANGUAGE TZ TMPDIR TEMP TMP SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC "
+        "USERPROFILE APPDATA LOCALAPPDATA PROGRAMDATA XDG_DATA_HOME XDG_CACHE_HOME XDG_CONFIG_HOME "
+        "TUNESMITH_HOME HF_HOME HF_HUB_CACHE HF_ENDPOINT LD_LIBRARY_PATH OMP_NUM_THREADS MKL_NUM_THREADS "
+        "OPENBLAS_CORETYPE OPENBLAS_L2_SIZE DYLD_FALLBACK_LIBRARY_PATH SSL_CERT_FILE"
+    ).split()
 )
 _PASSED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "NCCL_")
 
@@ -32,7 +35,7 @@ def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a child: an allow-list, offline, with patient worker threads."""
     kept = {k: v for k, v in os.environ.items() if k in _PASSED or k.startswith(_PASSED_PREFIXES)}
     kept.update(
-        OMP_WAIT_POLICY="passive",  # read when torch loads its thread library; spinning threads starve each other
+        OMP_WAIT_POLICY="passive",  # read when torch loads; spinning threads starve each other
         TOKENIZERS_PARALLELISM="true",
         HF_HUB_OFFLINE="1",
         TRANSFORMERS_OFFLINE="1",
@@ -85,7 +88,9 @@ def start(folder: Path, *, environment: dict[str, str] | None = None) -> JobProc
     Raises EngineError RUN-02 when a child already works there, DISK-* when the log cannot be opened.
     """
     if lock.is_held(folder):
-        raise EngineError("This run is already going.", "Open it to watch; stop it first to start again.", "RUN-02")
+        raise EngineError(
+            "This run is already going.", "Open it to watch; stop it first to start again.", "RUN-02"
+        )
     try:
         with open(folder / "child.log", "ab") as log:
             process = subprocess.Popen(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from engine import durable
 from engine.errors import EngineError, from_os_error
 
-JobKind = Literal["train", "merge", "convert", "fidelity"]
+JobKind = Literal["train", "merge", "convert", "answers"]
 
 
 class JobSpec(BaseModel):
@@ -30,7 +30,9 @@ class JobSpec(BaseModel):
     arguments: dict[str, Any] = {}
 
 
-def create_job(kind: JobKind, arguments: dict[str, Any], folder: Path, *, name: str = "", id: str = "") -> JobSpec:
+def create_job(
+    kind: JobKind, arguments: dict[str, Any], folder: Path, *, name: str = "", id: str = ""
+) -> JobSpec:
     """Make `folder` with its `control/` and job.json; raises EngineError DISK-* when it cannot be written."""
     spec = JobSpec(
         kind=kind,
@@ -56,10 +58,15 @@ def read_job(folder: Path) -> JobSpec:
     try:
         return JobSpec.model_validate(json.loads(path.read_bytes()))
     except FileNotFoundError as error:
-        raise EngineError(f"{folder} is not a run.", "Choose a folder that holds a job.json.", "RUN-03", file=str(path)) from error
+        raise EngineError(
+            f"{folder} is not a run.", "Choose a folder that holds a job.json.", "RUN-03", file=str(path)
+        ) from error
     except OSError as error:
         raise from_os_error(error, str(path)) from error
     except (ValueError, ValidationError, RecursionError) as error:
         raise EngineError(
-            f"{path} cannot be read.", "The run can still be looked at; start a new one to go on.", "RUN-12", file=str(path)
+            f"{path} cannot be read.",
+            "The run can still be looked at; start a new one to go on.",
+            "RUN-12",
+            file=str(path),
         ) from error

@@ -41,7 +41,11 @@ UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("adapter.bias", lambda v: v != "none", "Use none."),
     ("training.loraplus_lr_ratio", lambda v: v is not None, "Leave it empty."),
     ("training.neftune_noise_alpha", lambda v: v is not None, "Leave it empty."),
-    ("training.early_stopping_patience", lambda v: v is not None, "Leave it empty; the best checkpoint is kept."),
+    (
+        "training.early_stopping_patience",
+        lambda v: v is not None,
+        "Leave it empty; the best checkpoint is kept.",
+    ),
     ("evaluation.benchmarks", bool, "Leave it empty."),
     ("launcher.kind", lambda v: v != "local", "Use local."),
     ("launcher.processes", lambda v: v != 1, "Use 1."),
@@ -58,7 +62,9 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="anchors and aliases are not allowed", problem_mark=event.start_mark
+            )
         tag = getattr(event, "tag", None)
         if tag is not None:
             raise yaml.MarkedYAMLError(problem=f"the tag {tag} is not allowed", problem_mark=event.start_mark)
@@ -69,9 +75,18 @@ def _plain_resolvers() -> None:
     import re
 
     table = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-    dropped = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")
-    _PlainLoader.yaml_implicit_resolvers = {k: [(t, r) for t, r in v if t not in dropped] for k, v in table.items()}
-    _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+    dropped = (
+        "tag:yaml.org,2002:bool",
+        "tag:yaml.org,2002:float",
+        "tag:yaml.org,2002:timestamp",
+        "tag:yaml.org,2002:merge",
+    )
+    _PlainLoader.yaml_implicit_resolvers = {
+        k: [(t, r) for t, r in v if t not in dropped] for k, v in table.items()
+    }
+    _PlainLoader.add_implicit_resolver(
+        "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+    )
     number = re.compile(r"^[-+]?(?:\d[\d_]*\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$")
     _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
 
@@ -83,7 +98,9 @@ def _build(node: yaml.Node, path: str, lines: dict[str, int], depth: int, file: 
     """Turn a YAML node into plain values, noting the line of every key."""
     line = node.start_mark.line + 1
     if depth > MAX_DEPTH:
-        raise EngineError("The recipe is nested too deeply.", "A recipe has two levels.", "REC-01", file=file, line=line)
+        raise EngineError(
+            "The recipe is nested too deeply.", "A recipe has two levels.", "REC-01", file=file, line=line
+        )
     if isinstance(node, yaml.MappingNode):
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -91,7 +108,9 @@ def _build(node: yaml.Node, path: str, lines: dict[str, int], depth: int, file: 
             where = f"{path}.{key}" if path else key
             at = key_node.start_mark.line + 1
             if key in values:
-                raise EngineError(f"{where} stands twice.", "Keep one of them.", "REC-01", file=file, line=at, field=where)
+                raise EngineError(
+                    f"{where} stands twice.", "Keep one of them.", "REC-01", file=file, line=at, field=where
+                )
             lines[where] = at
             values[key] = _build(value_node, where, lines, depth + 1, file)
         return values
@@ -105,17 +124,27 @@ _SCALARS = yaml.SafeLoader("")
 
 def _scalar(node: yaml.Node, path: str, file: str | None) -> Any:
     try:
-        return _SCALARS.construct_object(node)  # type: ignore[no-untyped-call]
+        return _SCALARS.construct_object(node)
     except (ValueError, yaml.YAMLError) as error:
         line = node.start_mark.line + 1
         raise EngineError(
-            f"{path}: {node.value!r} cannot be read.", "Correct this value.", "REC-01", file=file, line=line, field=path
+            f"{path}: {node.value!r} cannot be read.",
+            "Correct this value.",
+            "REC-01",
+            file=file,
+            line=line,
+            field=path,
         ) from error
 
 
 def _parse_yaml(text: str, file: str | None) -> tuple[Any, dict[str, int]]:
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
-        raise EngineError("The recipe is larger than 256 KiB.", "A recipe names files, it does not hold them.", "REC-01", file=file)
+        raise EngineError(
+            "The recipe is larger than 256 KiB.",
+            "A recipe names files, it does not hold them.",
+            "REC-01",
+            file=file,
+        )
     lines: dict[str, int] = {}
     try:
         loader = _PlainLoader(text)
@@ -124,9 +153,13 @@ def _parse_yaml(text: str, file: str | None) -> tuple[Any, dict[str, int]]:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
         what = error.problem or "not YAML"
-        raise EngineError(f"The recipe cannot be read: {what}.", "Correct this line.", "REC-01", file=file, line=line) from error
+        raise EngineError(
+            f"The recipe cannot be read: {what}.", "Correct this line.", "REC-01", file=file, line=line
+        ) from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise EngineError("The recipe cannot be read as YAML.", "Check the file.", "REC-01", file=file) from error
+        raise EngineError(
+            "The recipe cannot be read as YAML.", "Check the file.", "REC-01", file=file
+        ) from error
     if node is None:
         return {}, lines
     return _build(node, "", lines, 0, file), lines
@@ -184,7 +217,11 @@ def _nearest(field: str) -> str:
     from difflib import get_close_matches
 
     section, _, name = field.partition(".")
-    names = [f"{section}.{n}" for n in SECTIONS[section].model_fields] if section in SECTIONS and name else list(Recipe.model_fields)
+    names = (
+        [f"{section}.{n}" for n in SECTIONS[section].model_fields]
+        if section in SECTIONS and name
+        else list(Recipe.model_fields)
+    )
     near = get_close_matches(field, names, n=1, cutoff=0.5)
     return f"Did you mean {near[0]}?" if near else f"Allowed: {', '.join(names)}."
 
@@ -194,7 +231,9 @@ def _validate(values: Any, file: str | None, lines: dict[str, int]) -> Recipe:
     if found:
         first = found[0]
         more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
-        raise EngineError(first.message + more, first.hint, "REC-01", file=file, line=first.line, field=first.field)
+        raise EngineError(
+            first.message + more, first.hint, "REC-01", file=file, line=first.line, field=first.field
+        )
     return Recipe.model_validate(_modernise(values))
 
 
@@ -234,7 +273,9 @@ def override(recipe: Recipe, values: dict[str, Any]) -> Recipe:
             try:
                 value = parse_text(spec, value)
             except ValueError as error:
-                raise EngineError(f"{path}: {value!r} is not allowed.", str(error), "REC-01", field=path) from error
+                raise EngineError(
+                    f"{path}: {value!r} is not allowed.", str(error), "REC-01", field=path
+                ) from error
         section = tree[spec.section] if spec.section else tree
         section[spec.name] = value
     return _validate(tree, None, {})
@@ -244,7 +285,9 @@ def absolute(recipe: Recipe, base: Path) -> Recipe:
     """Return a copy whose relative file paths are resolved against `base`."""
 
     def fix(text: str) -> str:
-        return text if not text or Path(text).is_absolute() else str((base / Path(text).expanduser()).resolve())
+        return (
+            text if not text or Path(text).is_absolute() else str((base / Path(text).expanduser()).resolve())
+        )
 
     data = recipe.data.model_copy(
         update={
@@ -264,6 +307,10 @@ def refuse_unsupported(recipe: Recipe) -> None:
         section, name = path.split(".")
         value = getattr(getattr(recipe, section), name)
         if asked(value):
-            raise EngineError(f"{path}: {value} is not available in this version yet.", remedy, "REC-01", field=path)
+            raise EngineError(
+                f"{path}: {value} is not available in this version yet.", remedy, "REC-01", field=path
+            )
     if not recipe.data.train:
-        raise EngineError("data.train is empty.", "Name at least one file with examples.", "REC-01", field="data.train")
+        raise EngineError(
+            "data.train is empty.", "Name at least one file with examples.", "REC-01", field="data.train"
+        )

@@ -25,5 +25,7 @@ def presets() -> list[Preset]:
     found = []
     for path in sorted(resources("presets").glob("*.yaml")):
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        found.append(Preset(path.stem.split("-", 1)[-1], values["title"], values["description"], values["overrides"]))
+        found.append(
+            Preset(path.stem.split("-", 1)[-1], values["title"], values["description"], values["overrides"])
+        )
     return found

@@ -29,7 +29,7 @@ def option(
     **bounds: Any,
 ) -> Any:
     """Declare a field. `memory`, `time` and `quality` say what a larger value does: -1, 0 or 1."""
-    extra = {
+    extra: dict[str, Any] = {
         "unit": unit,
         "level": level,
         "suggestions": list(suggestions),
@@ -60,7 +60,10 @@ class ModelOptions(_Section):
         level="simple",
     )
     revision: str | None = option(
-        None, "Revision", "A branch, tag or commit of a hub model. Empty takes the newest on disk.", level="expert"
+        None,
+        "Revision",
+        "A branch, tag or commit of a hub model. Empty takes the newest on disk.",
+        level="expert",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
         "auto",
@@ -94,7 +97,9 @@ class ModelOptions(_Section):
 class DataOptions(_Section):
     """Which rows, how they are read, and which tokens are trained."""
 
-    train: Names = option(list, "Training data", "One or more files with the examples to learn from.", level="simple")
+    train: Names = option(
+        list, "Training data", "One or more files with the examples to learn from.", level="simple"
+    )
     validation: str | None = option(
         None, "Validation data", "A file that is only measured on. Empty splits some training rows off."
     )
@@ -107,10 +112,12 @@ class DataOptions(_Section):
         ge=0.0,
         le=0.5,
     )
-    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "preference"] = option(
-        "auto", "Format", "How a row is laid out. Auto finds it from the first rows and says why."
+    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "preference"] = (
+        option("auto", "Format", "How a row is laid out. Auto finds it from the first rows and says why.")
     )
-    columns: dict[str, str] = option(dict, "Columns", "Which column plays which role, such as prompt: question.")
+    columns: dict[str, str] = option(
+        dict, "Columns", "Which column plays which role, such as prompt: question."
+    )
     chat_template: str = option(
         "auto", "Chat template", "How a conversation becomes text. Auto takes the model's own.", level="all"
     )
@@ -139,9 +146,15 @@ class DataOptions(_Section):
     too_long: Literal["truncate", "drop", "split", "error"] = option(
         "truncate", "What is too long", "Cut the end, leave the row out, split raw text, or refuse to start."
     )
-    packing: StrictBool = option(False, "Packing", "Fills rows of fixed length with several examples.", level="expert")
-    shuffle: StrictBool = option(True, "Shuffle", "Takes rows in a new order each epoch, drawn from the seed.")
-    dedupe: StrictBool = option(False, "Drop duplicates", "Leaves out rows that are the same as an earlier one.")
+    packing: StrictBool = option(
+        False, "Packing", "Fills rows of fixed length with several examples.", level="expert"
+    )
+    shuffle: StrictBool = option(
+        True, "Shuffle", "Takes rows in a new order each epoch, drawn from the seed."
+    )
+    dedupe: StrictBool = option(
+        False, "Drop duplicates", "Leaves out rows that are the same as an earlier one."
+    )
 
 
 class AdapterOptions(_Section):
@@ -201,12 +214,21 @@ class AdapterOptions(_Section):
     use_rslora: StrictBool = option(
         False, "Rank-stabilised scaling", "Scales by alpha / sqrt(r), which suits large ranks.", level="all"
     )
-    use_dora: StrictBool = option(False, "DoRA", "Trains direction and size of the weights apart.", level="expert")
-    init_lora_weights: Literal[True, "gaussian", "pissa", "olora", "eva"] = option(
-        True, "Start of the adapter", "How A and B begin. The default leaves the model unchanged.", level="expert"
+    use_dora: StrictBool = option(
+        False, "DoRA", "Trains direction and size of the weights apart.", level="expert"
     )
-    modules_to_save: list[str] = option(list, "Modules trained whole", "Trained and saved beside the adapter.", level="expert")
-    bias: Literal["none", "all", "lora_only"] = option("none", "Biases", "Which biases are trained.", level="expert")
+    init_lora_weights: Literal[True, "gaussian", "pissa", "olora", "eva"] = option(
+        True,
+        "Start of the adapter",
+        "How A and B begin. The default leaves the model unchanged.",
+        level="expert",
+    )
+    modules_to_save: list[str] = option(
+        list, "Modules trained whole", "Trained and saved beside the adapter.", level="expert"
+    )
+    bias: Literal["none", "all", "lora_only"] = option(
+        "none", "Biases", "Which biases are trained.", level="expert"
+    )
 
 
 class TrainingOptions(_Section):
@@ -242,7 +264,12 @@ class TrainingOptions(_Section):
         le=1000.0,
     )
     max_steps: int | None = option(
-        None, "At most", "Ends after this many optimizer steps, whatever the epochs say.", unit="steps", time=1, ge=1
+        None,
+        "At most",
+        "Ends after this many optimizer steps, whatever the epochs say.",
+        unit="steps",
+        time=1,
+        ge=1,
     )
     per_device_train_batch_size: int = option(
         8,
@@ -269,13 +296,22 @@ class TrainingOptions(_Section):
         "adamw", "Optimizer", "AdamW keeps two averages for each trained value; SGD keeps none.", memory=1
     )
     weight_decay: float = option(
-        0.0, "Weight decay", "Pulls trained values towards zero a little each step.", suggestions=(0, 0.01, 0.05), ge=0.0, le=1.0
+        0.0,
+        "Weight decay",
+        "Pulls trained values towards zero a little each step.",
+        suggestions=(0, 0.01, 0.05),
+        ge=0.0,
+        le=1.0,
     )
     max_grad_norm: float = option(
         1.0, "Gradient clip", "Gradients longer than this are shortened to it. 0 switches it off.", ge=0.0
     )
-    loraplus_lr_ratio: float | None = option(None, "LoRA+ ratio", "Another rate for B than for A.", level="expert", gt=0.0)
-    neftune_noise_alpha: float | None = option(None, "NEFTune noise", "Noise on the embeddings.", level="expert", ge=0.0)
+    loraplus_lr_ratio: float | None = option(
+        None, "LoRA+ ratio", "Another rate for B than for A.", level="expert", gt=0.0
+    )
+    neftune_noise_alpha: float | None = option(
+        None, "NEFTune noise", "Noise on the embeddings.", level="expert", ge=0.0
+    )
     gradient_checkpointing: Literal["auto", "none", "all"] = option(
         "auto",
         "Gradient checkpointing",
@@ -287,7 +323,11 @@ class TrainingOptions(_Section):
         42, "Seed", "Draws the split, the order of rows, the adapter's start and dropout.", ge=0, le=2**31 - 1
     )
     precision: Literal["auto", "fp32", "bf16"] = option(
-        "auto", "Precision", "The numbers the model computes with. Auto takes bf16 on a GPU that has it.", memory=-1, time=-1
+        "auto",
+        "Precision",
+        "The numbers the model computes with. Auto takes bf16 on a GPU that has it.",
+        memory=-1,
+        time=-1,
     )
     early_stopping_patience: int | None = option(
         None, "Patience", "Stops when validation has not improved this often.", level="expert", ge=1
@@ -304,10 +344,16 @@ class EvaluationOptions(_Section):
     """What is measured while training."""
 
     eval_steps: StepCount | Auto | None = option(
-        "auto", "Evaluate every", "Steps between two evaluations. Auto makes about five in a run.", unit="steps", time=-1
+        "auto",
+        "Evaluate every",
+        "Steps between two evaluations. Auto makes about five in a run.",
+        unit="steps",
+        time=-1,
     )
     sample_prompts: list[str] = option(
-        list, "Sample prompts", "Answered at each evaluation, so that one sees what is learned. Empty takes three from validation."
+        list,
+        "Sample prompts",
+        "Answered at each evaluation, so that one sees what is learned. Empty takes three from validation.",
     )
     benchmarks: list[str] = option(list, "Benchmarks", "Tasks measured after training.", level="expert")
 
@@ -329,9 +375,13 @@ class CheckpointOptions(_Section):
 class LauncherOptions(_Section):
     """Where the child runs."""
 
-    kind: Literal["local", "torchrun", "ray"] = option("local", "Start with", "How the processes are started.", level="expert")
+    kind: Literal["local", "torchrun", "ray"] = option(
+        "local", "Start with", "How the processes are started.", level="expert"
+    )
     processes: int = option(1, "Processes", "One for each GPU.", level="expert", ge=1, le=64)
-    strategy: Literal["ddp", "fsdp"] = option("ddp", "Strategy", "How processes share the work.", level="expert")
+    strategy: Literal["ddp", "fsdp"] = option(
+        "ddp", "Strategy", "How processes share the work.", level="expert"
+    )
     nodes: int = option(1, "Machines", "How many machines take part.", level="expert", ge=1, le=64)
     address: str | None = option(None, "Address", "Where the first machine is reached.", level="expert")
 
@@ -340,7 +390,9 @@ class Recipe(_Section):
     """One training run, as asked: frozen, complete, and written to recipe.yaml."""
 
     version: Literal[1] = 1
-    name: str = option("", "Name", "What the run is called. Empty makes a readable one.", level="simple", max_length=100)
+    name: str = option(
+        "", "Name", "What the run is called. Empty makes a readable one.", level="simple", max_length=100
+    )
     model: ModelOptions = Field(default_factory=ModelOptions)
     data: DataOptions = Field(default_factory=DataOptions)
     adapter: AdapterOptions = Field(default_factory=AdapterOptions)

@@ -12,7 +12,9 @@ def warmup_count(warmup_steps: float, total_steps: int) -> int:
     return min(int(warmup_steps), total_steps)
 
 
-def learning_rate_at(step: int, total_steps: int, learning_rate: float, schedule: str, warmup_steps: float) -> float:
+def learning_rate_at(
+    step: int, total_steps: int, learning_rate: float, schedule: str, warmup_steps: float
+) -> float:
     """Return the rate used by optimizer step `step` (1-based) of `total_steps`.
 
     The forms are those of transformers' `get_scheduler`, whose counter is `step - 1` when a step is taken.

@@ -15,7 +15,9 @@ def _front_matter(text: str) -> str:
     return json.dumps(show_name(text))
 
 
-def model_card(recipe: Recipe, run_id: str, step: int, best_loss: float | None, versions: dict[str, str]) -> str:
+def model_card(
+    recipe: Recipe, run_id: str, step: int, best_loss: float | None, versions: dict[str, str]
+) -> str:
     """Return README.md for `adapter/`: front matter the hub reads, then the facts of the run."""
     data = ", ".join(show_name(Path(p).name) for p in recipe.data.train)
     loss = "not measured" if best_loss is None else f"{best_loss:.4f}"
@@ -30,7 +32,8 @@ tags:
 
 # {show_name(recipe.name)}
 
-A LoRA adapter (r={recipe.adapter.r}, alpha={recipe.adapter.lora_alpha}) for `{show_name(recipe.model.path)}`, trained with Tunesmith.
+A LoRA adapter (r={recipe.adapter.r}, alpha={recipe.adapter.lora_alpha}) for
+`{show_name(recipe.model.path)}`, trained with Tunesmith.
 
 | what | value |
 |---|---|

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are whole, and what in its folder is damaged; reads only, unless asked to repair."""
+"""Which checkpoints of a run are whole, and what in its folder is damaged; only `repair_run` changes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Damage:
 
 def write_manifest(folder: Path) -> int:
     """Write MANIFEST.json over every file in `folder`, last, and return the bytes they hold."""
-    files = {}
+    files: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.iterdir()):
         durable.fsync_file(path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": durable.sha256_file(path)}
@@ -67,7 +67,9 @@ def checkpoint_folders(run: Path) -> list[Path]:
     root = run / "checkpoints"
     if not root.is_dir():
         return []
-    return sorted(p for p in root.iterdir() if p.is_dir() and p.name.startswith("step-") and p.name[5:].isdigit())
+    return sorted(
+        p for p in root.iterdir() if p.is_dir() and p.name.startswith("step-") and p.name[5:].isdigit()
+    )
 
 
 def step_of(checkpoint: Path) -> int:
@@ -77,7 +79,7 @@ def step_of(checkpoint: Path) -> int:
 
 def last_checkpoint(run: Path) -> tuple[Path | None, list[Damage]]:
     """Return the newest whole checkpoint, and the damaged ones that are newer."""
-    passed = []
+    passed: list[Damage] = []
     for folder in reversed(checkpoint_folders(run)):
         problem = problem_of(folder)
         if not problem:

@@ -68,7 +68,12 @@ def create_run(recipe: Recipe, run_dir: Path | None = None) -> Path:
     recipe = recipe.model_copy(update={"name": name})
     folder = run_dir if run_dir is not None else _free_folder(paths.slug(name))
     if (folder / "job.json").exists():
-        raise EngineError(f"{folder} already holds a run.", "Resume it, or choose another folder.", "RUN-02", file=str(folder))
+        raise EngineError(
+            f"{folder} already holds a run.",
+            "Resume it, or choose another folder.",
+            "RUN-02",
+            file=str(folder),
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         durable.write_file(folder / "recipe.yaml", codec.dumps(recipe))
@@ -245,7 +250,9 @@ def find_run(text: str) -> Path:
     if matches:
         names = ", ".join(sorted(p.name for p in matches)[:5])
         raise EngineError(f"{text} may be several runs: {names}.", "Write more of the id.", "RUN-03")
-    raise EngineError(f"There is no run {paths.show_name(text)}.", "`tunesmith runs list` names them.", "RUN-03")
+    raise EngineError(
+        f"There is no run {paths.show_name(text)}.", "`tunesmith runs list` names them.", "RUN-03"
+    )
 
 
 def rename_run(folder: Path, name: str) -> None:
@@ -276,6 +283,8 @@ def restore_run(trashed: Path) -> Path:
     """Bring a run back from the trash and return its folder."""
     target = paths.runs_dir() / trashed.name.rsplit(".", 1)[0]
     if target.exists():
-        raise EngineError(f"{target.name} is there already.", "Rename that run first.", "RUN-02", file=str(target))
+        raise EngineError(
+            f"{target.name} is there already.", "Rename that run first.", "RUN-02", file=str(target)
+        )
     shutil.move(trashed, target)
     return target

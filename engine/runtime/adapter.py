@@ -26,7 +26,10 @@ def lora_config(recipe: Recipe) -> Any:
     for name in [*named, *options.rank_pattern, *options.alpha_pattern]:
         if not _NAME.fullmatch(name):
             raise EngineError(
-                f"adapter: {name!r} is not the name of a module.", "Use plain names such as q_proj.", "REC-01", field="adapter.target_modules"
+                f"adapter: {name!r} is not the name of a module.",
+                "Use plain names such as q_proj.",
+                "REC-01",
+                field="adapter.target_modules",
             )
     return LoraConfig(
         r=options.r,
@@ -44,14 +47,16 @@ def lora_config(recipe: Recipe) -> Any:
 
 
 def add_adapter(model: Any, recipe: Recipe) -> Any:
-    """Wrap the base with its adapter, drawn from the recipe's seed; raises EngineError REC-01 for unknown targets."""
+    """Wrap the base with its adapter, drawn from the seed; raises EngineError REC-01 for unknown targets."""
     from peft import get_peft_model
 
     torch.manual_seed(recipe.training.seed)
     try:
         wrapped = get_peft_model(model, lora_config(recipe))
     except ValueError as error:
-        names = sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
+        names = sorted(
+            {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+        )
         raise EngineError(
             f"adapter.target_modules: {recipe.adapter.target_modules} matches no layer of this model.",
             f"This model has: {', '.join(names)}.",

@@ -36,12 +36,24 @@ def flat_row(lengths: list[int] | None) -> Iterator[None]:
 
 def _band(rows: int, columns: int, window: int | None, like: Tensor) -> Tensor:
     """Return a boolean [rows, columns] mask: causal, aligned at the end, at most `window` back."""
-    ahead = torch.arange(columns, device=like.device)[None] - torch.arange(rows, device=like.device)[:, None] - (columns - rows)
+    ahead = (
+        torch.arange(columns, device=like.device)[None]
+        - torch.arange(rows, device=like.device)[:, None]
+        - (columns - rows)
+    )
     allowed = ahead <= 0
     return allowed if window is None else allowed & (ahead > -window)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None, dropout: float, window: int | None, softcap: float | None) -> Tensor:
+def _attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float | None,
+    dropout: float,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
     """Attention of one sequence; q, k, v are [batch, heads, tokens, head_dim]."""
     rows, columns = q.shape[2], k.shape[2]
     banded = window is not None and columns > window
@@ -52,7 +64,11 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None, dropout: float
         weights = F.dropout(scores.float().softmax(-1).to(q.dtype), dropout, dropout > 0)
         return weights @ v
     plain_causal = rows == columns and not banded
-    mask = None if plain_causal or (rows == 1 and not banded) else _band(rows, columns, window if banded else None, q)
+    mask = (
+        None
+        if plain_causal or (rows == 1 and not banded)
+        else _band(rows, columns, window if banded else None, q)
+    )
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=plain_causal and rows > 1, scale=scale, dropout_p=dropout
     )
@@ -70,7 +86,7 @@ def flat_attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface; query is [1, heads, tokens, head_dim], the answer [1, tokens, heads, head_dim]."""
+    """transformers' attention: [1, heads, tokens, head_dim] in, [1, tokens, heads, head_dim] out."""
     groups, dtype = query.shape[1] // key.shape[1], query.dtype
     if dtype == torch.bfloat16 and query.device.type == "cpu":  # the backward pass in bf16 is slow there
         query, key, value = query.float(), key.float(), value.float()

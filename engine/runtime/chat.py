@@ -348,12 +348,5 @@ def main() -> int:
         return 0
 
 
-def log_path() -> Path:
-    """Return the file that the chat child's standard error goes to."""
-    from engine import paths
-
-    return paths.home() / "chat.log"
-
-
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Checkpoints: weights, optimizer and state on the disk, the manifest last, read back before older ones go."""
+"""Checkpoints: weights, optimizer and state, the manifest last, read back before older ones go."""
 
 from __future__ import annotations
 
@@ -59,7 +59,14 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensor
     optimizer.load_state_dict(whole)
 
 
-def save(run: Path, step: int, model: Any, optimizer: torch.optim.Optimizer, names: list[str], state: dict[str, Any]) -> tuple[Path, int]:
+def save(
+    run: Path,
+    step: int,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    names: list[str],
+    state: dict[str, Any],
+) -> tuple[Path, int]:
     """Write `checkpoints/step-N` whole and return it with its size; a place that is taken is made anew."""
     folder = run / "checkpoints" / f"step-{step:08d}"
     if folder.exists():
@@ -67,13 +74,17 @@ def save(run: Path, step: int, model: Any, optimizer: torch.optim.Optimizer, nam
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_adapter(model, folder)
-    save_file(optimizer_tensors(optimizer, names), folder / "optimizer.safetensors", metadata={"format": "pt"})
+    save_file(
+        optimizer_tensors(optimizer, names), folder / "optimizer.safetensors", metadata={"format": "pt"}
+    )
     durable.write_json(folder / "state.json", {"step": step, **state})
     size = check.write_manifest(folder)
     problem = check.problem_of(folder)
     if problem:
         raise EngineError(
-            f"The save of step {step} cannot be read back: {problem}.", "Check the disk; the former save is sound.", "DISK-03"
+            f"The save of step {step} cannot be read back: {problem}.",
+            "Check the disk; the former save is sound.",
+            "DISK-03",
         )
     return folder, size
 
@@ -84,14 +95,19 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def load(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, names: list[str]) -> None:
+def load(
+    checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, names: list[str]
+) -> None:
     """Put a checkpoint's adapter, and its optimizer state when one is given, into the model."""
     from peft import set_peft_model_state_dict
 
     result = set_peft_model_state_dict(model, load_file(checkpoint / WEIGHTS))
     if result.unexpected_keys:
         raise EngineError(
-            "The saved adapter does not fit this model.", "Start a new run from the adapter.", "MODEL-07", file=str(checkpoint)
+            "The saved adapter does not fit this model.",
+            "Start a new run from the adapter.",
+            "MODEL-07",
+            file=str(checkpoint),
         )
     if optimizer is not None:
         restore_optimizer(optimizer, names, load_file(checkpoint / "optimizer.safetensors"))

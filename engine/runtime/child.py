@@ -62,7 +62,11 @@ def run_job(folder: Path) -> int:
         resumed = _find_checkpoint(job) if spec.kind == "train" and writer.attempt > 1 else None
         writer.write(
             Started(
-                job=spec.kind, pid=os.getpid(), host=socket.gethostname(), versions=job.versions, resumed_from_step=resumed
+                job=spec.kind,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                versions=job.versions,
+                resumed_from_step=resumed,
             )
         )
         vitals.start()
@@ -88,17 +92,27 @@ def _find_checkpoint(job: Job) -> int:
 
 def _work(job: Job) -> Finished | Stopped | Failed:
     try:
-        return _kinds()[job.spec.kind](job)
+        closing: Finished | Stopped = _kinds()[job.spec.kind](job)
+        return closing
     except EngineError as error:
         traceback.print_exc()
-        return Failed(code=error.code, message=error.message, hint=error.hint, file=error.file, line=error.line, field=error.field)
+        return Failed(
+            code=error.code,
+            message=error.message,
+            hint=error.hint,
+            file=error.file,
+            line=error.line,
+            field=error.field,
+        )
     except OSError as error:
         traceback.print_exc()
         told = from_os_error(error, str(error.filename or job.folder))
         return Failed(code=told.code, message=told.message, hint=told.hint)
     except MemoryError:
         traceback.print_exc()
-        return Failed(code="GPU-01", message="Memory ran out.", hint="Use a smaller model or a shorter max_length.")
+        return Failed(
+            code="GPU-01", message="Memory ran out.", hint="Use a smaller model or a shorter max_length."
+        )
     except Exception as error:
         traceback.print_exc()
         return _unexpected(error)
@@ -106,7 +120,11 @@ def _work(job: Job) -> Finished | Stopped | Failed:
 
 def _unexpected(error: Exception) -> Failed:
     if type(error).__name__ == "OutOfMemoryError":
-        return Failed(code="GPU-01", message="The GPU ran out of memory.", hint="Use load_in_4bit, or a smaller model; then resume.")
+        return Failed(
+            code="GPU-01",
+            message="The GPU ran out of memory.",
+            hint="Use load_in_4bit, or a smaller model; then resume.",
+        )
     return Failed(
         code="APP-01",
         message=f"Something unexpected happened ({type(error).__name__}).",
@@ -115,7 +133,7 @@ def _unexpected(error: Exception) -> Failed:
 
 
 def _close(job: Job, closing: Finished | Stopped | Failed) -> int:
-    """Write the last event and exit.json; when the disk refuses even that, the missing note is itself an answer."""
+    """Write the last event and exit.json; where the disk refuses, their absence is the answer."""
     try:
         job.write(closing)
         job.sync()
@@ -130,4 +148,9 @@ def _kinds() -> dict[str, Callable[[Job], Any]]:
     """Return the work of each kind; imported only now, since torch is behind it."""
     from engine.runtime import start
 
-    return {"train": start.train_job, "merge": start.merge_job, "convert": start.convert_job}
+    return {
+        "train": start.train_job,
+        "merge": start.merge_job,
+        "convert": start.convert_job,
+        "answers": start.answer_job,
+    }

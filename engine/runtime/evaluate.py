@@ -31,7 +31,9 @@ class Prompt:
     ids: tuple[int, ...]
 
 
-def choose_prompts(data: Prepared, texts: list[str], template: ChatTemplate, tokenizer: ModelTokenizer, system: str | None) -> list[Prompt]:
+def choose_prompts(
+    data: Prepared, texts: list[str], template: ChatTemplate, tokenizer: ModelTokenizer, system: str | None
+) -> list[Prompt]:
     """Return the recipe's own prompts, or the questions of the first validation rows."""
     if texts:
         return [prompt_from_text(text, template, tokenizer, system) for text in texts]
@@ -47,9 +49,13 @@ def choose_prompts(data: Prepared, texts: list[str], template: ChatTemplate, tok
     return found
 
 
-def prompt_from_text(text: str, template: ChatTemplate, tokenizer: ModelTokenizer, system: str | None) -> Prompt:
+def prompt_from_text(
+    text: str, template: ChatTemplate, tokenizer: ModelTokenizer, system: str | None
+) -> Prompt:
     """Return what a person typed, as a first message under the recipe's system prompt."""
-    messages = ([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": text}]
+    messages = ([{"role": "system", "content": system}] if system else []) + [
+        {"role": "user", "content": text}
+    ]
     return Prompt(text, tuple(tokenizer.encode(template.render(messages, add_generation_prompt=True))))
 
 
@@ -77,7 +83,7 @@ def _by_length(examples: list[Example], size: int) -> list[list[Example]]:
 
 @torch.no_grad()
 def answer(run: Training, prompt: Prompt, *, base: bool = False) -> str:
-    """Return the greedy answer to a prompt, at most `SAMPLE_TOKENS` long; with `base`, without the adapter."""
+    """Return the greedy answer, at most `SAMPLE_TOKENS` long; with `base`, without the adapter."""
     ids = torch.tensor([prompt.ids], device=run.compute.device)
     with run.model.disable_adapter() if base else nullcontext():
         out = run.base.generate(

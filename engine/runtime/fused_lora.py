@@ -15,11 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class _AddedLora(torch.autograd.Function):
+class _AddedLora(torch.autograd.Function):  # type: ignore[misc]
     """y = W x + bias + s B A d, where d is x or x after dropout; W is frozen."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dropped: Tensor | None, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        dropped: Tensor | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+    ) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
         inner = flat if dropped is None else dropped.reshape(-1, x.shape[-1])
         low = inner @ a.T
@@ -42,11 +51,20 @@ class _AddedLora(torch.autograd.Function):
         return grad_x, None, None, None, grad_a, grad_b, None
 
 
-class _JoinedLora(torch.autograd.Function):
+class _JoinedLora(torch.autograd.Function):  # type: ignore[misc]
     """The same product as one matrix product over [W | sB], for low precision."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dropped: Tensor | None, wide: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        dropped: Tensor | None,
+        wide: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+    ) -> Tensor:
         width = x.shape[-1]
         flat = x.reshape(-1, width)
         inner = flat if dropped is None else dropped.reshape(-1, width)
@@ -72,7 +90,15 @@ class _JoinedLora(torch.autograd.Function):
         grad_b = (grad.T @ low).mul_(ctx.scale).float()
         grad_a = (grad_low.T @ inner).float()
         if rest:
-            return both[:, :width].reshape(ctx.shape), (grad_low @ a).view(ctx.shape), None, None, grad_a, grad_b, None
+            return (
+                both[:, :width].reshape(ctx.shape),
+                (grad_low @ a).view(ctx.shape),
+                None,
+                None,
+                grad_a,
+                grad_b,
+                None,
+            )
         return both[:, :width].addmm(grad_low, a).view(ctx.shape), None, None, None, grad_a, grad_b, None
 
 
@@ -114,7 +140,7 @@ def fuse(model: nn.Module) -> int:
 
 
 def _widen(base: nn.Linear, a: Tensor) -> Tensor | None:
-    """Return [W | room for sB] in low precision, with the layer's weight made a view of it; None in float32."""
+    """Return [W | room for sB] in low precision, the layer's weight made a view of it; None in float32."""
     weight = base.weight
     if weight.dtype == a.dtype:
         return None

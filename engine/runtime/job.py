@@ -87,7 +87,9 @@ class Job:
         import time
 
         status = event.type
-        message = {"finished": "The job is done.", "stopped": "Stopped on request; everything is saved."}.get(status, "")
+        message = {"finished": "The job is done.", "stopped": "Stopped on request; everything is saved."}.get(
+            status, ""
+        )
         return {
             "status": status,
             "code": getattr(event, "code", ""),

@@ -49,12 +49,14 @@ def choose_compute(precision: str = "auto") -> Compute:
 def load_base(folder: Path, options: ModelOptions, compute: Compute) -> Any:
     """Load the frozen base from a plain folder of safetensors.
 
-    Raises EngineError MODEL-02 when weights are missing or damaged, MODEL-04/05 for a model that is not built in.
+    Raises EngineError MODEL-02 when weights are missing or damaged, MODEL-04/05 for a foreign model.
     """
     from transformers import AutoModelForCausalLM
 
     dtype = DTYPES.get(options.dtype, compute.dtype)
-    extra: dict[str, Any] = {"quantization_config": _four_bit(options, compute)} if options.load_in_4bit else {}
+    extra: dict[str, Any] = (
+        {"quantization_config": _four_bit(options, compute)} if options.load_in_4bit else {}
+    )
     if options.load_in_4bit or compute.device.type == "cuda":
         extra["device_map"] = {"": compute.device}
     try:
@@ -69,14 +71,17 @@ def load_base(folder: Path, options: ModelOptions, compute: Compute) -> Any:
         )
     except torch.OutOfMemoryError as error:
         raise EngineError(
-            "The GPU has too little memory to load this model.", "Use load_in_4bit, or a smaller model.", "GPU-01"
+            "The GPU has too little memory to load this model.",
+            "Use load_in_4bit, or a smaller model.",
+            "GPU-01",
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise _explain(error, folder) from error
     missing = sorted(info.get("missing_keys", ()))
     if missing:
         raise EngineError(
-            f"{folder.name} lacks weights: {missing[0]}" + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."),
+            f"{folder.name} lacks weights: {missing[0]}"
+            + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."),
             "Download the model again.",
             "MODEL-02",
             file=str(folder),
@@ -90,7 +95,10 @@ def _explain(error: Exception, folder: Path) -> EngineError:
     text = str(error).split("\n")[0][:300]
     if "trust_remote_code" in text or "custom code" in text:
         return EngineError(
-            f"{folder.name} needs its own program code.", "Choose a model of a built-in family.", "MODEL-04", file=str(folder)
+            f"{folder.name} needs its own program code.",
+            "Choose a model of a built-in family.",
+            "MODEL-04",
+            file=str(folder),
         )
     if "size mismatch" in str(error) or "header" in text.lower() or "safetensors" in text.lower():
         return EngineError(
@@ -100,7 +108,10 @@ def _explain(error: Exception, folder: Path) -> EngineError:
             file=str(folder),
         )
     return EngineError(
-        f"{folder.name} cannot be loaded: {text}", "Choose another model, or download it again.", "MODEL-05", file=str(folder)
+        f"{folder.name} cannot be loaded: {text}",
+        "Choose another model, or download it again.",
+        "MODEL-05",
+        file=str(folder),
     )
 
 
@@ -116,7 +127,7 @@ def _four_bit(options: ModelOptions, compute: Compute) -> Any:
 
 
 def _keep_gradients_right(model: nn.Module) -> None:
-    """On CPUs with AVX512-BF16 bitsandbytes repacks 4-bit weights at the first inference and trains on wrong gradients after."""
+    """Keep bitsandbytes from repacking 4-bit weights on CPUs with AVX512-BF16: gradients would be wrong after."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
@@ -165,7 +176,9 @@ def _restore_attention(model: Any, name: str) -> None:
 
 def _close(found: Tensor, expected: Tensor) -> bool:
     limit = 1e-4 if expected.dtype == torch.float32 else 5e-2
-    return bool((found.float() - expected.float()).abs().max() <= limit * expected.float().abs().max().clamp_min(1e-3))
+    return bool(
+        (found.float() - expected.float()).abs().max() <= limit * expected.float().abs().max().clamp_min(1e-3)
+    )
 
 
 def _head_is_apart(model: Any, ids: Tensor, logits: Tensor) -> bool:

@@ -13,7 +13,7 @@ from engine.runtime.batches import Batch
 CHUNK_ROWS = {"cpu": 64, "cuda": 1024}
 
 
-class _HeadLoss(torch.autograd.Function):
+class _HeadLoss(torch.autograd.Function):  # type: ignore[misc]
     """Cross entropy over a frozen head, a chunk of positions at a time.
 
     The gradient to the hidden states is made while a chunk's logits are at hand, so none outlive it.
@@ -46,13 +46,13 @@ class _HeadLoss(torch.autograd.Function):
 
 def decoder_of(base: nn.Module) -> nn.Module:
     """Return the part of a causal model below its output head."""
-    decoder: nn.Module = getattr(base, base.base_model_prefix)  # type: ignore[arg-type]
+    decoder: nn.Module = getattr(base, base.base_model_prefix)
     return decoder
 
 
 def plain_head(base: nn.Module) -> Tensor | None:
     """Return the weight of a frozen head without bias, None when the head is anything else."""
-    head = base.get_output_embeddings()  # type: ignore[operator]
+    head = base.get_output_embeddings()
     simple = type(head) is nn.Linear and head.bias is None and not head.weight.requires_grad
     weight: Tensor | None = head.weight if simple else None
     return weight

@@ -17,11 +17,15 @@ _PROCESS = psutil.Process()
 
 def ran_out(error: BaseException) -> bool:
     """Return whether an error means that memory ran out, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "can't allocate memory" in str(error)
+        or "not enough memory" in str(error)
+    )
 
 
 def split_further(recipe: Recipe, parts: int, rows: int) -> int:
-    """Return into how many parts micro-batches are cut next; raises EngineError GPU-01 when they cannot be."""
+    """Return in how many parts micro-batches are cut next; raises EngineError GPU-01 when they cannot be."""
     if recipe.training.on_out_of_memory == "fail" or parts >= rows:
         raise EngineError(
             "There is too little memory for this run, even for one example at a time."
@@ -42,7 +46,7 @@ def cut(examples: Sequence[Example], parts: int) -> list[Sequence[Example]]:
 
 
 def used_bytes(device: torch.device) -> int:
-    """Return the peak of the device's memory since the start on a GPU, the process's resident memory on a CPU."""
+    """Return a GPU's peak memory since the start, on a CPU the process's resident memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return int(_PROCESS.memory_info().rss)
@@ -53,8 +57,9 @@ def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     info = _PROCESS.memory_info()
-    if hasattr(info, "peak_wset"):
-        return int(info.peak_wset)
+    peak_on_windows = getattr(info, "peak_wset", None)
+    if peak_on_windows is not None:
+        return int(peak_on_windows)
     import resource
     import sys
 

@@ -15,12 +15,18 @@ def make_optimizer(parameters: Iterable[nn.Parameter], options: TrainingOptions)
     """Return the optimizer; its rate is set anew before each step."""
     if options.optim == "sgd":
         return torch.optim.SGD(list(parameters), lr=options.learning_rate, weight_decay=options.weight_decay)
-    return torch.optim.AdamW(list(parameters), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+    return torch.optim.AdamW(
+        list(parameters), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+    )
 
 
-def set_rate(optimizer: torch.optim.Optimizer, options: TrainingOptions, step: int, total_steps: int) -> float:
+def set_rate(
+    optimizer: torch.optim.Optimizer, options: TrainingOptions, step: int, total_steps: int
+) -> float:
     """Set and return the learning rate of optimizer step `step` (1-based)."""
-    rate = learning_rate_at(step, total_steps, options.learning_rate, options.lr_scheduler_type, options.warmup_steps)
+    rate = learning_rate_at(
+        step, total_steps, options.learning_rate, options.lr_scheduler_type, options.warmup_steps
+    )
     for group in optimizer.param_groups:
         group["lr"] = rate
     return rate

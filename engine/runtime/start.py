@@ -24,15 +24,25 @@ from engine.runtime.timetable import make_timetable
 
 def train_job(job: Job) -> Finished | Stopped:
     """Train the run of a folder, from its start or from its last checkpoint."""
-    if (job.folder / "adapter" / "MANIFEST.json").exists() and job.spec.kind == "train" and _was_finished(job.folder):
+    if (
+        (job.folder / "adapter" / "MANIFEST.json").exists()
+        and job.spec.kind == "train"
+        and _was_finished(job.folder)
+    ):
         raise EngineError("This run is finished.", "Start a new run to go further.", "RUN-10")
     recipe = load_recipe(job.folder)
-    folder = resolve_model(recipe.model.path)
+    folder = resolve_model(recipe.model.path, recipe.model.revision)
     data = read_data(job, recipe, folder)
     run = load_model(job, recipe, folder, data)
     train.ready(run, job.resume_from)
     if job.resume_from is None and job.writer.attempt > 1:
-        job.write(Warned(code="RUN-05", message="No sound save in this run.", hint="It starts again with the same recipe."))
+        job.write(
+            Warned(
+                code="RUN-05",
+                message="No sound save in this run.",
+                hint="It starts again with the same recipe.",
+            )
+        )
     job.phase("train")
     return train.train(run)
 
@@ -59,8 +69,8 @@ def read_data(job: Job, recipe: Recipe, model_folder: Path) -> Prepared:
     data = prepare(recipe.data, model_folder, recipe.training.seed, base_dir=job.folder, progress=progress)
     digest = hashlib.sha256()
     for example in [*data.train, *data.validation]:
-        digest.update(bytes(memoryview(example.ids).cast("B")))
-        digest.update(bytes(memoryview(example.trained).cast("B")))
+        digest.update(example.ids.tobytes())
+        digest.update(example.trained.tobytes())
     job.data_digest = digest.hexdigest()
     report = data.report
     job.write(
@@ -106,7 +116,9 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.
     )
     job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {layout.reason}."))
     _describe_environment(job, recipe, folder, compute.device_name)
-    prompts = evaluate.choose_prompts(data, recipe.evaluation.sample_prompts, template, tokenizer, recipe.data.system_prompt)
+    prompts = evaluate.choose_prompts(
+        data, recipe.evaluation.sample_prompts, template, tokenizer, recipe.data.system_prompt
+    )
     return train.Training(
         job=job,
         recipe=recipe,
@@ -180,3 +192,10 @@ def convert_job(job: Job) -> Finished:
     began = time.monotonic()
     convert_gguf(Path(job.spec.arguments["source"]), Path(job.spec.arguments["out"]))
     return Finished(seconds=time.monotonic() - began)
+
+
+def answer_job(job: Job) -> Finished:
+    """Answer held-out questions with base and adapter."""
+    from engine.runtime.answers import answer_job as work
+
+    return work(job)

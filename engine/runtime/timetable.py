@@ -1,4 +1,4 @@
-"""When things happen in a run, as a pure function of recipe and data: steps, evaluations, saves, order of rows."""
+"""When things happen in a run, a pure function of recipe and data: steps, evaluations, saves, rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AUTO_SAVE_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Timetable:
-    """`step` counts from 1; micro-batches of a step are found from (seed, epoch) alone, so a resume repeats nothing."""
+    """`step` counts from 1; its micro-batches follow from (seed, epoch), so a resume repeats nothing."""
 
     lengths: tuple[int, ...]
     seed: int

@@ -31,7 +31,18 @@ from engine.data.dataset import Example, Prepared
 from engine.data.templates import ChatTemplate
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
-from engine.events import CheckpointSaved, Evaluated, Finished, Log, Paused, Resumed, SampleGenerated, Step, Stopped, Warned
+from engine.events import (
+    CheckpointSaved,
+    Evaluated,
+    Finished,
+    Log,
+    Paused,
+    Resumed,
+    SampleGenerated,
+    Step,
+    Stopped,
+    Warned,
+)
 from engine.recipe.recipe import Recipe
 from engine.runs import card
 from engine.runtime import adapter, attention, checkpoint, evaluate, memory, optim
@@ -110,7 +121,13 @@ def take_step(run: Training) -> None:
             run.parts = memory.split_further(run.recipe, run.parts, max(len(m) for m in micro))
         run.optimizer.zero_grad(set_to_none=True)
         memory.free(run.compute.device)
-        run.job.write(Warned(code="GPU-01", message=f"Memory ran out at step {step}.", hint=f"Batches are now cut in {run.parts} parts; the result is the same."))
+        run.job.write(
+            Warned(
+                code="GPU-01",
+                message=f"Memory ran out at step {step}.",
+                hint=f"Batches are now cut in {run.parts} parts; the result is the same.",
+            )
+        )
     parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
     limit = run.recipe.training.max_grad_norm or math.inf
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
@@ -161,10 +178,16 @@ def watch_numbers(run: Training, good: bool) -> None:
     if run.bad_in_a_row >= BAD_STEPS_IN_A_ROW:
         raise EngineError(
             f"Loss was not a number {BAD_STEPS_IN_A_ROW} times in a row at step {run.step}.",
-            f"Resume from the last save with learning rate {run.recipe.training.learning_rate / 2:g}, or look at the rows of this step.",
+            f"Start again with learning rate {run.recipe.training.learning_rate / 2:g}.",
             "RUN-07",
         )
-    run.job.write(Warned(code="RUN-07", message=f"Loss or gradient was not a number at step {run.step}.", hint="The step was left out."))
+    run.job.write(
+        Warned(
+            code="RUN-07",
+            message=f"Loss or gradient was not a number at step {run.step}.",
+            hint="The step was left out.",
+        )
+    )
 
 
 def obey(run: Training) -> str:
@@ -178,7 +201,12 @@ def obey(run: Training) -> str:
     if requests.take("evaluate"):
         measure(run)
     for prompt in requests.take_prompts():
-        sample(run, extra=evaluate.prompt_from_text(prompt, run.template, run.tokenizer, run.recipe.data.system_prompt))
+        sample(
+            run,
+            extra=evaluate.prompt_from_text(
+                prompt, run.template, run.tokenizer, run.recipe.data.system_prompt
+            ),
+        )
     return wait(run) if requests.take("pause") else ""
 
 
@@ -212,7 +240,13 @@ def measure(run: Training) -> float | None:
             if is_best:
                 run.best_loss, run.best_step = loss, run.step
             run.job.write(
-                Evaluated(step=run.step, loss=loss, perplexity=math.exp(min(loss, 50.0)), is_best=is_best, metrics={})
+                Evaluated(
+                    step=run.step,
+                    loss=loss,
+                    perplexity=math.exp(min(loss, 50.0)),
+                    is_best=is_best,
+                    metrics={},
+                )
             )
     if loss is not None or not run.data.validation:
         sample(run)

@@ -23,7 +23,8 @@ def say(event: Any) -> str:
     if kind == "step":
         loss = "not a number" if event.loss is None else f"{event.loss:.4f}"
         rate = event.tokens / event.seconds if event.seconds else 0.0
-        return f"step {event.step}/{event.total_steps}  loss {loss}  lr {event.learning_rate:.2e}  {rate:,.0f} tok/s"
+        place = f"step {event.step}/{event.total_steps}"
+        return f"{place}  loss {loss}  lr {event.learning_rate:.2e}  {rate:,.0f} tok/s"
     if kind == "evaluated":
         return f"step {event.step}  validation loss {event.loss:.4f}" + ("  (best)" if event.is_best else "")
     if kind == "sample_generated":

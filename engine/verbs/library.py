@@ -101,7 +101,10 @@ def data_inspect(args: Namespace) -> Answer:
     from engine.models import library
 
     model = library.resolve_model(args.model) if args.model else None
-    return inspect_file(Path(args.file).expanduser(), model, max_length=args.max_length, format=args.format)
+    found: dict[str, Any] = inspect_file(
+        Path(args.file).expanduser(), model, max_length=args.max_length, format=args.format
+    )
+    return found
 
 
 def data_preview(args: Namespace) -> Answer:
@@ -109,7 +112,10 @@ def data_preview(args: Namespace) -> Answer:
     from engine.data.inspect import preview_row
     from engine.models import library
 
-    return preview_row(Path(args.file).expanduser(), args.row, library.resolve_model(args.model))
+    found: dict[str, Any] = preview_row(
+        Path(args.file).expanduser(), args.row, library.resolve_model(args.model)
+    )
+    return found
 
 
 def plan(args: Namespace) -> Answer:
@@ -122,15 +128,21 @@ def plan(args: Namespace) -> Answer:
     from engine.verbs.runs import check_inputs, read_recipe
 
     if args.exact:
-        raise EngineError("The exact dry run is not available in this version yet.", "Leave --exact away.", "REC-01")
+        raise EngineError(
+            "The exact dry run is not available in this version yet.", "Leave --exact away.", "REC-01"
+        )
     if args.profile != "own":
-        raise EngineError(f"The profile {args.profile} is not available in this version yet.", "Use own.", "REC-01")
+        raise EngineError(
+            f"The profile {args.profile} is not available in this version yet.", "Use own.", "REC-01"
+        )
     recipe = read_recipe(args.recipe, args.set)
     codec.refuse_unsupported(recipe)
     check_inputs(recipe)
     folder = library.resolve_model(recipe.model.path)
     machine = probe()
-    memory = args.device_memory or (machine.devices[0].total_bytes if machine.devices else machine.ram_total_bytes)
+    memory = args.device_memory or (
+        machine.devices[0].total_bytes if machine.devices else machine.ram_total_bytes
+    )
     result = make_plan(recipe, read_facts(folder), data_facts(recipe, folder), memory, machine)
     return dataclasses.asdict(result)
 

@@ -26,7 +26,12 @@ def read_recipe(path: str, settings: list[str]) -> Recipe:
     for setting in settings:
         field, equals, value = setting.partition("=")
         if not equals:
-            raise EngineError(f"--set {setting}: no value.", "Write --set training.learning_rate=1e-4.", "REC-01", field=field)
+            raise EngineError(
+                f"--set {setting}: no value.",
+                "Write --set training.learning_rate=1e-4.",
+                "REC-01",
+                field=field,
+            )
         values[field.strip()] = value
     recipe = codec.override(recipe, values)
     return codec.absolute(recipe, file.resolve().parent)
@@ -50,7 +55,9 @@ def check_inputs(recipe: Recipe) -> None:
 
     for path in [*recipe.data.train, *([recipe.data.validation] if recipe.data.validation else [])]:
         if not Path(path).exists():
-            raise EngineError(f"{path} does not exist.", "Check the name and the folder.", "DATA-12", file=path)
+            raise EngineError(
+                f"{path} does not exist.", "Check the name and the folder.", "DATA-12", file=path
+            )
     if recipe.model.path != "starter":
         resolve_model(recipe.model.path)
 
@@ -63,7 +70,9 @@ def resume(args: Namespace) -> Answer:
         process.send(folder, "resume")
         return follow.follow_folder(folder, args.json, from_start=False)
     if state == "finished":
-        raise EngineError("This run is finished.", "Start a new run to go further.", "RUN-10", file=str(folder))
+        raise EngineError(
+            "This run is finished.", "Start a new run to go further.", "RUN-10", file=str(folder)
+        )
     child = process.start(folder)
     if args.detach:
         return {"run": folder.name, "folder": str(folder), "pid": child.pid}
@@ -73,7 +82,12 @@ def resume(args: Namespace) -> Answer:
 def _alive(args: Namespace) -> Path:
     folder = store.find_run(args.run)
     if not process.is_alive(folder):
-        raise EngineError(f"{folder.name} is not going.", "`tunesmith runs list` shows the states.", "RUN-03", file=str(folder))
+        raise EngineError(
+            f"{folder.name} is not going.",
+            "`tunesmith runs list` shows the states.",
+            "RUN-03",
+            file=str(folder),
+        )
     return folder
 
 
@@ -128,7 +142,9 @@ def compare(args: Namespace) -> Answer:
     """Say in which options runs differ, and what came of it."""
     folders = [store.find_run(name) for name in args.runs]
     trees = [_flatten(store.load_recipe(folder).model_dump(mode="json")) for folder in folders]
-    keys = [key for key in trees[0] if key != "name" and any(tree[key] != trees[0][key] for tree in trees[1:])]
+    keys = [
+        key for key in trees[0] if key != "name" and any(tree[key] != trees[0][key] for tree in trees[1:])
+    ]
     summaries = [store.summary(folder) for folder in folders]
     return {
         "differences": [{"field": key, "values": [tree[key] for tree in trees]} for key in keys],

@@ -1,0 +1,186 @@
+"""How a conversation becomes text: the model's own chat template, one of ours, or a person's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2.exceptions import SecurityError, TemplateError
+
+from engine.data import sandbox
+from engine.errors import EngineError
+from engine.paths import resources, show_name
+
+BUILT_IN = ("chatml", "llama3", "mistral", "gemma", "zephyr", "vicuna", "alpaca", "plain")
+SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+
+
+class ChatTemplate:
+    """A chat template with the special tokens it writes.
+
+    `reports` says what a template cannot express and how that is written instead (tools, tool calls).
+    """
+
+    def __init__(self, source: str, name: str, tokens: dict[str, str] | None = None) -> None:
+        self.source = source
+        self.name = name
+        self.tokens = dict(tokens or {})
+        try:
+            self._compiled = sandbox.compile_template(source)
+        except (TemplateError, SecurityError, RecursionError) as error:
+            raise self._stopped(error) from None
+        self.has_generation = "endgeneration" in source
+        self._knows_tools = "tools" in source
+        self._knows_calls = "tool_calls" in source
+
+    def render(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = False,
+    ) -> str:
+        """Return the text of a conversation. Raises EngineError MODEL-06 when the template refuses it."""
+        return self.render_marked(messages, tools, add_generation_prompt)[0]
+
+    def render_marked(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = False,
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """Return the text and the character ranges inside the template's generation markers."""
+        values = {
+            **self.tokens,
+            "messages": self._adapt(messages, tools),
+            "tools": list(tools) if tools else None,
+            "documents": None,
+            "add_generation_prompt": add_generation_prompt,
+        }
+        try:
+            return sandbox.run(self._compiled, values)
+        except (TemplateError, SecurityError) as error:
+            raise self._stopped(error) from None
+        except (TypeError, ValueError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
+            raise self._stopped(error) from None
+        except MemoryError:
+            raise self._stopped(SecurityError("it needs too much memory")) from None
+
+    def _stopped(self, error: BaseException) -> EngineError:
+        why = show_name(str(error) or type(error).__name__, 300)
+        return EngineError(
+            f"The chat template {self.name} was stopped: {why}.",
+            "Choose one of the built-in templates, or another model.",
+            "MODEL-06",
+            field="data.chat_template",
+        )
+
+    def _adapt(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
+        """Write tools and tool calls into the text where the template knows nothing of them."""
+        adapted = []
+        for message in messages:
+            made = {k: v for k, v in message.items() if v is not None}
+            reasoning = next((made[key] for key in _REASONING if key in made), None)
+            if reasoning is not None:
+                made = {"thinking": reasoning, **made, "reasoning_content": reasoning}
+            if made.get("tool_calls") and not self._knows_calls:
+                written = [
+                    f"<tool_call>\n{json.dumps(call['function'], ensure_ascii=False)}\n</tool_call>"
+                    for call in made.pop("tool_calls")
+                ]
+                made["content"] = "\n".join([*filter(None, [made.get("content", "")]), *written])
+            adapted.append(made)
+        if tools and not self._knows_tools:
+            words = "You can call these functions:\n" + json.dumps(list(tools), ensure_ascii=False)
+            if adapted and adapted[0]["role"] == "system":
+                adapted[0] = {**adapted[0], "content": f"{adapted[0]['content']}\n\n{words}"}
+            else:
+                adapted.insert(0, {"role": "system", "content": words})
+        return adapted
+
+
+def read_special_tokens(model_folder: Path) -> dict[str, str]:
+    """Return the named special tokens of a model's tokenizer (bos_token, eos_token, ...), as plain text."""
+    found: dict[str, str] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        for key, value in _read_json(model_folder / name).items():
+            text = value.get("content") if isinstance(value, dict) else value
+            if key in SPECIAL_NAMES and isinstance(text, str) and text:
+                found[key] = text
+    return found
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return a small JSON object, empty where there is no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise EngineError(
+            f"{path.name} is damaged: {show_name(str(error))}.",
+            "Download the model again.",
+            "MODEL-02",
+            file=str(path),
+        ) from None
+    return found if isinstance(found, dict) else {}
+
+
+def load_template(model_folder: str | Path, choice: str = "auto") -> ChatTemplate:
+    """Return the template a recipe asks for.
+
+    `choice` is auto (the model's own, else a sound default), one of BUILT_IN, a file, or the template itself.
+    """
+    folder = Path(model_folder)
+    tokens = read_special_tokens(folder)
+    if choice == "auto":
+        own = _own_template(folder)
+        if own is not None:
+            return ChatTemplate(own, "of the model", tokens)
+        return load_built_in(_default_name(folder), tokens)
+    if choice in BUILT_IN:
+        return load_built_in(choice, tokens)
+    if "{%" in choice or "{{" in choice:
+        return ChatTemplate(choice, "of the recipe", tokens)
+    path = Path(choice).expanduser()
+    if path.suffix in (".jinja", ".j2", ".txt") and path.is_file():
+        return ChatTemplate(_strip_end(path.read_text("utf-8")), show_name(path.name), tokens)
+    raise EngineError(
+        f"There is no chat template {show_name(choice)}.",
+        f"Allowed: auto, {', '.join(BUILT_IN)}, or a .jinja file.",
+        "REC-01",
+        field="data.chat_template",
+    )
+
+
+def load_built_in(name: str, tokens: dict[str, str]) -> ChatTemplate:
+    """Return one of our templates, writing the model's own special tokens where it has them."""
+    path = resources("templates", f"{name}.jinja")
+    return ChatTemplate(_strip_end(path.read_text("utf-8")), name, tokens)
+
+
+def _strip_end(text: str) -> str:
+    """Take away the line end an editor puts at the end of a file: it would stand in every conversation."""
+    return text[:-1] if text.endswith("\n") else text
+
+
+def _own_template(folder: Path) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text("utf-8")
+    found = _read_json(folder / "tokenizer_config.json").get("chat_template")
+    if found is None:
+        found = _read_json(folder / "chat_template.json").get("chat_template")
+    if isinstance(found, list):
+        named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
+        found = named.get("default", next(iter(named.values()), None))
+    return found if isinstance(found, str) and found else None
+
+
+def _default_name(folder: Path) -> str:
+    """Return chatml where the tokenizer has its marks as single tokens, else plain words."""
+    added = _read_json(folder / "tokenizer.json").get("added_tokens", [])
+    marks = {t.get("content") for t in added if isinstance(t, dict)}
+    return "chatml" if {"<|im_start|>", "<|im_end|>"} <= marks else "plain"

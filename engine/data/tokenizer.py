@@ -1,0 +1,140 @@
+"""A model's tokenizer, straight from tokenizer.json: no torch, no transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from engine.data.templates import ChatTemplate, _read_json, load_template, read_special_tokens
+from engine.durable import sha256_file
+from engine.errors import EngineError
+from engine.paths import show_name
+
+
+class ModelTokenizer:
+    """Text to ids and back. No special token is added unasked: chat templates write them themselves.
+
+    `start_ids` are what the model's tokenizer puts before a plain text (often the BOS token, often nothing).
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / "tokenizer.json"
+        self._tokenizer = _load(self.path)
+        self.start_ids: list[int] = _start_ids(self._tokenizer)
+        # Without it offsets are exact: a byte-level post-processor cuts blanks off them.
+        self._tokenizer.post_processor = None
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.tokens = read_special_tokens(self.folder)
+        self.bos_id = self._id("bos_token")
+        self.eos_id = self._id("eos_token")
+        if self.eos_id is None:
+            self.eos_id = self._configured("eos_token_id")
+        self.pad_id = self._id("pad_token")
+        if self.pad_id is None:
+            self.pad_id = self.eos_id
+
+    def _id(self, name: str) -> int | None:
+        token = self.tokens.get(name)
+        found: int | None = self._tokenizer.token_to_id(token) if token is not None else None
+        return found
+
+    def _configured(self, name: str) -> int | None:
+        for file in ("generation_config.json", "config.json"):
+            value = _read_json(self.folder / file).get(name)
+            value = value[0] if isinstance(value, list) and value else value
+            if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < self.vocab_size:
+                return value
+        return None
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """Number of different ids, added tokens counted."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the tokens that are marks, no words."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        marked = {i for i, token in added.items() if token.special}
+        return frozenset(marked | {i for i in (self.eos_id, self.bos_id) if i is not None})
+
+    @cached_property
+    def special_array(self) -> NDArray[np.int64]:
+        """The same ids as an array."""
+        return np.array(sorted(self.special_ids), dtype=np.int64)
+
+    @cached_property
+    def special_texts(self) -> frozenset[str]:
+        """The marks as they are written."""
+        found = (self._tokenizer.id_to_token(i) for i in self.special_ids)
+        return frozenset(t for t in found if t)
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate:
+        """The model's own chat template, or a sound default."""
+        return load_template(self.folder)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of tokenizer.json."""
+        return sha256_file(self.path)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, special tokens in it recognised, none added."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of many texts, faster than one by one."""
+        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [e.ids for e in found]
+
+    def encode_spans(self, texts: Sequence[str]) -> list[Encoding]:
+        """Return encodings with `.ids` and `.offsets` (characters [start, end) of each token)."""
+        return list(self._tokenizer.encode_batch(list(texts), add_special_tokens=False))
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        """Return the text of some ids."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
+    def token(self, token_id: int) -> str:
+        """Return one token as it stands in the vocabulary."""
+        return str(self._tokenizer.id_to_token(token_id))
+
+
+def _load(path: Path) -> Tokenizer:
+    if not path.is_file():
+        raise EngineError(
+            f"{path.parent.name} has no tokenizer.json.",
+            "Choose a model folder with a fast tokenizer; most models on the hub have one.",
+            "MODEL-05",
+            file=str(path),
+        )
+    try:
+        return Tokenizer.from_file(str(path))
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception
+        raise EngineError(
+            f"{path.name} was stopped: {show_name(str(error))}.",
+            "Choose another model, or download this one again.",
+            "MODEL-06",
+            file=str(path),
+        ) from None
+
+
+def _start_ids(tokenizer: Any) -> list[int]:
+    """Return what the tokenizer's own post-processor puts before a text."""
+    bare = tokenizer.encode("a", add_special_tokens=False).ids
+    full = tokenizer.encode("a", add_special_tokens=True).ids
+    for start in range(len(full) - len(bare) + 1):
+        if full[start : start + len(bare)] == bare:
+            return list(full[:start])
+    return []
