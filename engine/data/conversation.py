@@ -76,12 +76,25 @@ class _Wrong(Exception):
 
 
 def _expected(path: str, expected: str, value: Any) -> _Wrong:
-    found = {MISSING: "nothing", None: "null"}.get(value) if value is MISSING or value is None else _kind(value)
-    return _Wrong("DATA-04", f"{path}: {expected} expected, {found} found.", "Choose another column or correct the value.")
+    found = (
+        {MISSING: "nothing", None: "null"}.get(value) if value is MISSING or value is None else _kind(value)
+    )
+    return _Wrong(
+        "DATA-04",
+        f"{path}: {expected} expected, {found} found.",
+        "Choose another column or correct the value.",
+    )
 
 
 def _kind(value: Any) -> str:
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    kinds = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "an object",
+    }
     return kinds.get(type(value), type(value).__name__)
 
 
@@ -93,7 +106,9 @@ def to_conversation(row: Row, mapping: Mapping, options: ConversationOptions) ->
             made = _with_system(made, options.system_prompt)
             _check_roles(made)
         elif INVISIBLE.fullmatch(made.text):
-            raise _Wrong("DATA-06", f"{mapping.columns.get('text', 'the text')} is empty.", "Leave such rows out.")
+            raise _Wrong(
+                "DATA-06", f"{mapping.columns.get('text', 'the text')} is empty.", "Leave such rows out."
+            )
         return made
     except _Wrong as wrong:
         place = f"{options.name}, line {row.line}" if options.name else f"line {row.line}"
@@ -116,7 +131,11 @@ def _text_at(row: Row, path: str, *, optional: bool = False) -> str:
 def _object(row: Row, mapping: Mapping) -> dict[str, Any]:
     if isinstance(row.value, dict):
         return row.value
-    raise _Wrong("DATA-04", f"an object with {', '.join(mapping.columns.values())} expected, text found.", "Choose the format text.")
+    raise _Wrong(
+        "DATA-04",
+        f"an object with {', '.join(mapping.columns.values())} expected, text found.",
+        "Choose the format text.",
+    )
 
 
 def _optional(row: Row, mapping: Mapping, role: str) -> str:
@@ -125,7 +144,11 @@ def _optional(row: Row, mapping: Mapping, role: str) -> str:
 
 def _turns(system: str, question: str, answer: str, column: str, row: Row, history: Any = ()) -> Conversation:
     if INVISIBLE.fullmatch(answer):
-        raise _Wrong("DATA-06", f"the answer ({column}) is empty.", "Leave such rows out, or look at the answer column.")
+        raise _Wrong(
+            "DATA-06",
+            f"the answer ({column}) is empty.",
+            "Leave such rows out, or look at the answer column.",
+        )
     messages = [{"role": "system", "content": system}] if system.strip() else []
     for pair in history or ():
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(p, str) for p in pair)):
@@ -185,7 +208,9 @@ def _tools(tools: Any, path: str) -> tuple[dict[str, Any], ...]:
         try:
             tools = json.loads(tools)
         except ValueError:
-            raise _Wrong("DATA-04", f"{path}: a list of tools as JSON expected.", "Correct the value.") from None
+            raise _Wrong(
+                "DATA-04", f"{path}: a list of tools as JSON expected.", "Correct the value."
+            ) from None
     if not isinstance(tools, list) or not all(isinstance(t, dict) for t in tools):
         raise _expected(path, "a list of tools", tools)
     return tuple(t if "function" in t else {"type": "function", "function": t} for t in tools)
@@ -249,7 +274,11 @@ def _content(value: Any, path: str, may_miss: bool) -> tuple[str, str]:
         kind = part.get("type") if isinstance(part, dict) else None
         words = (part.get("text", part.get("value"))) if isinstance(part, dict) else None
         if kind not in texts or not isinstance(words, str):
-            raise _Wrong("DATA-04", f"{path}[{i}]: text expected, a part of type {kind} found.", "Only text can be trained on yet.")
+            raise _Wrong(
+                "DATA-04",
+                f"{path}[{i}]: text expected, a part of type {kind} found.",
+                "Only text can be trained on yet.",
+            )
         texts[kind].append(words)
     return "".join(texts["text"]), "".join(texts["reasoning"])
 
@@ -276,7 +305,9 @@ def _calls(calls: Any, path: str) -> list[dict[str, Any]]:
             except ValueError:
                 pass  # left as written: templates print a text as it is
         kept = {"id": call["id"]} if isinstance(call.get("id"), str) else {}
-        made.append({"type": "function", "function": {"name": function["name"], "arguments": arguments}, **kept})
+        made.append(
+            {"type": "function", "function": {"name": function["name"], "arguments": arguments}, **kept}
+        )
     return made
 
 
@@ -305,7 +336,9 @@ def _transcript(text: str, path: str) -> list[dict[str, Any]]:
     """Return the turns of a text that is written as `Human: ... Assistant: ...`."""
     parts = _TRANSCRIPT.split(text)
     if len(parts) < 3:
-        raise _Wrong("DATA-04", f"{path}: no question found; choose a column for the prompt.", "Map the prompt column.")
+        raise _Wrong(
+            "DATA-04", f"{path}: no question found; choose a column for the prompt.", "Map the prompt column."
+        )
     names, texts = parts[1::2], parts[2::2]
     roles = {"Human": "user", "Assistant": "assistant"}
     return [{"role": roles[n], "content": t.strip()} for n, t in zip(names, texts, strict=True)]
@@ -336,7 +369,9 @@ def _check_roles(made: Conversation) -> None:
     answers = [m for m in made.messages if m["role"] == "assistant"]
     if before != "assistant" or not answers:
         shown = before or "none"
-        raise _Wrong("DATA-05", f'message {len(made.messages)}: role "{shown}" ends the row, without an answer.', hint)
+        raise _Wrong(
+            "DATA-05", f'message {len(made.messages)}: role "{shown}" ends the row, without an answer.', hint
+        )
     empty = [m for m in answers if INVISIBLE.fullmatch(m["content"]) and not m.get("tool_calls")]
     if len(empty) == len(answers):
         raise _Wrong("DATA-06", "the answer is empty.", "Leave such rows out, or look at the answer column.")

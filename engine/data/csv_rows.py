@@ -154,7 +154,10 @@ class _Cursor:
             self.lines = []
         if self._number - self.first > MAX_FIELD_LINES:
             raise self._source.refusal(
-                "holds a quote that is not closed within 100,000 lines.", "DATA-10", "Close the quote.", self.first
+                "holds a quote that is not closed within 100,000 lines.",
+                "DATA-10",
+                "Close the quote.",
+                self.first,
             )
         text = text[:-2] + "\n" if text.endswith("\r\n") else text
         self.lines.append(text)

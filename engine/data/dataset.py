@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.columns import Mapping
-from engine.data.examples import Made, RowStream, nothing_to_learn, open_rows, shown, tokenised_rows
+from engine.data.examples import Made, RowStream, nothing_to_learn, open_rows, tokenised_rows
 from engine.data.masks import Tokenised
 from engine.data.readers import estimate_rows
 from engine.data.report import Lengths, Report
@@ -22,7 +22,9 @@ from engine.data.templates import ChatTemplate, load_template
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
 
-LEFT_OUT = ("DATA-06",)  # rows with nothing to learn from are listed and left out; all others refuse the start
+LEFT_OUT = (
+    "DATA-06",
+)  # rows with nothing to learn from are listed and left out; all others refuse the start
 Progress = Callable[[int, int], None]
 
 
@@ -69,9 +71,7 @@ def prepare(
     work = _Preparation(data, tokenizer, template, Report(template=template.name), progress, skip_bad_rows)
     train = [e for i, p in enumerate(data.train) for e in work.read(_resolve(p, base_dir), i)]
     work.refuse_nothing(train)
-    validation = work.validation(train, seed, base_dir)
-    if not isinstance(validation, list):
-        train, validation = validation
+    train, validation = work.validation(train, seed, base_dir)
     work.close(train, validation)
     return Prepared(train, validation, work.report, tuple(work.mappings))
 
@@ -107,19 +107,20 @@ class _Preparation:
         stream = open_rows(path, data.format, data.columns, data.system_prompt)
         self.mappings.append(stream.mapping)
         self.first_file = self.first_file or str(stream.path)
-        rows = tokenised_rows(stream.conversations(), self.template, self.tokenizer, data.train_on, stream.options)
-        total = 0
+        rows = tokenised_rows(
+            stream.conversations(), self.template, self.tokenizer, data.train_on, stream.options
+        )
         for number, made in enumerate(rows):
             self.report.rows += 1
             if self.progress is not None and number % 200 == 0:
-                total = total or _estimate(stream, made)
-                self.progress(number, max(total, number))
+                line = made.line if isinstance(made, Finding) else made.tokens.conversation.line
+                self.progress(number, estimate_rows(stream.layout.source, number + 1, line or 1))
             if isinstance(made, Finding):
                 self._refuse(made)
             else:
                 yield from self._examples(made, source, stream)
         if self.progress is not None:
-            self.progress(number + 1, number + 1)
+            self.progress(self.report.rows, self.report.rows)
 
     def _refuse(self, finding: Finding) -> None:
         if finding.code in LEFT_OUT:
@@ -149,7 +150,9 @@ class _Preparation:
             prompt = tokens.conversation.prompt or None
             yield Example(ids, trained, made.row, source, tokens.conversation.line, prompt, key)
 
-    def _fit(self, tokens: Tokenised, stream: RowStream) -> Iterator[tuple[NDArray[np.int32], NDArray[np.bool_]]]:
+    def _fit(
+        self, tokens: Tokenised, stream: RowStream
+    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.bool_]]]:
         """Yield (ids, trained) within the longest length, as the recipe's `too_long` says."""
         limit, report, ids, trained = self.data.max_length, self.report, tokens.ids, tokens.trained
         if len(ids) <= limit:
@@ -194,7 +197,10 @@ class _Preparation:
             why = f"longer than {self.data.max_length} tokens (median {lengths.median}, longest {lengths.longest})"
             hint = f"Raise the length to {lengths.p95}: that keeps 95 % of the rows."
         else:
-            why, hint = "no token is trained", "Look at the answer column, the chat template, and what is learnt."
+            why, hint = (
+                "no token is trained",
+                "Look at the answer column, the chat template, and what is learnt.",
+            )
         first = report.problems[0] if report.problems else None
         raise EngineError(
             f"{rows} of {rows} rows have nothing to learn from: {why}.",
@@ -207,8 +213,8 @@ class _Preparation:
 
     def validation(
         self, train: list[Example], seed: int, base_dir: str | Path | None
-    ) -> list[Example] | tuple[list[Example], list[Example]]:
-        """Return the examples to measure on: of a file of their own, or split off (then with what remains)."""
+    ) -> tuple[list[Example], list[Example]]:
+        """Return (train, validation): the latter from a file of its own, or split off."""
         if self.data.validation is None:
             return keep_aside(train, self.data.validation_split, seed, self.report, self.first_file)
         trained_on = {e.key for e in train}
@@ -220,7 +226,7 @@ class _Preparation:
             message = f"{both} rows are both in training and in validation."
             hint = "Remove them from validation, or the score will look too good."
             self.report.add(Finding("DATA-09", str(path), None, None, message, hint, "warning"))
-        return found
+        return train, found
 
     def close(self, train: list[Example], validation: list[Example]) -> None:
         """Fill in the counts of what is left."""
@@ -237,11 +243,3 @@ class _Preparation:
             message = f"{report.truncated} rows are cut at {self.data.max_length} tokens; {share:.1%} of what is learnt is lost."
             hint = f"Raise the longest example to {report.lengths.p95} to keep 95 % of the rows whole."
             report.add(Finding("DATA-06", self.first_file, None, None, message, hint, "report"))
-
-
-def _estimate(stream: RowStream, made: Made | Finding) -> int:
-    """Return about how many rows the file has, for the progress only."""
-    return estimate_rows(stream.path, *stream.seen())
-
-
-__all__ = ["Example", "Finding", "Prepared", "Report", "prepare", "shown"]

@@ -17,7 +17,6 @@ from engine.data.rows import Finding, Row
 from engine.data.templates import ChatTemplate
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
-from engine.paths import show_name
 
 FIRST_ROWS = 100
 
@@ -58,7 +57,9 @@ def open_rows(
         broken = [f for f in first if isinstance(f, Finding)]
         if broken:
             raise broken[0].as_error()
-        raise source.refusal("has no rows.", "DATA-07", "At least 1 is needed to start; 50 or more to learn something.")
+        raise source.refusal(
+            "has no rows.", "DATA-07", "At least 1 is needed to start; 50 or more to learn something."
+        )
     try:
         mapping = choose([v if isinstance(v, str) else dict(v) for v in values], format, columns)
     except EngineError as error:
@@ -103,7 +104,9 @@ def tokenised_rows(
                 yield _template_finding(made[1], conversation, options)
 
 
-def _template_finding(error: EngineError, conversation: Conversation, options: ConversationOptions) -> Finding:
+def _template_finding(
+    error: EngineError, conversation: Conversation, options: ConversationOptions
+) -> Finding:
     place = f"{options.name}, line {conversation.line}: "
     return Finding(error.code, options.file, conversation.line, None, place + error.message, error.hint)
 
@@ -112,12 +115,9 @@ def nothing_to_learn(made: Tokenised, options: ConversationOptions, why: str) ->
     """Return the finding of a row that trains no token."""
     place = f"{options.name}, line {made.conversation.line}: "
     hint = "Raise the length, or look at the answer column."
-    return Finding("DATA-06", options.file, made.conversation.line, None, f"{place}nothing to learn from: {why}.", hint)
-
-
-def shown(path: str | Path) -> str:
-    """Return a file's name fit to be shown."""
-    return show_name(Path(path).name)
+    return Finding(
+        "DATA-06", options.file, made.conversation.line, None, f"{place}nothing to learn from: {why}.", hint
+    )
 
 
 def as_options(section: Any) -> Any:

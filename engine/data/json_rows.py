@@ -107,7 +107,9 @@ def explain(error: ValueError, text: str, position: int) -> str:
         return "there is a comma too many"
     if "Invalid control character" in message:
         return "a line break or control character stands inside a text; it must be written as \\n"
-    return {"Extra data": "something follows the end of the row"}.get(message, f"{message[:1].lower()}{message[1:]}")
+    return {"Extra data": "something follows the end of the row"}.get(
+        message, f"{message[:1].lower()}{message[1:]}"
+    )
 
 
 HINT = "Correct this line, or leave such rows out."
@@ -118,7 +120,9 @@ def lines(source: Source) -> Iterator[Row | Finding]:
     with source.open() as file:
         for number, raw in byte_lines(source, file):
             if b"\r" in raw and b"\n" not in raw and raw.rstrip(b"\r").count(b"\r"):
-                raise source.refusal("has the line ends of old Macs.", "DATA-02", "Save it with LF line ends.", 1)
+                raise source.refusal(
+                    "has the line ends of old Macs.", "DATA-02", "Save it with LF line ends.", 1
+                )
             try:
                 text = raw.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -148,7 +152,9 @@ def as_row(source: Source, value: Any, line: int) -> Row | Finding:
     """Return a row, or the finding that its top is neither an object nor a text."""
     if isinstance(value, dict | str):
         return Row(value, line)
-    kind = {list: "a list", bool: "true or false", int: "a number", float: "a number"}.get(type(value), "null")
+    kind = {list: "a list", bool: "true or false", int: "a number", float: "a number"}.get(
+        type(value), "null"
+    )
     return source.finding("DATA-04", line, f"a row is an object with named columns, found {kind}.", HINT)
 
 
@@ -226,7 +232,9 @@ def _decoder(source: Source) -> Any:
         except UnicodeDecodeError as error:
             begin = error.object.rfind(b"\n", 0, error.start) + 1
             line = seen + error.object[: error.start].count(b"\n") + 1
-            local = UnicodeDecodeError("utf-8", error.object[begin:], error.start - begin, error.end - begin, error.reason)
+            local = UnicodeDecodeError(
+                "utf-8", error.object[begin:], error.start - begin, error.end - begin, error.reason
+            )
             raise bad_byte(source, line, error.object[begin:], local).as_error() from None
         seen += text.count("\n")
         return text
@@ -275,7 +283,11 @@ def _elements(reader: Document) -> Iterator[Row | Finding]:
             return
         if mark != ",":
             reader.at -= 1
-            message = "the list does not end (was the file copied to its end?)" if not mark else "a comma is missing"
+            message = (
+                "the list does not end (was the file copied to its end?)"
+                if not mark
+                else "a comma is missing"
+            )
             yield _broken(reader, _Refused(message), reader.line_at(reader.at))
             return
         if reader.peek() == "]":
@@ -326,4 +338,6 @@ def _holds_rows(reader: Document, key: str, first: bool) -> bool:
     while len(reader.text) - reader.at < 4096 and reader.more():
         pass
     inner = re.match(r"\[\s*\{\s*\"(\w+)\"", reader.text[reader.at : reader.at + 4096])
-    return inner is not None and (key in LIST_NAMES or first and inner[1] not in ("role", "from", "content", "value"))
+    return inner is not None and (
+        key in LIST_NAMES or first and inner[1] not in ("role", "from", "content", "value")
+    )

@@ -45,8 +45,33 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("dialogue", "summary"),
     ("article", "highlights"),
 )
-LABELS = ("label_text", "label", "labels", "category", "class", "intent", "sentiment", "topic", "tag", "language")
-TEXTS = ("text", "sentence", "content", "review", "message", "utterance", "body", "document", "paragraphs", "paragraph", "article", "story", "completion")
+LABELS = (
+    "label_text",
+    "label",
+    "labels",
+    "category",
+    "class",
+    "intent",
+    "sentiment",
+    "topic",
+    "tag",
+    "language",
+)
+TEXTS = (
+    "text",
+    "sentence",
+    "content",
+    "review",
+    "message",
+    "utterance",
+    "body",
+    "document",
+    "paragraphs",
+    "paragraph",
+    "article",
+    "story",
+    "completion",
+)
 CONTEXTS = ("context", "passage", "schema", "create_table_statement", "sql_context")
 Rows = Sequence[dict[str, Any]]
 
@@ -72,13 +97,18 @@ def guess(rows: Iterable[dict[str, Any] | str]) -> Mapping:
     return Mapping(first.format, first.columns, first.reason, others)
 
 
-def choose(rows: Iterable[dict[str, Any] | str], format: str = "auto", columns: dict[str, str] | None = None) -> Mapping:
+def choose(
+    rows: Iterable[dict[str, Any] | str], format: str = "auto", columns: dict[str, str] | None = None
+) -> Mapping:
     """Return the mapping a recipe asks for: its columns over the guess, its format over the guessed one."""
     sample, columns = list(rows), dict(columns or {})
     objects = [r for r in sample if isinstance(r, dict)]
     if format not in ("auto", *FORMATS):
         raise EngineError(
-            f"The format {format} is not known.", f"Allowed: auto, {', '.join(FORMATS)}.", "REC-01", field="data.format"
+            f"The format {format} is not known.",
+            f"Allowed: auto, {', '.join(FORMATS)}.",
+            "REC-01",
+            field="data.format",
         )
     if format == "auto" and columns:
         format = _format_of(columns)
@@ -146,7 +176,11 @@ def _is_text(objects: Rows, column: str) -> bool:
 
 def _turns_with(objects: Rows, column: str, keys: tuple[str, ...]) -> bool:
     values = _values(objects, column)
-    fits = [v for v in values if isinstance(v, list) and v and isinstance(v[0], dict) and all(k in v[0] for k in keys)]
+    fits = [
+        v
+        for v in values
+        if isinstance(v, list) and v and isinstance(v[0], dict) and all(k in v[0] for k in keys)
+    ]
     return bool(values) and len(fits) >= 0.5 * len(values)
 
 
@@ -162,7 +196,9 @@ def _find_preference(objects: Rows, names: dict[str, str]) -> Mapping | None:
                 if prompt in names:
                     columns["prompt"] = names[prompt]
                     break
-            reason = f"Columns {names[chosen]} and {names[rejected]}: preference pairs; {names[chosen]} is learnt."
+            reason = (
+                f"Columns {names[chosen]} and {names[rejected]}: preference pairs; {names[chosen]} is learnt."
+            )
             return Mapping("preference", columns | _extras(names, "system"), reason)
     return None
 
@@ -190,7 +226,9 @@ def _find_alpaca(objects: Rows, names: dict[str, str]) -> Mapping | None:
     nested = names.get("instances")
     if nested and isinstance(lookup(objects[0], f"{nested}[0].output"), str):
         columns = {"instruction": instruction, "input": f"{nested}[0].input", "output": f"{nested}[0].output"}
-        return Mapping("alpaca", columns, f"Columns {instruction} and {nested}: Alpaca; the first instance is taken.")
+        return Mapping(
+            "alpaca", columns, f"Columns {instruction} and {nested}: Alpaca; the first instance is taken."
+        )
     for output in ("output", "response", "answer", "completion"):
         if output in names and _is_text(objects, names[output]):
             columns = {"instruction": instruction, "output": names[output]}
@@ -211,7 +249,11 @@ def _find_pair(objects: Rows, names: dict[str, str]) -> Mapping | None:
             columns = {"prompt": p, "completion": c}
             context = next((names[n] for n in CONTEXTS if n in names and n != prompt), None)
             columns |= {"context": context} if context and _is_text(objects, context) else {}
-            return Mapping("prompt_completion", columns | _extras(names, "system"), f"Columns {p} and {c}: question and answer.")
+            return Mapping(
+                "prompt_completion",
+                columns | _extras(names, "system"),
+                f"Columns {p} and {c}: question and answer.",
+            )
     return None
 
 
@@ -233,7 +275,9 @@ def _find_text(objects: Rows, names: dict[str, str]) -> Mapping | None:
     column = next((names[n] for n in TEXTS if n in names and fits(names[n])), None)
     if column is None and len(names) == 1 and fits(next(iter(names.values()))):
         column = next(iter(names.values()))
-    return Mapping("text", {"text": column}, f"Column {column}: text to be learnt as it is.") if column else None
+    return (
+        Mapping("text", {"text": column}, f"Column {column}: text to be learnt as it is.") if column else None
+    )
 
 
 def _find_suffixes(objects: Rows, names: dict[str, str]) -> Mapping | None:
@@ -245,7 +289,11 @@ def _find_suffixes(objects: Rows, names: dict[str, str]) -> Mapping | None:
             columns = {"prompt": p[0], "completion": c[0]}
             system = [c for n, c in names.items() if n.endswith("_system")]
             columns |= {"system": system[0]} if len(system) == 1 else {}
-            return Mapping("prompt_completion", columns, f"The names of {p[0]} and {c[0]} end like a question and its answer.")
+            return Mapping(
+                "prompt_completion",
+                columns,
+                f"The names of {p[0]} and {c[0]} end like a question and its answer.",
+            )
     return None
 
 
@@ -254,7 +302,9 @@ def _find_two(objects: Rows, names: dict[str, str]) -> Mapping | None:
     if len(columns) != 2 or not all(_is_text(objects, c) for c in columns):
         return None
     return Mapping(
-        "prompt_completion", {"prompt": columns[0], "completion": columns[1]}, "Two columns: the second answers the first."
+        "prompt_completion",
+        {"prompt": columns[0], "completion": columns[1]},
+        "Two columns: the second answers the first.",
     )
 
 

@@ -144,7 +144,9 @@ def tokenise(
                 yield _masked(conversation, made, next(encodings), tokenizer)
 
 
-def _masked(conversation: Conversation, rendered: Rendered, encoding: Any, tokenizer: ModelTokenizer) -> Tokenised:
+def _masked(
+    conversation: Conversation, rendered: Rendered, encoding: Any, tokenizer: ModelTokenizer
+) -> Tokenised:
     ids: list[int] = encoding.ids
     offsets: list[tuple[int, int]] = encoding.offsets
     if conversation.text is not None:
@@ -164,7 +166,9 @@ def _masked(conversation: Conversation, rendered: Rendered, encoding: Any, token
     return Tokenised(conversation, rendered.text, np.asarray(ids, dtype=np.int32), trained, offsets)
 
 
-def _tokens_of(part: Range, text: str, spans: NDArray[np.int64], special: NDArray[np.bool_]) -> tuple[int, int]:
+def _tokens_of(
+    part: Range, text: str, spans: NDArray[np.int64], special: NDArray[np.bool_]
+) -> tuple[int, int]:
     """Return the tokens [first, last) of a range: from the first that reaches into it to its end token."""
     first = int(np.searchsorted(spans[:, 1], part.start, side="right"))
     last = int(np.searchsorted(spans[:, 1], part.end, side="right"))

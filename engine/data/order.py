@@ -23,7 +23,9 @@ def epoch_order(
 
 
 @lru_cache(maxsize=4)
-def _order(lengths: tuple[int, ...], seed: int, epoch: int, batch_size: int, shuffle: bool) -> list[list[int]]:
+def _order(
+    lengths: tuple[int, ...], seed: int, epoch: int, batch_size: int, shuffle: bool
+) -> list[list[int]]:
     indices = list(range(len(lengths)))
     if not shuffle:
         return [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]

@@ -53,7 +53,9 @@ class Source:
             return raw
         return io.BufferedReader(_Recoded(raw, self), 1 << 16)
 
-    def refusal(self, what: str, code: str = "DATA-12", hint: str = "", line: int | None = None) -> EngineError:
+    def refusal(
+        self, what: str, code: str = "DATA-12", hint: str = "", line: int | None = None
+    ) -> EngineError:
         """Return the error that refuses the whole file; `what` follows the file's name."""
         place = f"{self.name}, line {line}: " if line else f"{self.name} "
         return EngineError(f"{place}{what}", hint, code, file=str(self.path), line=line)
@@ -141,12 +143,18 @@ def _regular_size(path: Path, name: str) -> int:
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise EngineError(
-                f"{name} is not there.", f"Looked for it at {path}; show where it is now.", "DATA-12", file=str(path)
+                f"{name} is not there.",
+                f"Looked for it at {path}; show where it is now.",
+                "DATA-12",
+                file=str(path),
             ) from None
         raise from_os_error(error, str(path)) from None
     if stat.S_ISDIR(status.st_mode):
         raise EngineError(
-            f"{name} is a folder; it cannot be read as a data file.", "Choose a file in it.", "DATA-12", file=str(path)
+            f"{name} is a folder; it cannot be read as a data file.",
+            "Choose a file in it.",
+            "DATA-12",
+            file=str(path),
         )
     if not stat.S_ISREG(status.st_mode):
         raise EngineError(
@@ -196,7 +204,10 @@ def byte_lines(source: Source, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         number += 1
         if len(raw) > MAX_LINE_BYTES:
             raise source.refusal(
-                "is longer than 16 MiB.", "DATA-08", "Check that it is what you expect; one row stands on one line.", number
+                "is longer than 16 MiB.",
+                "DATA-08",
+                "Check that it is what you expect; one row stands on one line.",
+                number,
             )
         yield number, raw
 

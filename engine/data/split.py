@@ -22,7 +22,17 @@ def keep_aside(
         return examples, []
     if len(examples) < FEWEST_ROWS:
         message = f"Only {len(examples)} rows: too few to keep some aside to measure on, so all are trained."
-        report.add(Finding("DATA-07", file, None, None, message, "50 or more rows are needed to learn something.", "warning"))
+        report.add(
+            Finding(
+                "DATA-07",
+                file,
+                None,
+                None,
+                message,
+                "50 or more rows are needed to learn something.",
+                "warning",
+            )
+        )
         return examples, []
     wanted = max(1, round(len(examples) * share))
     salt = f"{seed}-validation".encode()

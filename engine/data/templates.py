@@ -63,7 +63,15 @@ class ChatTemplate:
             return sandbox.run(self._compiled, values)
         except (TemplateError, SecurityError) as error:
             raise self._stopped(error) from None
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+            AttributeError,
+            IndexError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
             raise self._stopped(error) from None
         except MemoryError:
             raise self._stopped(SecurityError("it needs too much memory")) from None
@@ -77,7 +85,9 @@ class ChatTemplate:
             field="data.chat_template",
         )
 
-    def _adapt(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    def _adapt(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] | None
+    ) -> list[dict[str, Any]]:
         """Write tools and tool calls into the text where the template knows nothing of them."""
         adapted = []
         for message in messages:
