@@ -48,11 +48,13 @@ class Chart(QWidget):
         wording: Callable[[float], str] = lambda value: f"{value:g}",
         group: ChartGroup | None = None,
         *,
+        told: Callable[[float], str] | None = None,
         from_zero: bool = False,
         smoothing: float = 0.9,
     ) -> None:
         super().__init__()
         self.title, self.wording, self.from_zero = title, wording, from_zero
+        self.told = told or wording
         self.group = group or ChartGroup(self)
         self.summary = ""
         self.logarithmic = False
@@ -269,6 +271,8 @@ class Chart(QWidget):
             self._level_items.append(item)
 
     def _on_axis_changed(self) -> None:
+        self._bottom.whole = self.group.x_name == "step"
+        self._bottom.spacings = self.group.x_spacings
         for curve in self._curves.values():
             curve.data.reset()
             curve.follow(self.group, curve.steps, curve.values, curve.version)
@@ -297,7 +301,7 @@ class Chart(QWidget):
         spot = self._pixel(place, 0.0)
         pointed = Pointed(spot.x(), self.group.heading(self.group.step))
         for curve, point in self._told(self.group.step):
-            words = self.wording(point[1])
+            words = self.told(point[1])
             at = f" at {point[0]:,.0f}" if point[0] != self.group.step else ""
             pointed.lines.append((curve.spec.token, f"{curve.spec.label} {words}{at}"))
             height = point[1] if not self.logarithmic else (math.log10(point[1]) if point[1] > 0 else None)
@@ -325,7 +329,7 @@ class Chart(QWidget):
         """Return the crosshair in words: step and values."""
         if self.group.step is None:
             return self.summary
-        told = [f"{c.spec.label} {self.wording(p[1])}" for c, p in self._told(self.group.step)]
+        told = [f"{c.spec.label} {self.told(p[1])}" for c, p in self._told(self.group.step)]
         return ", ".join([self.group.heading(self.group.step), *told])
 
     def speak_crosshair(self) -> None:

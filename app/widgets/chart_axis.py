@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyqtgraph as pg
@@ -13,14 +13,17 @@ from app.theme.style import current_theme
 ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
-def round_ticks(low: float, high: float, most: int, whole: bool = False) -> list[float]:
-    """Return at most `most` round values inside low..high, evenly spaced."""
+def round_ticks(
+    low: float, high: float, most: int, whole: bool = False, spacings: Sequence[float] = ()
+) -> list[float]:
+    """Return at most `most` round values inside low..high, evenly spaced; `spacings` are to be preferred."""
     span = high - low
     if not math.isfinite(span) or span <= 0 or most < 1:
         return []
     rough = span / max(1, most)
     power = 10.0 ** math.floor(math.log10(rough))
     spacing = next(f * power for f in (*ROUND, 20.0) if f * power >= rough * 0.999)
+    spacing = next((s for s in spacings if s >= rough), spacing)
     if whole:
         spacing = max(1.0, math.ceil(spacing))
     first = math.ceil(low / spacing - 1e-9)
@@ -45,6 +48,7 @@ class ChartAxis(pg.AxisItem):
     def __init__(self, side: str, wording: Callable[[float], str], grid: bool, whole: bool = False) -> None:
         super().__init__(side, showValues=True)
         self.wording, self.whole, self.logarithmic = wording, whole, False
+        self.spacings: Sequence[float] = ()
         self._grid_wanted = grid
         self.enableAutoSIPrefix(False)
         self.setStyle(tickLength=0, maxTickLevel=0, hideOverlappingLabels=False, autoExpandTextSpace=False)
@@ -82,7 +86,7 @@ class ChartAxis(pg.AxisItem):
         most = max(2, min(7, int(size / room)))
         if self.logarithmic:
             return log_ticks(low, high, most)
-        return round_ticks(low, high, most, self.whole)
+        return round_ticks(low, high, most, self.whole, self.spacings)
 
     def generateDrawSpecs(self, p: Any) -> Any:
         """Leave the grid line out where the axis line of the other side lies."""

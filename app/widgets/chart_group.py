@@ -52,6 +52,7 @@ class ChartGroup(QObject):
         self.stretch: tuple[float, float] | None = None
         self.x_name = "step"
         self.x_wording: Callable[[float], str] = lambda value: f"{value:,.0f}"
+        self.x_spacings: Sequence[float] = ()
         self._steps: Sequence[float] = ()
         self._places: Sequence[float] = ()
         self.heading: Callable[[float], str] = lambda step: f"step {step:,.0f}"
@@ -74,9 +75,11 @@ class ChartGroup(QObject):
         wording: Callable[[float], str],
         steps: Sequence[float] = (),
         places: Sequence[float] = (),
+        spacings: Sequence[float] = (),
     ) -> None:
         """Let x mean something else: `places[i]` is where `steps[i]` stands; none for the step itself."""
-        changed = name != self.x_name
+        changed = name != self.x_name or places is not self._places
+        self.x_spacings = spacings
         self.x_name, self.x_wording, self._steps, self._places = name, wording, steps, places
         if changed:
             self.stretch = None

@@ -1,0 +1,279 @@
+"""One run: where it stands, its curves, its answers, its log; and what can be done with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QTimer, QUrl
+from PySide6.QtGui import QDesktopServices, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+
+from app.pages.monitor_actions import MonitorActions
+from app.pages.monitor_charts import MonitorCharts
+from app.pages.monitor_side import MonitorSide
+from app.pages.monitor_words import facts, phases, show_strip, stage_progress, state_words
+from app.pages.page import Page, padded_column
+from app.services import Services
+from app.theme.tokens import GAP
+from app.widgets.card import Card
+from app.widgets.empty import EmptyState
+from app.widgets.label import TextLabel
+from app.widgets.notice import Notice
+from app.widgets.phase_view import PhaseView
+from app.widgets.run_strip import RunStrip
+from app.workers.run_watch import RunWatch
+from engine.errors import EngineError
+from engine.recipe.recipe import Recipe
+from engine.runs import store
+from engine.runs.remarks import remarks
+
+DRAW_MS = 100
+
+
+class MonitorPage(Page):
+    """The page of a run: its own stored recipe, live, replayed or after a crash."""
+
+    title = "Run monitor"
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.watch: RunWatch | None = None
+        self.recipe: Recipe | None = None
+        self._visible = False
+        self.actions_bar = MonitorActions(self)
+        self._build()
+        self._connect()
+        self._show_nothing()
+
+    # -- building ------------------------------------------------------------------------------------------
+    def _build(self) -> None:
+        self._places = QStackedWidget()
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._places)
+        self._board = QWidget()
+        column = padded_column(self._board)
+        self.notice = Notice("bad")
+        self.notice.hide()
+        self.strip = RunStrip()
+        self.charts = MonitorCharts()
+        self.side = MonitorSide()
+        self.phases = PhaseView()
+        self._phase_card = Card()
+        self._phase_card.body.addWidget(self.phases)
+        self.remark = TextLabel("", "small", wrap=True).make_selectable()
+        self.remark.hide()
+        self.charts.loss.body.addWidget(self.remark)
+        self._loss_place = QStackedWidget()
+        self._loss_place.addWidget(self.charts.loss)
+        self._loss_place.addWidget(self._phase_card)
+        column.addWidget(self.notice)
+        column.addWidget(self.strip)
+        column.addLayout(self._build_grid(), 1)
+        self._places.addWidget(self._board)
+        self.empty = EmptyState(
+            "chart",
+            "The curves, answers and log of a run stand here while it learns, and after.",
+            ("New run", lambda: self.navigate_requested.emit("wizard", None)),
+            ("All runs", lambda: self.navigate_requested.emit("runs", None)),
+            title="No run is open",
+        )
+        self._places.addWidget(self.empty)
+
+    def _build_grid(self) -> QHBoxLayout:
+        """Loss over three small charts at the left; memory over answers at the right."""
+        small, left, right, both = QHBoxLayout(), QVBoxLayout(), QVBoxLayout(), QHBoxLayout()
+        for card in (self.charts.learning_rate, self.charts.grad_norm, self.charts.speed):
+            small.addWidget(card, 1)
+        left.addWidget(self._loss_place, 64)
+        left.addLayout(small, 36)
+        right.addWidget(self.charts.memory, 30)
+        right.addWidget(self.side, 70)
+        both.addLayout(left, 62)
+        both.addLayout(right, 38)
+        for layout in (small, left, right, both):
+            layout.setSpacing(GAP)
+        for card in (self._loss_place, self.side, *self.charts.cards):
+            card.setMinimumSize(1, 1)
+        return both
+
+    def _connect(self) -> None:
+        self._draw = QTimer(self, singleShot=True, interval=DRAW_MS)
+        self._draw.timeout.connect(self.refresh)
+        self.charts.loss.chart.chosen.connect(self.side.samples.show_step)
+        self.side.open_folder_requested.connect(self.open_folder)
+        pause = QShortcut("Ctrl+Shift+P", self)
+        pause.activated.connect(self.actions_bar.toggle_pause)
+        if self.services.run_queue is not None:
+            self.services.run_queue.run_changed.connect(self._on_run_changed)
+
+    # -- the page ------------------------------------------------------------------------------------------
+    def top_bar_actions(self) -> list[QWidget]:
+        return self.actions_bar.widgets()
+
+    def open_with(self, argument: dict[str, Any]) -> None:
+        run = argument.get("run")
+        if run is not None:
+            self.open_run(Path(run))
+
+    def shown(self) -> None:
+        self._visible = True
+        if self.watch is None and self.services.run_queue is not None:
+            active = self.services.run_queue.active()
+            if active:
+                self.open_run(active[0].folder)
+        self.refresh()
+
+    def hidden_(self) -> None:
+        self._visible = False
+
+    def settled(self) -> bool:
+        if self.watch is None:
+            return True
+        read = self.watch.whole and (self.watch.state != "") and not self._draw.isActive()
+        return read and (self.watch.ending is not None or not self.watch.over)
+
+    def primary_action(self) -> None:
+        self.actions_bar.press_primary()
+
+    def find(self) -> None:
+        self.side.find()
+
+    def log_folder(self) -> Path | None:
+        return self.watch.folder if self.watch is not None else None
+
+    # -- the run -------------------------------------------------------------------------------------------
+    def open_run(self, folder: Path) -> None:
+        """Show a run, whatever state it is in."""
+        try:
+            watch: RunWatch = self.services.run_queue.attach(folder)
+        except EngineError as error:
+            self._show_nothing()
+            self.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
+            return
+        if watch is not self.watch:
+            self._leave()
+            self.watch = watch
+            watch.changed.connect(self._on_changed)
+            watch.state_changed.connect(self._on_state_changed)
+            watch.ended.connect(self._on_ended)
+            self._read_recipe()
+            self.charts.group.show_stretch(None)
+            self.charts.group.point(None)
+        self._places.setCurrentWidget(self._board)
+        self.actions_bar.asked = ""
+        self._on_state_changed(watch.state)
+        self.refresh()
+
+    def _leave(self) -> None:
+        if self.watch is not None:
+            self.watch.changed.disconnect(self._on_changed)
+            self.watch.state_changed.disconnect(self._on_state_changed)
+            self.watch.ended.disconnect(self._on_ended)
+            self.watch = None
+
+    def _read_recipe(self) -> None:
+        assert self.watch is not None
+        try:
+            self.recipe = store.load_recipe(self.watch.folder)
+            text = (self.watch.folder / "recipe.yaml").read_text(encoding="utf-8")
+        except (EngineError, OSError) as error:
+            self.recipe, text = None, f"The recipe of this run cannot be read: {error}"
+        self.side.show_recipe(text)
+
+    def _show_nothing(self) -> None:
+        self._leave()
+        self._places.setCurrentWidget(self.empty)
+        self.state_pill.set("")
+        self.set_heading("Run monitor", "")
+        self.actions_changed.emit()
+
+    def _on_run_changed(self, run: str) -> None:
+        if self.watch is not None and run == self.watch.id:
+            self._on_state_changed(self.watch.state)
+
+    def _on_changed(self) -> None:
+        if self._visible and not self._draw.isActive():
+            self._draw.start()
+
+    def _on_state_changed(self, state: str) -> None:
+        self.actions_bar.show_state(self._shown_state(state))
+        self.actions_changed.emit()
+        self._show_notice()
+        self._on_changed()
+
+    def _on_ended(self, _ending: dict[str, Any]) -> None:
+        self._show_notice()
+        self._on_changed()
+
+    def _shown_state(self, state: str) -> str:
+        """A run that waits in the queue is shown as waiting, also while its last attempt is over."""
+        queue = self.services.run_queue
+        waits = queue is not None and self.watch is not None and self.watch.folder in queue.queued()
+        return "queued" if waits else state
+
+    # -- drawing -------------------------------------------------------------------------------------------
+    def refresh(self) -> None:
+        """Show the run as it is now."""
+        watch = self.watch
+        if watch is None:
+            return
+        history, state = watch.history, self._shown_state(watch.state)
+        word, kind, icon = state_words(state, history)
+        heading = (watch.name, facts(self.recipe, history), word)
+        if heading != (self.title, self.facts, self.state_pill.text):
+            self.state_pill.set(word, kind, icon)
+            self.set_heading(watch.name, facts(self.recipe, history))
+        show_strip(self.strip, state, history)
+        ready = history.has_stepped or state not in ("running", "queued")
+        self._loss_place.setCurrentIndex(0 if ready else 1)
+        if not ready:
+            self.phases.title.setText("Waiting for its device" if state == "queued" else "Getting ready")
+            self.phases.show_phases(phases(history))
+            self.phases.show_progress(*stage_progress(history))
+        limit = self.recipe.training.max_grad_norm if self.recipe else None
+        self.charts.show(history, watch.generation, limit)
+        self._show_remark(limit)
+        self.side.show_run(history, watch.generation)
+        self.setAccessibleDescription(history.text_summary())
+
+    def _show_remark(self, limit: float | None) -> None:
+        assert self.watch is not None
+        found = remarks(self.watch.history, limit)
+        words = found[0].text if found else ""
+        if words != self.remark.text():
+            self.remark.setText(words)
+            self.remark.set_token("warn" if found and found[0].kind == "warn" else "dim")
+        self.remark.setHidden(not words)
+
+    def _show_notice(self) -> None:
+        """Say what ended a run that did not end well, and what repairs it."""
+        watch = self.watch
+        ending = watch.ending if watch is not None else None
+        if watch is None or ending is None or self._shown_state(watch.state) not in ("failed", "crashed"):
+            self.notice.hide()
+            return
+        step = max((saved.step for saved in watch.history.checkpoints), default=0)
+        resume = f"Resume from step {step}" if step else "Start it again"
+        actions = [(resume, self.actions_bar.resume), ("Run again with changes", self.run_again)]
+        title = str(ending.get("message") or "This run failed.")
+        hint, code = str(ending.get("hint", "")), str(ending.get("code", ""))
+        self.notice.show_notice("bad", title, hint, actions, str(ending.get("words", "")), code)
+        self.notice.show()
+
+    # -- ways to elsewhere -----------------------------------------------------------------------------------
+    def open_folder(self) -> None:
+        """Show the run's folder in the system's file browser."""
+        if self.watch is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.watch.folder)))
+
+    def run_again(self) -> None:
+        """Go to the wizard with this run's recipe."""
+        if self.watch is not None:
+            self.navigate_requested.emit("wizard", {"recipe": self.watch.folder / "recipe.yaml"})
+
+    def go(self, page: str) -> None:
+        """Go to another page with this run."""
+        if self.watch is not None:
+            self.navigate_requested.emit(page, {"run": self.watch.folder})

@@ -1,0 +1,177 @@
+"""What can be done with a run now: the buttons of the top bar, and what each does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QTimer
+from PySide6.QtWidgets import QPushButton, QWidget
+
+from app.widgets.button import button
+from app.widgets.question import ask
+from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from app.pages.monitor import MonitorPage
+
+STOP_NOW_MS = 30_000
+GOING = ("pause", "stop", "cancel")
+SHOWN = {
+    "running": GOING,
+    "paused": ("resume", "stop", "cancel"),
+    "queued": ("dequeue",),
+    "finished": ("chat", "merge", "again", "folder"),
+    "stopped": ("resume", "again", "folder"),
+    "failed": ("resume", "again", "folder"),
+    "crashed": ("resume", "again", "folder"),
+}
+
+
+class MonitorActions(QObject):
+    """Buttons by key; `asked` is what the child was asked and has not yet done."""
+
+    def __init__(self, page: MonitorPage) -> None:
+        super().__init__(page)
+        self._page = page
+        self._state = ""
+        self.asked = ""
+        self._patience = QTimer(self, singleShot=True, interval=STOP_NOW_MS)
+        self._patience.timeout.connect(self._refresh)
+        # text, icon, kind, what it does, help
+        table = {
+            "pause": (
+                "Pause",
+                None,
+                "secondary",
+                self.pause,
+                "Saves, frees the device's memory and waits (Ctrl+Shift+P)",
+            ),
+            "resume": ("Resume", "play", "primary", self.resume, "Goes on from the last save (Ctrl+Enter)"),
+            "stop": (
+                "Stop and save",
+                None,
+                "secondary",
+                self.stop,
+                "Saves and ends; it can be resumed later",
+            ),
+            "cancel": ("Cancel…", None, "danger", self.cancel, "Ends at once, without a save"),
+            "dequeue": ("Take out of the queue", None, "danger", self.dequeue, "It stays under Runs"),
+            "chat": (
+                "Chat with it",
+                "chat",
+                "primary",
+                lambda: page.go("chat"),
+                "Base and adapter side by side",
+            ),
+            "merge": (
+                "Merge",
+                "merge",
+                "secondary",
+                lambda: page.go("merge"),
+                "Makes one model of base and adapter",
+            ),
+            "again": (
+                "Run again with changes",
+                None,
+                "secondary",
+                page.run_again,
+                "Opens this recipe in the wizard",
+            ),
+            "folder": ("Open folder", None, "secondary", page.open_folder, "The run's own folder"),
+        }
+        self.buttons: dict[str, QPushButton] = {
+            key: button(text, icon, kind, on_click=act, tip=tip)
+            for key, (text, icon, kind, act, tip) in table.items()
+        }
+        for made in self.buttons.values():
+            made.setParent(page)
+            made.hide()
+
+    def widgets(self) -> list[QWidget]:
+        """Return the buttons of the present state, the dangerous one last."""
+        return [self.buttons[key] for key in SHOWN.get(self._state, ())]
+
+    def show_state(self, state: str) -> None:
+        """Offer what makes sense in a state."""
+        if state != self._state:
+            self.asked = ""
+            self._patience.stop()
+        self._state = state
+        self._refresh()
+
+    def press_primary(self) -> None:
+        """Press the primary button, if there is one."""
+        for key in SHOWN.get(self._state, ()):
+            if self.buttons[key].property("kind") == "primary" and self.buttons[key].isEnabled():
+                self.buttons[key].click()
+                return
+
+    def toggle_pause(self) -> None:
+        """Pause, or go on."""
+        if self._state == "running":
+            self.pause()
+        elif self._state == "paused":
+            self.resume()
+
+    def pause(self) -> None:
+        """Ask the child to save, free its memory and wait."""
+        self._ask("pause")
+
+    def stop(self) -> None:
+        """Ask the child to save and end; after half a minute without an answer, end it at once."""
+        if self.asked == "stop" and not self._patience.isActive():
+            self._page.services.run_queue.cancel(self._run)
+            return
+        self._ask("stop")
+        self._patience.start()
+
+    def resume(self) -> None:
+        """Let the run go on."""
+        try:
+            self._page.services.run_queue.resume(self._run)
+        except EngineError as error:
+            self._tell(error)
+
+    def dequeue(self) -> None:
+        """Take the run out of the queue."""
+        self._page.services.run_queue.cancel(self._run)
+
+    def cancel(self) -> None:
+        """End the run at once, after asking and naming what is lost."""
+        watch = self._page.watch
+        if watch is None:
+            return
+        lost = watch.history.steps_since_checkpoint()
+        last = watch.step - lost
+        many = "s" if lost != 1 else ""
+        since = f" (step {last})" if last else ""
+        words = f"{lost} step{many} since the last save{since} will be lost."
+        kept = " What came before is kept: Resume goes on from it." if last else " Nothing was saved yet."
+        nothing = "Everything is saved; it can be resumed later."
+        text = words + kept if lost else nothing
+        if ask(self._page, f"Cancel {watch.name}?", text, "Cancel the run", "Keep training"):
+            self._page.services.run_queue.cancel(watch.folder)
+
+    @property
+    def _run(self) -> object:
+        return self._page.watch.folder if self._page.watch is not None else ""
+
+    def _ask(self, command: str) -> None:
+        try:
+            self._page.services.run_queue.send(self._run, command)
+        except EngineError as error:
+            self._tell(error)
+            return
+        self.asked = command
+        self._refresh()
+
+    def _tell(self, error: EngineError) -> None:
+        self._page.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
+
+    def _refresh(self) -> None:
+        pausing, stopping = self.asked == "pause", self.asked == "stop"
+        late = stopping and not self._patience.isActive()
+        self.buttons["pause"].setText("Pausing…" if pausing else "Pause")
+        self.buttons["pause"].setEnabled(not pausing and not stopping)
+        self.buttons["stop"].setText("Stop now" if late else "Stopping…" if stopping else "Stop and save")
+        self.buttons["stop"].setEnabled(late or not stopping)
