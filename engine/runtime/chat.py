@@ -23,7 +23,6 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.data.templates import load_template

@@ -1,0 +1,82 @@
+"""Adapters and models to chat with or to merge, and prompts to begin with; read in the background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine import events
+from engine.errors import EngineError
+from engine.models import library
+from engine.models.adapter_facts import CONFIG, read_adapter_facts
+from engine.runs import store
+
+MAX_PROMPTS = 4
+SCANNED_BYTES = 8 << 20
+PLAIN_PROMPTS = (
+    "What is the capital of France?",
+    "Write one sentence about the sea.",
+    "Explain in simple words why the sky is blue.",
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry of the list: how it is called, what it stands for."""
+
+    label: str
+    target: str
+    base: str
+    has_adapter: bool
+
+
+def read_choices() -> list[Choice]:
+    """Return the runs with an adapter (newest first), imported adapters, then models alone."""
+    found: list[Choice] = []
+    inside: set[Path] = set()
+    for run in store.list_runs():
+        adapter = run.folder / "adapter"
+        if (adapter / CONFIG).is_file():
+            inside.add(adapter.resolve())
+            found.append(Choice(run.name, str(run.folder), run.base, True))
+        elif any((run.folder / "checkpoints").glob("step-*/MANIFEST.json")):
+            found.append(Choice(f"{run.name} · {run.step}", str(run.folder), run.base, True))
+    for facts in library.list_adapters():
+        if facts.path.resolve() not in inside:
+            found.append(Choice(facts.name, str(facts.path), Path(facts.base).name, True))
+    found += [Choice(facts.name, str(facts.path), facts.name, False) for facts in library.list_models()]
+    return found
+
+
+def choice_for(argument: Path) -> Choice:
+    """Return the entry for a folder that is not in the list; raises EngineError when it is damaged."""
+    if (argument / CONFIG).is_file():
+        facts = read_adapter_facts(argument)
+        return Choice(facts.name, str(argument), Path(facts.base).name, True)
+    if (argument / "job.json").is_file():
+        run = store.summary(argument)
+        return Choice(run.name, str(argument), run.base, True)
+    return Choice(argument.name, str(argument), argument.name, False)
+
+
+def read_prompts(target: str) -> list[str]:
+    """Return the questions that a run was sampled with (they come from its validation rows), else plain ones."""
+    path = Path(target) / "events.jsonl"
+    found: list[str] = []
+    try:
+        with open(path, "rb") as file:
+            block = file.read(SCANNED_BYTES)
+    except OSError:
+        return list(PLAIN_PROMPTS)
+    for line in block.split(b"\n"):
+        if b'"sample_generated"' not in line:
+            continue
+        try:
+            event = events.decode(line)
+        except (EngineError, ValueError):
+            continue
+        if isinstance(event, events.SampleGenerated) and event.prompt not in found:
+            found.append(event.prompt)
+        if len(found) == MAX_PROMPTS:
+            break
+    return found or list(PLAIN_PROMPTS)
