@@ -41,7 +41,7 @@ class Mapping:
 
 
 def lookup(row: MappingOf[str, Any], path: str) -> Any:
-    """Return the value at `path` (a column, or `a.b`, `a[0].b`, `a.0.b` inside one), MISSING where there is none."""
+    """Return the value at `path` (a column, or `a.b`, `a[0].b` inside one), else MISSING."""
     if path in row:
         return row[path]
     value: Any = row

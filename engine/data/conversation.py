@@ -60,7 +60,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class ConversationOptions:
-    """What is the same for every row: the file (for findings), the recipe's system prompt, wrong roles allowed."""
+    """What is the same for every row: the file (for findings) and the recipe's system prompt."""
 
     file: str = ""
     name: str = ""
@@ -99,7 +99,7 @@ def _kind(value: Any) -> str:
 
 
 def to_conversation(row: Row, mapping: Mapping, options: ConversationOptions) -> Conversation | Finding:
-    """Return the conversation a row holds under `mapping`; a row that does not fit comes back as a finding."""
+    """Return the conversation a row holds under `mapping`, or the finding that says why not."""
     try:
         made = _MAKERS[mapping.format](row, mapping)
         if made.text is None:
@@ -353,7 +353,7 @@ def _with_system(made: Conversation, system: str | None) -> Conversation:
 
 
 def _check_roles(made: Conversation) -> None:
-    """Refuse what no template trains rightly: two questions in a row, a system message in the middle, no answer."""
+    """Refuse two questions in a row, a system message in the middle, and a row without an answer."""
     hint = "Roles go system, then user and assistant in turn; map other names."
     before = ""
     for i, message in enumerate(made.messages):

@@ -19,7 +19,7 @@ from engine.data.report import Lengths, Report
 from engine.data.rows import Finding
 from engine.data.split import keep_aside
 from engine.data.templates import ChatTemplate, load_template
-from engine.data.tokenizer import ModelTokenizer
+from engine.data.tokenizer import ModelTokenizer, open_tokenizer
 from engine.errors import EngineError
 
 LEFT_OUT = (
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One sequence: `trained[k]` says whether token `ids[k]` is learnt. `row` counts from 0 in file `source`."""
+    """One sequence: token `ids[k]` is learnt where `trained[k]`. `row` counts from 0 in file `source`."""
 
     ids: NDArray[np.int32]
     trained: NDArray[np.bool_]
@@ -61,12 +61,12 @@ def prepare(
 ) -> Prepared:
     """Prepare the `data` section of a recipe for a model.
 
-    A row that cannot be used refuses the start, with file and line, unless `skip_bad_rows`; a row that trains no
-    token is listed in the report and left out; data that trains no token at all is refused (DATA-06).
+    A row that cannot be used refuses the start, with file and line, unless `skip_bad_rows`; a row that
+    trains no token is listed in the report and left out; data that trains none at all is refused (DATA-06).
     """
     if not data.train:
         raise EngineError("No training data is named.", "Add a file.", "DATA-07", field="data.train")
-    tokenizer = ModelTokenizer(model_folder)
+    tokenizer = open_tokenizer(model_folder)
     template = load_template(model_folder, data.chat_template)
     work = _Preparation(data, tokenizer, template, Report(template=template.name), progress, skip_bad_rows)
     train = [e for i, p in enumerate(data.train) for e in work.read(_resolve(p, base_dir), i)]
@@ -194,7 +194,8 @@ class _Preparation:
         report, rows = self.report, self.report.rows
         lengths = Lengths.of(self.lengths)
         if self.lengths and max(self.lengths) > self.data.max_length:
-            why = f"longer than {self.data.max_length} tokens (median {lengths.median}, longest {lengths.longest})"
+            spread = f"median {lengths.median}, 95 % up to {lengths.p95}, longest {lengths.longest}"
+            why = f"longer than {self.data.max_length} tokens ({spread})"
             hint = f"Raise the length to {lengths.p95}: that keeps 95 % of the rows."
         else:
             why, hint = (
@@ -240,6 +241,7 @@ class _Preparation:
         if report.truncated:
             lost = report.cut_supervised_tokens
             share = lost / max(1, lost + report.supervised_tokens)
-            message = f"{report.truncated} rows are cut at {self.data.max_length} tokens; {share:.1%} of what is learnt is lost."
+            where = f"cut at {self.data.max_length} tokens"
+            message = f"{report.truncated} rows are {where}; {share:.1%} of what is learnt is lost."
             hint = f"Raise the longest example to {report.lengths.p95} to keep 95 % of the rows whole."
             report.add(Finding("DATA-06", self.first_file, None, None, message, hint, "report"))

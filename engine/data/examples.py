@@ -32,6 +32,10 @@ class RowStream:
     options: ConversationOptions
     _rows: Iterator[Row | Finding] = field(repr=False)
 
+    def remaining(self) -> Iterator[Row | Finding]:
+        """Return the rows not yet taken."""
+        return self._rows
+
     def conversations(self) -> Iterator[tuple[int, Conversation | Finding]]:
         """Yield (number of the row from 0, its conversation or what is wrong with it)."""
         for number, row in enumerate(self._rows):

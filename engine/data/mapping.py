@@ -88,7 +88,7 @@ def guess(rows: Iterable[dict[str, Any] | str]) -> Mapping:
         shown = ", ".join(list(names.values())[:12])
         raise EngineError(
             f"No answer column was found among {shown}.",
-            "Say which column is the question and which the answer, such as columns: {prompt: question, completion: answer}.",
+            "Say which column asks and which answers, as in columns: {prompt: question, completion: answer}.",
             "DATA-04",
             field="data.columns",
         )

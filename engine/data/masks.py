@@ -1,8 +1,8 @@
 """Which tokens are trained: found by comparing the conversation's text with that of its beginnings.
 
-The whole conversation is rendered and tokenised once. An answer begins where the rendering of what stands before
-it (with the generation prompt) stops agreeing with the whole, and ends where the rendering up to and including it
-stops agreeing. No marker text is ever searched, so a marker typed by a person changes nothing.
+The whole conversation is rendered and tokenised once. An answer begins where the rendering of what stands
+before it (with the generation prompt) stops agreeing with the whole, and ends where the rendering up to and
+including it stops agreeing. No marker is ever searched, so one typed by a person changes nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Tokenised:
-    """`trained[k]` says whether token k is learnt; `offsets` are the characters of each token, for display."""
+    """Token k is learnt where `trained[k]`; `offsets` are the characters of each token, for display."""
 
     conversation: Conversation
     text: str

@@ -104,7 +104,7 @@ def _read(layout: Layout) -> Iterator[Row | Finding]:
 
 
 def estimate_rows(source: Source, read: int, last_line: int) -> int:
-    """Return about how many rows a file has, from the first `read` ones, the last of which is at `last_line`."""
+    """Return about how many rows a file has, from the first `read` ones that reach to `last_line`."""
     lines = max(1, source.head.count(b"\n"))
     total_lines = lines * source.size / max(1, min(source.size, len(source.head)))
     return max(read, round(read * total_lines / max(1, last_line)))

@@ -36,8 +36,8 @@ class Lengths:
 class Report:
     """`tokens` and `supervised_tokens` are of training and validation together, as they will be used.
 
-    `refused` counts rows that could not be used, `dropped` those left out for another reason (too long, twice,
-    nothing to learn); `problems` holds the first 100 findings, `counts` how many of each code there were.
+    `refused` counts rows that could not be used, `dropped` those left out for another reason (too long,
+    twice, nothing to learn); `problems` holds the first 100 findings, `counts` the number of each code.
     """
 
     rows: int = 0

@@ -13,7 +13,7 @@ Severity = Literal["error", "warning", "report"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. `line` is where it begins (1-based); `continues` says that the next row is the same document."""
+    """One row. It begins at `line` (1-based); `continues`: the next row is the same document."""
 
     value: Mapping[str, Any] | str
     line: int

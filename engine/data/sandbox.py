@@ -1,7 +1,7 @@
 """Chat templates run as strangers' code: Jinja's immutable sandbox, bounded in time, loops and length.
 
 The environment follows transformers' (trim_blocks, lstrip_blocks, loop controls, `tojson` without escaping,
-`raise_exception`, `strftime_now`, `{% generation %}`), so that a template renders the same text here and there.
+`raise_exception`, `strftime_now`, `{% generation %}`), so that a template renders the same text as there.
 """
 
 from __future__ import annotations

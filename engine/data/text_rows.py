@@ -12,7 +12,7 @@ LONGEST_PIECE = 4000
 
 
 def text_pieces(source: Source) -> Iterator[Row]:
-    """Yield pieces that end at a blank line where there is one; all but the last say that the text goes on."""
+    """Yield pieces that end at a blank line if they can; all but the last say that the text goes on."""
     held: Row | None = None
     for piece, line in _pieces(source):
         if held is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,17 @@ class ModelTokenizer:
     def token(self, token_id: int) -> str:
         """Return one token as it stands in the vocabulary."""
         return str(self._tokenizer.id_to_token(token_id))
+
+
+def open_tokenizer(folder: str | Path) -> ModelTokenizer:
+    """Return the tokenizer of a folder, the one already open where its file is the same."""
+    path = Path(folder) / "tokenizer.json"
+    return _open(Path(folder), path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=2)
+def _open(folder: Path, changed: int) -> ModelTokenizer:
+    return ModelTokenizer(folder)
 
 
 def _load(path: Path) -> Tokenizer:
