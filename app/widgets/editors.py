@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.field_text import bound_words, choice_words, way_out, write_value
+from app.widgets.flow import FlowLayout
 from app.widgets.switch import Switch
 from engine.recipe.fields import FieldSpec, parse_text
 
@@ -39,13 +40,27 @@ class Editor(QWidget):
     misread = Signal(str, str)
     left = Signal()
 
+    # Whether the control takes all the room to the right.
+    grows = False
+
     def __init__(self, spec: FieldSpec) -> None:
         super().__init__()
         self.spec = spec
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(6)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def _in_line(self) -> QHBoxLayout:
+        """Give the editor a row for its parts and return it."""
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        return row
+
+    def _in_flow(self) -> FlowLayout:
+        """Give the editor a row for chips that wraps, and return it."""
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        return FlowLayout(self)
 
     def show_value(self, value: Any) -> None:
         """Show a value without telling anybody."""
@@ -87,9 +102,11 @@ class TypedEditor(Editor):
 
     def __init__(self, spec: FieldSpec) -> None:
         super().__init__(spec)
+        self._row = self._in_line()
         self.line = LineField()
         self._give_name(self.line)
         numeric = spec.kind in ("integer", "number", "integer_or_auto")
+        self.grows = not numeric
         if numeric:
             self.line.setFont(current_theme().font("body", mono=True))
             current_theme().changed.connect(self._on_theme_changed)
@@ -181,8 +198,7 @@ class SwitchEditor(Editor):
         super().__init__(spec)
         self.switch = Switch()
         self._give_name(self.switch)
-        self._row.addWidget(self.switch)
-        self._row.addStretch(1)
+        self._in_line().addWidget(self.switch)
         self.switch.clicked.connect(lambda checked: self.edited.emit(bool(checked)))
 
     def show_value(self, value: Any) -> None:
@@ -192,8 +208,11 @@ class SwitchEditor(Editor):
 class SegmentsEditor(Editor):
     """A few choices side by side, one of them chosen."""
 
+    grows = True
+
     def __init__(self, spec: FieldSpec, choices: Iterable[Any]) -> None:
         super().__init__(spec)
+        row = self._in_flow()
         self._group = QButtonGroup(self)
         self.chips: dict[Any, QPushButton] = {}
         for choice in choices:
@@ -201,9 +220,8 @@ class SegmentsEditor(Editor):
             chip.setAccessibleName(f"{spec.label}: {choice_words(spec, choice)}")
             chip.clicked.connect(lambda _checked=False, value=choice: self.edited.emit(value))
             self._group.addButton(chip)
-            self._row.addWidget(chip)
+            row.addWidget(chip)
             self.chips[choice] = chip
-        self._row.addStretch(1)
         self.setFocusProxy(next(iter(self.chips.values())))
 
     def show_value(self, value: Any) -> None:
@@ -222,8 +240,7 @@ class ComboEditor(Editor):
         self._give_name(self.combo)
         for choice in choices:
             self.combo.addItem(choice_words(spec, choice), choice)
-        self._row.addWidget(self.combo)
-        self._row.addStretch(1)
+        self._in_line().addWidget(self.combo)
         self.combo.activated.connect(lambda index: self.edited.emit(self.combo.itemData(index)))
 
     def show_value(self, value: Any) -> None:
@@ -235,6 +252,8 @@ class ComboEditor(Editor):
 class ParagraphEditor(Editor):
     """Several lines: one long text, or a list with one entry a line."""
 
+    grows = True
+
     def __init__(self, spec: FieldSpec, lines: int = 3) -> None:
         super().__init__(spec)
         self._lines = lines
@@ -243,7 +262,7 @@ class ParagraphEditor(Editor):
         self._give_name(self.area)
         if spec.kind == "names":
             self.area.setPlaceholderText("One a line")
-        self._row.addWidget(self.area, 1)
+        self._in_line().addWidget(self.area, 1)
         self._showing = False
         self.area.textChanged.connect(self._on_text_changed)
         current_theme().changed.connect(self._on_theme_changed)

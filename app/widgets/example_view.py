@@ -1,11 +1,11 @@
-"""One example as the model gets it: what is trained is tinted, the rest is dim, marks stand in small boxes."""
+"""One example as the model gets it: what is trained is tinted, the rest dim, marks stand in boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QFont, QKeyEvent, QTextCharFormat, QTextCursor
+from PySide6.QtGui import QFont, QKeyEvent, QResizeEvent, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QTextEdit
 
 from app.theme.style import current_theme
@@ -52,6 +52,17 @@ class ExampleView(QTextEdit):
             if left <= 0:
                 cursor.insertText(" … ", self._format(False, False))
                 break
+        self._fit()
+
+    def _fit(self) -> None:
+        """Take the height of the text, between a few lines and a third of a page."""
+        theme = current_theme()
+        wanted = round(self.document().size().height()) + 14
+        self.setFixedHeight(max(theme.px(64), min(theme.px(300), wanted)))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
 
     def _format(self, trained: bool, is_mark: bool) -> QTextCharFormat:
         theme = current_theme()

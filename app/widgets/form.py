@@ -76,7 +76,7 @@ class FieldRow(QWidget):
         row.addLayout(right, 1)
         line = QHBoxLayout()
         line.setSpacing(8)
-        grows = self.editor.sizeHint().width() > current_theme().px(200) or self.spec.kind in _WIDE
+        grows = self.editor.grows
         line.addWidget(self.editor, 1 if grows else 0)
         if self.spec.unit:
             line.addWidget(TextLabel(self.spec.unit, "dim"))
@@ -85,6 +85,7 @@ class FieldRow(QWidget):
         if not grows:
             line.addStretch(1)
         self.dot = Mark("dot", "accent", 12)
+        self.dot.setFixedHeight(current_theme().px(28))
         self.back = button("", kind="link", compact=True, on_click=self._on_back_pressed)
         self.back.setFont(current_theme().font("small"))
         self.help = button(
@@ -98,7 +99,9 @@ class FieldRow(QWidget):
         self.hint.setHidden(not hint)
         right.addWidget(self.hint)
         right.addWidget(self._build_fault())
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
 
     def _build_fault(self) -> QWidget:
         self.fault_line = QWidget()
@@ -204,7 +207,6 @@ class FieldRow(QWidget):
         super().changeEvent(event)
 
 
-_WIDE = frozenset({"text", "path", "paths", "names", "mapping", "integers"})
 
 
 class Form(QWidget):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
@@ -113,7 +115,8 @@ class RankBars(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for index, rank in enumerate(self._ranks):
-            share = max(0.12, min(1.0, rank / self._highest)) if rank else 0.08
+            # By doublings: ranks are chosen so, and 16 beside 256 would not be seen otherwise.
+            share = max(0.14, math.log2(1 + rank) / math.log2(1 + self._highest)) if rank else 0.08
             height = share * (self.height() - 4)
             bar = QRectF(index * pace + 1, self.height() - 2 - height, max(1.0, pace - 3), height)
             painter.setPen(Qt.PenStyle.NoPen)

@@ -14,6 +14,7 @@ from app.theme.style import current_theme
 
 MOST_BINS = 56
 LOWEST_CUT = 8
+FARTHEST_CUT = 4
 
 
 def nice_step(value: float) -> int:
@@ -67,7 +68,7 @@ class LengthHistogram(QWidget):
 
     def _sort_into_bins(self) -> None:
         longest = max(self._lengths, default=1)
-        wanted = max(longest * 1.12, min(self._cut * 1.06, longest * 1.8))
+        wanted = max(longest * 1.12, min(self._cut * 1.06, longest * FARTHEST_CUT))
         self._bin = nice_step(wanted / MOST_BINS)
         bins = max(8, math.ceil(wanted / self._bin))
         self._upper = bins * self._bin
@@ -143,7 +144,7 @@ class LengthHistogram(QWidget):
         painter.setPen(QPen(theme.color("text"), 2))
         painter.drawLine(QPointF(x, area.top() - theme.px(6)), QPointF(x, area.bottom()))
         metrics = theme.metrics("least", 600)
-        words = f"cut at {i18n.number(self._cut)}"
+        words = f"cut at {i18n.number(self._cut)}" + (", further right" if self._cut > self._upper else "")
         width, height = metrics.horizontalAdvance(words) + theme.px(14), theme.px(20)
         left = min(max(area.left(), x - width / 2), area.right() - width)
         flag = QRectF(left, theme.px(1), width, height)

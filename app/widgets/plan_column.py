@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
 from app.theme.style import current_theme
+from app.widgets.button import button
 from app.widgets.label import ElidedLabel, TextLabel, number_label, set_tip
 from app.widgets.meter import Part, StackedBar
 from app.widgets.notice import Notice
@@ -190,9 +191,7 @@ class PlanColumn(QFrame):
                 widget.hide()
                 widget.deleteLater()
         for each in advice:
-            self._advice.addWidget(
-                Notice(each.kind, each.title, each.text, [each.action] if each.action else [])
-            )
+            self._advice.addWidget(_notice(each))
         self._advice_title.setVisible(bool(advice))
 
 
@@ -216,6 +215,10 @@ class PlanStrip(QFrame):
         row.addWidget(self.bar, 1, Qt.AlignmentFlag.AlignVCenter)
         self.rest = ElidedLabel("", "small")
         row.addWidget(self.rest, 2)
+        self.remarks = button("", kind="link", compact=True, on_click=self.open_advice)
+        self.remarks.hide()
+        row.addWidget(self.remarks)
+        self._advice: list[Advice] = []
 
     def show_plan(self, plan: PlanFigures | None, waiting: str = "") -> None:
         """Show a plan, or say what it waits for."""
@@ -240,3 +243,42 @@ class PlanStrip(QFrame):
     def show_ghost(self, memory_bytes: float | None) -> None:
         """Mark on the bar what memory another choice would need."""
         self.bar.set_ghost(memory_bytes)
+
+    def show_advice(self, advice: Sequence[Advice]) -> None:
+        """Keep other remarks behind a button."""
+        self._advice = list(advice)
+        words = f"{len(advice)} remarks" if len(advice) != 1 else "1 remark"
+        self.remarks.setText(words)
+        self.remarks.setAccessibleName(words)
+        self.remarks.setVisible(bool(advice))
+
+    def open_advice(self) -> QFrame:
+        """Open the remarks in a card above the strip; Esc closes it."""
+        theme = current_theme()
+        card = QFrame(self, Qt.WindowType.Popup)
+        card.setObjectName("toast")
+        card.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        card.setFixedWidth(theme.px(380))
+        column = QVBoxLayout(card)
+        column.setContentsMargins(theme.px(12), theme.px(12), theme.px(12), theme.px(12))
+        column.setSpacing(8)
+        for each in self._advice:
+            column.addWidget(_notice(each, card.close))
+        card.adjustSize()
+        corner = self.mapToGlobal(QPoint(self.width() - card.width() - theme.px(24), -card.height() - 4))
+        card.move(corner)
+        card.show()
+        return card
+
+
+def _notice(advice: Advice, after: Callable[[], object] | None = None) -> Notice:
+    if advice.action is None:
+        return Notice(advice.kind, advice.title, advice.text)
+    words, act = advice.action
+
+    def press() -> None:
+        act()
+        if after is not None:
+            after()
+
+    return Notice(advice.kind, advice.title, advice.text, [(words, press)])

@@ -50,6 +50,7 @@ class RankEditor(TypedEditor):
 
     def __init__(self, spec: FieldSpec) -> None:
         super().__init__(spec)
+        self.grows = True
         self.slider = _RankSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, len(RANKS) - 1)
         self.slider.setAccessibleName(f"{spec.label}, slider")
@@ -75,8 +76,11 @@ class RankEditor(TypedEditor):
 class ModulesEditor(Editor):
     """One chip for each kind of linear module; all of them together are `all-linear`."""
 
+    grows = True
+
     def __init__(self, spec: FieldSpec) -> None:
         super().__init__(spec)
+        self._row = self._in_flow()
         self.chips: dict[str, QPushButton] = {}
         self._value: Any = ALL_LINEAR
 
@@ -90,8 +94,6 @@ class ModulesEditor(Editor):
             self._row.removeWidget(chip)
             chip.hide()
             chip.deleteLater()
-        while self._row.count():
-            self._row.takeAt(0)
         self.chips = {}
         for name in wanted:
             chip = button(MODULE_WORDS.get(name, name), kind="chip", tip=name)
@@ -99,7 +101,6 @@ class ModulesEditor(Editor):
             chip.clicked.connect(self._on_chip_clicked)
             self._row.addWidget(chip)
             self.chips[name] = chip
-        self._row.addStretch(1)
         if self.chips:
             self.setFocusProxy(next(iter(self.chips.values())))
         self.show_value(self._value)

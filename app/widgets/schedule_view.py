@@ -125,7 +125,7 @@ class ScheduleView(QWidget):
         left = x + theme.px(14) if x + theme.px(14) + width < area.right() else x - theme.px(14) - width
         painter.setFont(theme.font("least"))
         painter.setPen(theme.color("text"))
-        painter.drawText(QPointF(left, area.top() + metrics.ascent() / 2), words)
+        painter.drawText(QPointF(left, area.bottom() - theme.px(7)), words)
 
     # -- pulling -------------------------------------------------------------------------------------------
     def _near(self, event: QMouseEvent) -> bool:

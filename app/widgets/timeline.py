@@ -98,14 +98,14 @@ class Timeline(QWidget):
         theme = current_theme()
         painter.setFont(theme.font("least"))
         metrics = theme.metrics("least")
-        edge = -1.0
         rows = [theme.px(50), theme.px(50) + metrics.height()]
+        edges = [float("-inf")] * len(rows)
+        painter.setPen(theme.color("dim"))
         for phase, place in places:
             words = f"{phase.name} {i18n.duration(phase.seconds)}"
             width = metrics.horizontalAdvance(words) + 2
             x = min(max(0.0, place.center().x() - width / 2), self.width() - width)
-            low = x < edge + theme.px(10)
-            painter.setPen(theme.color("dim"))
-            painter.drawText(QPointF(x, rows[1 if low else 0] + metrics.ascent()), words)
-            if not low:
-                edge = x + width
+            row = next((index for index, edge in enumerate(edges) if x >= edge + theme.px(10)), None)
+            if row is not None:
+                painter.drawText(QPointF(x, rows[row] + metrics.ascent()), words)
+                edges[row] = x + width

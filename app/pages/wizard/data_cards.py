@@ -11,7 +11,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
-from app.pages.wizard.data_view import DataView, ProblemLine
+from app.pages.wizard.data_view import DataView
 from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.card import Card
@@ -19,9 +19,11 @@ from app.widgets.label import ElidedLabel, TextLabel, hairline
 from app.widgets.mark import Mark
 from app.widgets.meter import StackedBar
 from app.widgets.plan_column import Figure
+from engine.data.rows import Finding
 from engine.paths import resources
 
 MOST_PROBLEMS = 12
+SEVERITIES = {"error": ("octagon", "bad"), "warning": ("triangle", "warn"), "report": ("info", "accent")}
 FORMAT_WORDS = {
     "messages": "Messages with roles",
     "sharegpt": "ShareGPT conversations",
@@ -160,8 +162,9 @@ class FactsRow(QWidget):
     def show_view(self, view: DataView, busy: bool) -> None:
         """Show the figures of the data."""
         whole = view.train_examples + view.validation_examples
-        rows = int(view.about.get("rows") or 0)
-        self.rows.show_figure(i18n.number(whole), f"of {i18n.number(rows)} rows" if rows > whole else "")
+        left_out = len(view.whole.rows) + view.refused - whole
+        below = f"{i18n.number(left_out)} left out" if left_out > 0 else ""
+        self.rows.show_figure(i18n.number(whole), below)
         share = 100 * view.supervised_tokens / view.total_tokens if view.total_tokens else 0.0
         self.trained.show_figure(i18n.number(view.supervised_tokens), f"{i18n.number(share)} % of all")
         self.longest.show_figure(i18n.number(view.longest), "tokens")
@@ -172,8 +175,7 @@ class FactsRow(QWidget):
         ]
         self.split.set([_part(*part) for part in parts], max(1.0, float(whole)))
         words = FORMAT_WORDS.get(view.format, view.format)
-        why = str(view.about.get("reason") or view.about.get("why") or "")
-        text = ": ".join(filter(None, (words, why)))
+        text = ". ".join(filter(None, (words, view.about.reason)))
         self.format.setText(f"Reading again… {text}" if busy else text)
 
 
@@ -192,7 +194,7 @@ class ProblemsCard(Card):
         self._lines.setSpacing(8)
         self.body.addLayout(self._lines)
 
-    def show_problems(self, problems: Sequence[ProblemLine]) -> None:
+    def show_problems(self, problems: Sequence[Finding]) -> None:
         """Show other problems."""
         self.set_title(f"{i18n.number(len(problems))} problems" if len(problems) != 1 else "One problem")
         while (item := self._lines.takeAt(0)) is not None:
@@ -209,12 +211,12 @@ class ProblemsCard(Card):
             self._lines.addWidget(TextLabel(f"and {i18n.number(rest)} more", "small"))
 
 
-def _problem_line(problem: ProblemLine) -> QWidget:
+def _problem_line(problem: Finding) -> QWidget:
     made = QWidget()
     row = QHBoxLayout(made)
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(10)
-    row.addWidget(Mark("triangle", "warn", 16), 0, Qt.AlignmentFlag.AlignTop)
+    row.addWidget(Mark(*SEVERITIES[problem.severity], 16), 0, Qt.AlignmentFlag.AlignTop)
     words = QVBoxLayout()
     words.setSpacing(1)
     words.addWidget(TextLabel(problem.message, "body", wrap=True).make_selectable())

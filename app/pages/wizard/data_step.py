@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtCore import QKeyCombination, Qt
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from app import i18n
 from app.pages.wizard.data_cards import EXAMPLES, ExampleCard, FactsRow, ProblemsCard, SourceLine
-from app.pages.wizard.data_view import DataView
+from app.pages.wizard.data_parts import ExamplePanel, LengthsPanel
+from app.pages.wizard.data_view import DataView, copy_without
 from app.pages.wizard.mapping import column_lines, columns_after, roles_of
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step, take_focus
-from app.theme.style import current_theme
 from app.widgets.button import button
-from app.widgets.card import Card, Inset
+from app.widgets.card import Card
 from app.widgets.drop_zone import DropZone
-from app.widgets.example_view import ExampleView
-from app.widgets.label import TextLabel
-from app.widgets.length_histogram import LengthHistogram
+from app.widgets.form import Form
 from app.widgets.mapping_view import MappingView
 from app.widgets.notice import Notice
 from app.widgets.option_card import OptionRow
-from app.widgets.pill import Pill
 from app.widgets.plan_column import Advice
 from engine.paths import resources
+from engine.recipe.fields import field_spec
 
 SUFFIXES = "Data (*.jsonl *.json *.csv *.tsv *.txt *.md);;All files (*)"
 READING = ("data.format", "data.system_prompt", "data.train_on", "data.chat_template", "data.dedupe")
 UPPER_LIMIT = 8192
+CUTTING = ("data.max_length", "data.too_long")
 SPLITTING = ("data.validation_split", "data.validation")
 
 
@@ -40,7 +42,6 @@ class DataStep(Step):
 
     def __init__(self, state: WizardState) -> None:
         super().__init__(state)
-        self._index = 0
         self._build_empty()
         self._build_filled()
         self.column.addStretch(1)
@@ -76,7 +77,8 @@ class DataStep(Step):
         self.error = Notice("bad")
         self.error.hide()
         column.addWidget(self.error)
-        column.addWidget(self._build_example())
+        self.panel = ExamplePanel()
+        column.addWidget(self.panel)
         self.columns_card = Card("Columns")
         self.mapping = MappingView()
         self.columns_card.body.addWidget(self.mapping)
@@ -101,50 +103,25 @@ class DataStep(Step):
         self.sources_card.body.addWidget(self.figures)
         return self.sources_card
 
-    def _build_example(self) -> Card:
-        tools = QWidget()
-        row = QHBoxLayout(tools)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        self.place = TextLabel("", "small")
-        self.trained = Pill()
-        before = button(icon="chevron-left", kind="ghost", name="Previous example (Page Up)", compact=True)
-        after = button(icon="chevron-right", kind="ghost", name="Next example (Page Down)", compact=True)
-        before.clicked.connect(lambda: self.page(-1))
-        after.clicked.connect(lambda: self.page(1))
-        for widget in (self.place, before, after, self.trained):
-            row.addWidget(widget)
-        self.example_card = Card("As the model will get it", tools)
-        inset = Inset()
-        self.example = ExampleView()
-        self.example.setMinimumHeight(current_theme().px(130))
-        inset.body.addWidget(self.example)
-        self.example_card.body.addWidget(inset)
-        self.example_words = TextLabel("", "small", wrap=True)
-        self.example_card.body.addWidget(self.example_words)
-        return self.example_card
-
-    def _build_lengths(self) -> Card:
-        self.lengths_words = TextLabel("", "small")
-        self.lengths_card, _ = self.form_card("Tokens per example", ())
-        self.lengths_card.header.addWidget(self.lengths_words)
-        self.histogram = LengthHistogram()
-        self.histogram.setMinimumHeight(current_theme().px(150))
-        self.lengths_card.body.addWidget(self.histogram)
-        self.cut_words = TextLabel("", "small", wrap=True)
-        self.lengths_card.body.addWidget(self.cut_words)
-        _, form = self.form_card("", ("data.max_length", "data.too_long"))
-        self.lengths_card.body.addWidget(form)
-        return self.lengths_card
+    def _build_lengths(self) -> LengthsPanel:
+        self.lengths = LengthsPanel()
+        form = self.add_form(Form([field_spec(path) for path in CUTTING], self.rules))
+        self.lengths.body.addWidget(form)
+        return self.lengths
 
     def _connect(self) -> None:
         self.zone.dropped.connect(self.add_files)
         self.examples.chosen.connect(self.take_example)
-        self.example.paged.connect(self.page)
         self.mapping.role_chosen.connect(self._on_role_chosen)
-        self.histogram.cut_pulled.connect(self._on_cut_pulled)
-        self.histogram.cut_released.connect(lambda cut: self.state.set_value("data.max_length", cut))
+        self.lengths.cut_pulled.connect(lambda cut: self.state.set_value("data.max_length", cut))
         self.state.data_changed.connect(self.show_data)
+        within = Qt.ShortcutContext.WidgetWithChildrenShortcut
+        for keys, act in (
+            (Qt.Key.Key_PageUp, lambda: self.panel.page(-1)),
+            (Qt.Key.Key_PageDown, lambda: self.panel.page(1)),
+            (QKeyCombination(Qt.Modifier.CTRL, Qt.Key.Key_G), lambda: take_focus(self.panel.place)),
+        ):
+            QShortcut(QKeySequence(keys), self, context=within).activated.connect(act)
 
     # -- showing -------------------------------------------------------------------------------------------
     def settled(self) -> bool:
@@ -156,10 +133,10 @@ class DataStep(Step):
 
     def on_values(self, paths: frozenset[str]) -> None:
         if "data.train" in paths:
-            self._index = 0
+            self.panel.index = 0
             self.show_data()
         elif "data.max_length" in paths or "data.too_long" in paths:
-            self.histogram.set_cut(self.state.value("data.max_length"))
+            self.lengths.set_cut(self.state.value("data.max_length"), self.state.value("data.too_long"))
 
     def show_data(self) -> None:
         """Show the files, what was found in them, and one example."""
@@ -172,12 +149,14 @@ class DataStep(Step):
             self.error.show_error(error, self._repairs(error))
         if view is not None and error is None:
             self.figures.show_view(view, self.state.data_busy)
-            self._show_lengths(view)
-            self._show_mapping(view)
-            self._show_example(view)
+            data = self.state.recipe.data
+            self.lengths.show_view(view, data.max_length, data.too_long)
+            self.panel.show_view(view, data.train_on)
             self.problems.show_problems(view.problems)
         else:
             self.figures.show_waiting(self.state.data_busy)
+        if view is not None:
+            self._show_mapping(view)
         self._show_cards()
         self.advice_changed.emit()
 
@@ -187,9 +166,9 @@ class DataStep(Step):
         for widget in (self.zone, self.bundled, self.formats):
             widget.setHidden(files)
         self.filled.setVisible(files)
-        self.example_card.setVisible(known and bool(self.state.data and self.state.data.train_examples))
-        self.lengths_card.setVisible(known)
-        self.columns_card.setVisible(files and bool(self.mapping.combos))
+        self.panel.setVisible(known and bool(self.state.data and self.state.data.train_examples))
+        self.lengths.setVisible(known)
+        self.columns_card.setVisible(files and self.state.data is not None and bool(self.mapping.combos))
         self.problems.setVisible(known and bool(self.state.data and self.state.data.problems))
 
     def _show_sources(self, files: list[str]) -> None:
@@ -203,58 +182,8 @@ class DataStep(Step):
             line.removed.connect(lambda f=file: self.remove_file(f))
             self._sources.addWidget(line)
 
-    def _show_lengths(self, view: DataView) -> None:
-        cut = self.state.value("data.max_length")
-        self.histogram.show_lengths(view.lengths, cut)
-        ordered = sorted(view.lengths)
-        if ordered:
-            count = len(ordered)
-            median, high = ordered[count // 2], ordered[min(count - 1, round(count * 0.95))]
-            self.lengths_words.setText(
-                f"median {i18n.number(median)} · p95 {i18n.number(high)} · longest {i18n.number(ordered[-1])}"
-            )
-        self._say_cut(cut)
-
-    def _say_cut(self, cut: int) -> None:
-        count = self.histogram.cut_count(cut)
-        words = {"truncate": "cut", "drop": "left out", "split": "split", "error": "refused"}
-        how = words[self.state.value("data.too_long")]
-        self.cut_words.setText(
-            f"{i18n.number(count)} examples would be {how}."
-            if count
-            else "Every example fits; nothing is cut."
-        )
-        self.cut_words.set_token("warn" if count else "dim")
-
     def _show_mapping(self, view: DataView) -> None:
         self.mapping.show_columns(column_lines(view, self.state.recipe.data), roles_of(view.format))
-
-    def _show_example(self, view: DataView) -> None:
-        count = len(view.whole.train)
-        if not count:
-            return
-        self._index = max(0, min(self._index, count - 1))
-        self.example.show_example(view.segments(self._index), view.whole.marks)
-        self.place.setText(f"example {i18n.number(self._index + 1)} of {i18n.number(count)}")
-        words = {
-            "assistant": "trained: answers",
-            "last": "trained: last answer",
-            "all": "trained: everything",
-        }
-        self.trained.set(words[self.state.value("data.train_on")], "accent", "")
-        length = view.lengths[self._index]
-        cut = f", cut to {i18n.number(view.max_length)}" if length > view.max_length else ""
-        trained = int(view.whole.train[self._index].trained[: view.max_length].sum())
-        self.example_words.setText(
-            f"{i18n.number(length)} tokens{cut}, {i18n.number(trained)} of them trained (tinted)."
-        )
-
-    def page(self, pace: int) -> None:
-        """Show the example before or after."""
-        view = self.state.data
-        if view is not None and view.whole.train:
-            self._index = (self._index + pace) % len(view.whole.train)
-            self._show_example(view)
 
     def facts(self) -> str:
         files = self.state.value("data.train")
@@ -268,7 +197,7 @@ class DataStep(Step):
 
     def advice(self) -> list[Advice]:
         view = self.state.data
-        if view is None:
+        if view is None or view.error is not None:
             return []
         found = []
         if view.truncated:
@@ -277,19 +206,18 @@ class DataStep(Step):
                 f"Raise to {i18n.number(limit)}",
                 lambda: self.state.set_value("data.max_length", limit),
             )
-            title = f"{i18n.number(view.truncated)} examples are longer than {i18n.number(view.max_length)} tokens"
+            count, cut = i18n.number(view.truncated), i18n.number(view.max_length)
+            title = f"{count} examples are longer than {cut} tokens"
             found.append(Advice("warn", title, "What is behind the cut is not learned.", press))
-        if view.problems:
-            first = view.problems[0]
-            place = f"{Path(first.file).name}, line {first.line}: " if first.line else ""
-            title = f"{i18n.number(len(view.problems))} rows have problems"
-            found.append(Advice("warn", title, f"{place}{first.message}"))
-        duplicates = int(view.about.get("duplicates") or 0)
-        if duplicates and not self.state.value("data.dedupe"):
-            press = ("Leave them out", lambda: self.state.set_value("data.dedupe", True))
+        if view.refused:
+            text = view.problems[0].message if view.problems else ""
             found.append(
-                Advice("info", f"{i18n.number(duplicates)} rows are the same as an earlier one", "", press)
+                Advice("bad", f"{i18n.number(view.refused)} rows cannot be used", text, self._mend_action())
             )
+        if view.duplicates and not self.state.value("data.dedupe"):
+            press = ("Leave them out", lambda: self.state.set_value("data.dedupe", True))
+            title = f"{i18n.number(view.duplicates)} rows are the same as an earlier one"
+            found.append(Advice("info", title, "They count twice when the model learns.", press))
         if not view.validation_examples:
             press = ("Keep 10 % aside", lambda: self.state.set_value("data.validation_split", 0.1))
             found.append(Advice("warn", "Nothing is kept to measure on", "", press))
@@ -340,6 +268,33 @@ class DataStep(Step):
         }
         self.state.set_values(changes)
 
+    def _mend_action(self) -> tuple[str, Callable[[], object]] | None:
+        """Return the press that writes a copy without the wrong rows, where rows are lines."""
+        view, files = self.state.data, self.state.value("data.train")
+        if view is None or not all(Path(name).suffix.lower() in (".jsonl", ".ndjson") for name in files):
+            return None
+        return ("Use a copy without them", self.mend)
+
+    def mend(self) -> None:
+        """Train on copies of the files that leave the wrong rows out; the files themselves stay."""
+        view = self.state.data
+        if view is None:
+            return
+        wrong: dict[str, set[int]] = {}
+        for finding in view.problems:
+            if finding.severity == "error" and finding.line:
+                wrong.setdefault(str(Path(finding.file)), set()).add(finding.line)
+
+        def write() -> list[str]:
+            return [
+                str(copy_without(Path(name), wrong[name])) if name in wrong else name
+                for name in self.state.value("data.train")
+            ]
+
+        self.state.services.background.run(
+            write, lambda files: self.state.set_value("data.train", files), self.error.show_error
+        )
+
     def _on_add_pressed(self) -> None:
         chosen, _ = QFileDialog.getOpenFileNames(self, "Choose files with examples", "", SUFFIXES)
         if chosen:
@@ -349,10 +304,6 @@ class DataStep(Step):
         view = self.state.data
         if view is not None:
             self.state.set_value("data.columns", columns_after(view, self.state.recipe.data, column, role))
-
-    def _on_cut_pulled(self, cut: int) -> None:
-        self._say_cut(cut)
-        self.state.set_value("data.max_length", cut)
 
     def _repairs(self, error: Any) -> list[tuple[str, Any]]:
         found: list[tuple[str, Any]] = [("Read again", self.state.look_again)]

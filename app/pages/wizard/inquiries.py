@@ -47,12 +47,13 @@ class ModelLine:
     verdict: str | None
 
 
-def list_models(recipe: Recipe, machine: Machine | None) -> list[ModelLine]:
+def list_models(recipe: Recipe, machine: Machine | None, data: DataView | None = None) -> list[ModelLine]:
     """Return the models on disk, the starter first, then those that fit this machine, each with its plan."""
+    counts = None if data is None or not data.train_examples else data.counts
     lines = []
     for facts in library.list_models():
         starter = facts.path.resolve() == library.starter_folder().resolve()
-        answer = plan(codec.override(recipe, METHODS["lora"]), facts, None, None, machine)
+        answer = plan(codec.override(recipe, METHODS["lora"]), facts, counts, None, machine)
         lines.append(
             ModelLine(
                 library.STARTER if starter else str(facts.path),

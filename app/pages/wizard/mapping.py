@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from app.pages.wizard.data_view import DataView
 from app.widgets.mapping_view import UNUSED, ColumnLine
+from engine.data.columns import NEEDED, OPTIONAL
 from engine.recipe.recipe import DataOptions
 
-# The roles of each format; those in TRAINED are what the model learns to say.
-ROLES: dict[str, tuple[str, ...]] = {
-    "prompt_completion": ("system", "prompt", "completion"),
-    "alpaca": ("system", "instruction", "input", "output"),
-    "messages": ("messages",),
-    "sharegpt": ("conversations",),
-    "text": ("text",),
-}
-TRAINED = frozenset({"completion", "output", "messages", "conversations", "text"})
+# The roles that the model learns to say; those of the others it only reads.
+TRAINED = frozenset({"completion", "output", "messages", "conversations", "text", "chosen"})
+WHEN_UNKNOWN = "prompt_completion"
 
 
 def roles_of(format: str) -> tuple[str, ...]:
     """Return the roles that a column may play in a format."""
-    return ROLES.get(format, ())
+    format = format or WHEN_UNKNOWN
+    return (*NEEDED.get(format, ()), *OPTIONAL.get(format, ()))
 
 
 def role_map(view: DataView, data: DataOptions) -> dict[str, str]:
     """Return role -> column: what was found, with what the recipe says over it."""
-    found = view.about.get("mapping") or {}
-    known = dict(found) if isinstance(found, Mapping) else {}
-    return {str(role): str(column) for role, column in {**known, **data.columns}.items() if column}
+    return {role: column for role, column in {**view.about.mapping, **data.columns}.items() if column}
 
 
 def column_lines(view: DataView, data: DataOptions) -> list[ColumnLine]:
     """Return one line for each column of the first file."""
     by_column = {column: role for role, column in role_map(view, data).items()}
-    samples = view.about.get("samples") or {}
     lines = []
-    for column in view.about.get("columns") or ():
+    for column in view.about.columns:
         role = by_column.get(column, UNUSED)
         trained = role in TRAINED or (data.train_on == "all" and role != UNUSED)
-        lines.append(ColumnLine(str(column), role, trained, str(samples.get(column, ""))))
+        lines.append(ColumnLine(column, role, trained, view.about.samples.get(column, "")))
     return lines
 
 

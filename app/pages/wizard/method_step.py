@@ -16,7 +16,7 @@ from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.form import LABEL_WIDTH, FieldRow, Form
-from app.widgets.label import TextLabel
+from app.widgets.label import TextLabel, set_tip
 from app.widgets.layer_view import RankBars
 from app.widgets.option_card import OptionRow
 from app.widgets.plan_column import Advice
@@ -147,7 +147,7 @@ class MethodStep(Step):
             else "Press to keep alpha at 2 x rank"
         )
         self.link.setAccessibleName(words)
-        self.link.setToolTip(words)
+        set_tip(self.link, words)
         rank, alpha = self.state.value("adapter.r"), self.state.value("adapter.lora_alpha")
         scaling = alpha / rank**0.5 if self.state.value("adapter.use_rslora") else alpha / rank
         kept = "kept at 2 × r · " if linked else ""
@@ -175,10 +175,11 @@ class MethodStep(Step):
                 highest[linear.layer] = max(rank, highest.get(linear.layer, 0))
         ranks = [float(highest.get(layer, 0)) for layer in range(facts.layers)]
         # The height says how the rank stands to the usual ones; it would say nothing as a share of itself.
-        self.bars.show_ranks(ranks, max(64.0, max(ranks, default=1.0)))
+        self.bars.show_ranks(ranks, max(256.0, max(ranks, default=1.0)))
         used = sum(1 for rank in ranks if rank)
         self.bars_words.setText(
-            f"layer 0 to {facts.layers - 1} · {used} of {facts.layers} adapted · press a bar to leave its layer out"
+            f"layer 0 to {facts.layers - 1} · {used} of {facts.layers} adapted · "
+            "press a bar to leave its layer out"
         )
         trained = sum(rank * (linear.in_features + linear.out_features) for linear, rank in adapted)
         kinds = len({linear.leaf for linear, _ in adapted})

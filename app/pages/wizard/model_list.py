@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
+from app.fits import Fit
 from app.pages.wizard.inquiries import ModelLine
 from app.theme.style import current_theme
+from app.widgets.card import Card
 from app.widgets.label import TextLabel
 from app.widgets.meter import Meter
 from app.widgets.option_card import OptionCard
@@ -126,3 +128,33 @@ class ModelList(QWidget):
             super().keyPressEvent(event)
         else:
             rows[max(0, min(len(rows) - 1, here + pace))].setFocus(Qt.FocusReason.TabFocusReason)
+
+
+class SizeLadder(Card):
+    """Well-known sizes of model, each with the memory it needs, against this machine's."""
+
+    def __init__(self) -> None:
+        super().__init__("Which size fits this machine?")
+        self.filled = False
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(14)
+        self._grid.setVerticalSpacing(8)
+        self._grid.setColumnStretch(1, 1)
+        self.body.addLayout(self._grid)
+        self.words = TextLabel("", "small", wrap=True)
+        self.body.addWidget(self.words)
+
+    def show_sizes(self, fits: list[Fit], memory: float) -> None:
+        """Show one bar a size."""
+        self.filled = True
+        for row, fit in enumerate(fits):
+            self._grid.addWidget(TextLabel(fit.name, "mono"), row, 0)
+            bar = Meter(fit.bytes / memory, fit.token, 8, f"{fit.name} of this machine's memory")
+            self._grid.addWidget(bar, row, 1)
+            words = TextLabel(i18n.size(fit.bytes), "mono_dim")
+            words.setAlignment(Qt.AlignmentFlag.AlignRight)
+            words.set_token("bad" if fit.verdict == "too_large" else "dim")
+            self._grid.addWidget(words, row, 2)
+        self.words.setText(
+            f"Memory of a run against {i18n.size(memory)}, with batch 1 and 1,024 tokens; rough estimates."
+        )

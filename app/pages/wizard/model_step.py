@@ -12,9 +12,10 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
+from app.fits import what_fits
 from app.pages.wizard import inquiries
 from app.pages.wizard.fields import short_model
-from app.pages.wizard.model_list import ModelList
+from app.pages.wizard.model_list import ModelList, SizeLadder
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step, take_focus
 from app.widgets.button import button
@@ -52,9 +53,11 @@ class ModelStep(Step):
     def __init__(self, state: WizardState) -> None:
         super().__init__(state)
         self._downloading = ""
-        self._listing = False
+        self._listing = self._again = False
         self.column.addWidget(self._build_choice())
         self.column.addWidget(self._build_chosen())
+        self.ladder = SizeLadder()
+        self.column.addWidget(self.ladder)
         self.more, _ = self.form_card("Which version", ["model.revision"])
         self.column.addWidget(self.more)
         self.column.addStretch(1)
@@ -115,23 +118,32 @@ class ModelStep(Step):
     def shown(self) -> None:
         self.list_again()
         self.show_model()
+        self._show_ladder()
 
     def settled(self) -> bool:
-        return not self._listing and not self.state.model_busy
+        return not self._listing and not self.state.model_busy and self.ladder.filled
 
     def set_level(self, level: str) -> None:
         super().set_level(level)
         self.more.setVisible(level == "all")
 
+    def _show_ladder(self) -> None:
+        if not self.ladder.filled:
+            self.state.services.background.run(what_fits, lambda answer: self.ladder.show_sizes(*answer))
+
     def list_again(self) -> None:
         """Look for the models on this computer."""
         if self._listing:
+            self._again = True
             return
-        self._listing = True
+        self._listing, self._again = True, False
         recipe, machine = self.state.recipe, self.state.services.hardware.machine
+        data = self.state.data
 
         def taken(lines: list[inquiries.ModelLine]) -> None:
             self._listing = False
+            if self._again:
+                self.list_again()
             self.list.show_models(lines)
             self._say_none(lines)
 
@@ -140,7 +152,9 @@ class ModelStep(Step):
             self.none.setText(error.message)
             self.none.show()
 
-        self.state.services.background.run(lambda: inquiries.list_models(recipe, machine), taken, failed)
+        self.state.services.background.run(
+            lambda: inquiries.list_models(recipe, machine, data), taken, failed
+        )
         self.list.choose(self.state.recipe.model.path)
 
     def _say_none(self, lines: list[inquiries.ModelLine]) -> None:

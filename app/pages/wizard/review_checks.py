@@ -1,4 +1,4 @@
-"""The checks before Start, each one really made: what was looked at, how it stands, the field that mends it."""
+"""The checks before Start, each really made: what was looked at, how it stands, the field that mends it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def checkpoint_bytes(recipe: Recipe, trainable: int) -> float:
 
 
 def needed_disk(recipe: Recipe, trainable: int) -> float:
-    """Return what the run may write at most: kept checkpoints, the best, the last one being written, the result."""
+    """Return what the run may write at most: kept checkpoints, best, one being written, the result."""
     return (recipe.checkpoint.save_total_limit + 2) * checkpoint_bytes(recipe, trainable) + 4.0 * trainable
 
 
@@ -98,10 +98,14 @@ def _data(recipe: Recipe, data: DataView | None) -> Check:
         return Check(WAIT, "The data is being read", "", "data.train")
     if not data.train_examples:
         return Check(BAD, "No row can be trained on", "The data step says what is wrong.", "data.train")
+    if data.refused:
+        words = f"{i18n.number(data.refused)} rows cannot be used"
+        return Check(BAD, words, data.problems[0].message, "data.train")
     words = f"{i18n.number(data.supervised_tokens)} tokens will be trained"
-    detail = f"{i18n.number(data.train_examples)} examples, {i18n.number(data.validation_examples)} kept for validation"
+    held = f"{i18n.number(data.validation_examples)} kept for validation"
+    detail = f"{i18n.number(data.train_examples)} examples, {held}"
     if data.problems:
-        return Check(WARN, words, f"{detail}; {len(data.problems)} rows have problems", "data.train")
+        return Check(WARN, words, f"{detail}; {len(data.problems)} remarks", "data.train")
     return Check(OK, words, detail, "data.train")
 
 
@@ -109,7 +113,7 @@ def _template(facts: ModelFacts, data: DataView) -> Check:
     if data.format == "text":
         return Check(OK, "Plain text needs no chat template", "", "data.chat_template")
     if facts.chat_template:
-        return Check(OK, "The model's own chat template is used", data.template_words, "data.chat_template")
+        return Check(OK, "The model's own chat template is used", "as its folder says", "data.chat_template")
     words = "Conversations are written in a plain form that the chat page uses too."
     return Check(WARN, "The model brings no chat template", words, "data.chat_template")
 

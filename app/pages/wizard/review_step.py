@@ -17,7 +17,7 @@ from app.pages.wizard.step import Step
 from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.check_list import CheckLine, CheckList
-from app.widgets.editors import make_editor
+from app.widgets.editors import TypedEditor, make_editor
 from app.widgets.form import FieldRow, Form
 from app.widgets.label import TextLabel
 from app.widgets.pill import Pill
@@ -130,6 +130,9 @@ class ReviewStep(Step):
             below.append(f"{i18n.number(share, 2)} % of the weights are trained ({trained})")
         below += [f"seed {recipe.training.seed}", f"name {readable_name(recipe)}"]
         self.below.setText(" · ".join(below))
+        editor = self.name_row.editor
+        if isinstance(editor, TypedEditor):
+            editor.line.setPlaceholderText(readable_name(recipe))
 
     def draw(self) -> None:
         """Draw the coming run to scale."""

@@ -47,7 +47,7 @@ class WizardState(QObject):
     Signals:
         values_changed: the paths of the fields that have another value now.
         faults_changed: a field became readable or unreadable.
-        model_changed: facts of the model, or the reason why there are none, arrived; or it is being looked at.
+        model_changed: the model is being looked at, or its facts (or why there are none) arrived.
         data_changed: the same for the data.
         plan_changed: another plan, or none.
     """
@@ -243,7 +243,8 @@ class WizardState(QObject):
         def taken(view: Any, error: EngineError | None = None) -> None:
             if turn != self._turns["data"]:
                 return
-            self.data, self.data_error, self.data_busy = view, error, False
+            known = view.error if view is not None else None
+            self.data, self.data_error, self.data_busy = view, error or known, False
             self.data_changed.emit()
             self._timers["plan"].start()
 
@@ -285,6 +286,9 @@ class WizardState(QObject):
             return [StepProblem("data", "data.train", "Add a file with examples, or take a bundled one.")]
         if self.data_error is not None:
             return [StepProblem("data", self.data_error.field or "data.train", self.data_error.message)]
+        if self.data is not None and not self.data_busy and self.data.refused:
+            first = self.data.problems[0]
+            return [StepProblem("data", "data.train", f"{first.message} {first.hint}".strip())]
         if self.data is not None and not self.data_busy and self.data.train_examples == 0:
             return [StepProblem("data", "data.train", "No row of this data can be trained on.")]
         return []

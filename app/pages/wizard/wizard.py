@@ -1,18 +1,18 @@
-"""New run: five steps from nothing to a started run, with the plan beside them and a draft that is never lost."""
+"""New run: five steps from nothing to a started run, the plan beside them, a draft that is never lost."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
-from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from app.drafts import STEPS, Draft, delete_draft, load_draft, save_draft
 from app.pages.page import Page, scrolled
 from app.pages.wizard.data_step import DataStep
-from app.pages.wizard.fields import STEP_TITLES, offered_fields, step_of
+from app.pages.wizard.fields import STEP_TITLES, step_of
 from app.pages.wizard.method_step import MethodStep
 from app.pages.wizard.model_step import ModelStep
 from app.pages.wizard.plan_view import figures_of, suggestions_of, waiting_words
@@ -20,22 +20,21 @@ from app.pages.wizard.review_step import ReviewStep
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
 from app.pages.wizard.training_step import TrainingStep
+from app.pages.wizard.wizard_bar import WizardBar
+from app.pages.wizard.wizard_footer import WizardFooter
 from app.services import Services
 from app.theme.style import current_theme
-from app.widgets.button import button
-from app.widgets.label import ElidedLabel, hairline
-from app.widgets.option_search import OptionSearch
+from app.widgets.label import hairline
 from app.widgets.plan_column import PlanColumn, PlanStrip
 from app.widgets.stepper import Stepper
 from engine.errors import EngineError, from_os_error
+from engine.paths import runs_dir
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
-from engine.recipe.presets import presets
 from engine.recipe.recipe import Recipe
 
 SAVE_MS = 1000
 FOLD_BELOW = 1280
-KEPT = "Everything is kept as you type"
 
 
 class WizardPage(Page):
@@ -55,6 +54,7 @@ class WizardPage(Page):
         self.state = WizardState(services, draft)
         self.step_name = draft.step
         self._begun = False
+        self._reached = 0
         self._starting = False
         self._build()
         self._connect()
@@ -76,66 +76,31 @@ class WizardPage(Page):
         self.steps: dict[str, Step] = {kind.name: kind(self.state) for kind in made}
         self.stack = QStackedWidget()
         for step in self.steps.values():
-            self.stack.addWidget(scrolled(step))
+            area = scrolled(step)
+            area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            self.stack.addWidget(area)
         middle.addWidget(self.stack, 1)
         self.plan_column = PlanColumn()
-        middle.addWidget(scrolled_column(self.plan_column))
-        self._plan_area = self.plan_column.parentWidget()
+        self._plan_place = scrolled_column(self.plan_column)
+        middle.addWidget(self._plan_place)
         column.addLayout(middle, 1)
         self.plan_strip = PlanStrip()
         column.addWidget(self.plan_strip)
-        column.addWidget(self._build_footer())
-        self._build_actions()
-
-    def _build_footer(self) -> QFrame:
-        footer = QFrame()
-        footer.setObjectName("footer")
-        row = QHBoxLayout(footer)
-        row.setContentsMargins(24, 0, 24, 0)
-        row.setSpacing(12)
-        self.back = button("Back", on_click=self.go_back)
-        self.note = ElidedLabel(KEPT, "small")
-        self.next = button("Next", kind="primary", on_click=self.go_on, tip="Ctrl+Enter")
-        row.addWidget(self.back)
-        row.addStretch(1)
-        row.addWidget(self.note, 3)
-        row.addWidget(self.next)
-        footer.setFixedHeight(current_theme().px(58))
-        current_theme().changed.connect(lambda: footer.setFixedHeight(current_theme().px(58)))
-        return footer
-
-    def _build_actions(self) -> None:
-        self.search = OptionSearch(offered_fields(), lambda path: STEP_TITLES[step_of(path)])
-        self.levels = QWidget()
-        row = QHBoxLayout(self.levels)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        self._level_group = QButtonGroup(self)
-        self.level_chips = {}
-        for level, words in (("simple", "Simple"), ("all", "All options")):
-            chip = button(words, kind="chip", on_click=lambda level=level: self._on_level_chosen(level))
-            self._level_group.addButton(chip)
-            row.addWidget(chip)
-            self.level_chips[level] = chip
-        self.preset_button = button("Load preset", "chevron-down")
-        menu = QMenu(self.preset_button)
-        menu.setToolTipsVisible(True)
-        for preset in presets():
-            action = menu.addAction(preset.title)
-            action.setToolTip(preset.description)
-            action.triggered.connect(lambda _checked=False, p=preset: self._on_preset_chosen(p))
-        menu.addSeparator()
-        menu.addAction("Start over").triggered.connect(lambda: self.start_over())
-        self.preset_button.setMenu(menu)
-        review = self.steps["review"]
-        assert isinstance(review, ReviewStep)
-        self._review_actions = review.top_bar_buttons()
+        self.footer = WizardFooter()
+        column.addWidget(self.footer)
+        self.bar = WizardBar(self)
+        self._review_actions = self._review_step.top_bar_buttons()
 
     def _connect(self) -> None:
         self._save_timer = QTimer(self, singleShot=True, interval=SAVE_MS)
         self._save_timer.timeout.connect(self.save)
         self.stepper.chosen.connect(self.go_to)
-        self.search.found.connect(self.go_to_field)
+        self.footer.back_pressed.connect(self.go_back)
+        self.footer.next_pressed.connect(self.go_on)
+        self.bar.search.found.connect(self.go_to_field)
+        self.bar.level_chosen.connect(self._on_level_chosen)
+        self.bar.preset_chosen.connect(self._on_preset_chosen)
+        self.bar.start_over_requested.connect(self.start_over)
         state = self.state
         state.values_changed.connect(lambda _paths: self._on_changed())
         state.faults_changed.connect(self._on_changed)
@@ -145,20 +110,16 @@ class WizardPage(Page):
             step.advice_changed.connect(self._show_advice)
             step.ghost_changed.connect(self._on_ghost)
             step.step_requested.connect(self._on_step_requested)
-        review = self.steps["review"]
-        assert isinstance(review, ReviewStep)
-        review.checks_changed.connect(self._show_steps)
-        for keys, act in (
-            (QKeySequence.StandardKey.Undo, state.undo),
-            (QKeySequence.StandardKey.Redo, state.redo),
-        ):
+        self._review_step.checks_changed.connect(self._show_steps)
+        undo, redo = QKeySequence.StandardKey.Undo, QKeySequence.StandardKey.Redo
+        for keys, act in ((undo, state.undo), (redo, state.redo)):
             QShortcut(QKeySequence(keys), self).activated.connect(act)
 
-    # -- the page's words --------------------------------------------------------------------------------------
+    # -- the page's words ----------------------------------------------------------------------------------
     def top_bar_actions(self) -> list[QWidget]:
         if self.step_name == "review":
             return list(self._review_actions)
-        return [self.search, self.levels, self.preset_button]
+        return self.bar.widgets()
 
     def shown(self) -> None:
         if not self._begun:
@@ -185,8 +146,8 @@ class WizardPage(Page):
     def find(self) -> None:
         if self.step_name == "review":
             self.go_to("training")
-        self.search.setFocus()
-        self.search.selectAll()
+        self.bar.search.setFocus()
+        self.bar.search.selectAll()
 
     def open_with(self, argument: dict[str, Any]) -> None:
         if "recipe" in argument:
@@ -216,6 +177,12 @@ class WizardPage(Page):
     def _model_step(self) -> ModelStep:
         step = self.steps["model"]
         assert isinstance(step, ModelStep)
+        return step
+
+    @property
+    def _review_step(self) -> ReviewStep:
+        step = self.steps["review"]
+        assert isinstance(step, ReviewStep)
         return step
 
     @property
@@ -275,7 +242,7 @@ class WizardPage(Page):
             if problem.step != self.step_name:
                 self._show_step(problem.step)
             self.go_to_field(problem.field)
-            self._say(problem.message, bad=True)
+            self.footer.say(problem.message, bad=True)
             return
         if self.step_name == "review":
             self.start()
@@ -284,12 +251,10 @@ class WizardPage(Page):
 
     def start(self) -> None:
         """Hand the recipe over, unless a check says that it cannot run."""
-        review = self.steps["review"]
-        assert isinstance(review, ReviewStep)
-        if review.blocking:
-            check = review.blocking[0]
+        if self._review_step.blocking:
+            check = self._review_step.blocking[0]
             self._on_step_requested(check.step, check.field)
-            self._say(check.title, bad=True)
+            self.footer.say(check.title, bad=True)
             return
         if self._starting:
             return
@@ -303,13 +268,13 @@ class WizardPage(Page):
         try:
             run = queue.submit(recipe)
         except EngineError as error:
-            self._say(f"{error.message} {error.hint}".strip(), bad=True)
+            self.footer.say(f"{error.message} {error.hint}".strip(), bad=True)
             self.services.notify(error.message, "bad", hint=error.hint)
             return
         finally:
             self._starting = False
         self._forget(recipe)
-        self.navigate_requested.emit("monitor", {"run": run})
+        self.navigate_requested.emit("monitor", {"run": runs_dir() / run})
 
     def _forget(self, recipe: Recipe) -> None:
         """The run has its own frozen recipe now; the next draft begins with the same model and settings."""
@@ -326,10 +291,8 @@ class WizardPage(Page):
         self.stack.setCurrentIndex(STEPS.index(name))
         index = STEPS.index(name)
         words = "Start training" if name == "review" else f"Next: {STEP_TITLES[STEPS[index + 1]]}"
-        self.next.setText(words)
-        self.next.setAccessibleName(words)
-        self.back.setAccessibleName("Back" if index else "Back to Home")
-        self._say(KEPT)
+        self.footer.show_step(words, index == 0)
+        self.footer.say()
         if self._begun:
             self.steps[name].shown()
         self._show_all()
@@ -343,31 +306,15 @@ class WizardPage(Page):
 
     def _show_steps(self) -> None:
         here = STEPS.index(self.step_name)
+        self._reached = max(self._reached, here)
         for index, name in enumerate(STEPS):
-            bad = bool(self.state.problems(name)) and index < max(here, self._farthest())
-            state = (
-                "current"
-                if index == here
-                else "bad"
-                if bad
-                else "done"
-                if index < self._farthest()
-                else "open"
-            )
-            self.stepper.show_step(name, state, self.steps[name].facts())
+            state = "open" if index >= self._reached else "bad" if self.state.problems(name) else "done"
+            self.stepper.show_step(name, "current" if index == here else state, self.steps[name].facts())
         recipe = self.state.recipe
         data = Path(recipe.data.train[0]).name if recipe.data.train else "no data yet"
         facts = self.steps["model"].facts().split(" · ")[0]
         self.facts = f"{facts} on {data}"
         self.heading_changed.emit()
-
-    def _farthest(self) -> int:
-        """Return how many steps from the start are filled: all before the present one, further on if sound."""
-        here = STEPS.index(self.step_name)
-        sound = 0
-        while sound < len(STEPS) - 1 and not self.state.problems(STEPS[sound]):
-            sound += 1
-        return max(here, sound if here == len(STEPS) - 1 else here)
 
     def _show_plan(self) -> None:
         figures = figures_of(self.state)
@@ -378,22 +325,18 @@ class WizardPage(Page):
     def _show_advice(self) -> None:
         advice = suggestions_of(self.state) + self.steps[self.step_name].advice()
         self.plan_column.show_advice(advice[:4])
-
-    def _say(self, words: str, bad: bool = False) -> None:
-        self.note.setText(words)
-        self.note.set_token("bad" if bad else "dim")
-        self.note.setAccessibleName(words)
+        self.plan_strip.show_advice(advice[:4])
 
     def set_level(self, level: str) -> None:
         """Show about eight fields a step, or all."""
-        self.level_chips[level].setChecked(True)
+        self.bar.show_level(level)
         for step in self.steps.values():
             step.set_level(level)
 
     # -- slots ---------------------------------------------------------------------------------------------
     def _on_changed(self) -> None:
         self._save_timer.start()
-        self._say(KEPT)
+        self.footer.say()
         self._show_steps()
 
     def _on_level_chosen(self, level: str) -> None:
@@ -402,7 +345,7 @@ class WizardPage(Page):
 
     def _on_preset_chosen(self, preset: Any) -> None:
         self.state.apply_preset(preset)
-        self._say(f"{preset.title}: {preset.description}")
+        self.footer.say(f"{preset.title}: {preset.description}")
 
     def _on_ghost(self, memory_bytes: float | None) -> None:
         self.plan_column.show_ghost(memory_bytes)
@@ -418,7 +361,7 @@ class WizardPage(Page):
             save_draft(self.state.draft(self.step_name))
         except OSError as error:
             told = from_os_error(error, str(getattr(error, "filename", "") or "draft.yaml"))
-            self._say(f"Not kept: {told.message}", bad=True)
+            self.footer.say(f"Not kept: {told.message}", bad=True)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -426,7 +369,7 @@ class WizardPage(Page):
 
     def _fold(self) -> None:
         narrow = self.window().width() < current_theme().px(FOLD_BELOW)
-        self._plan_area.setVisible(not narrow)
+        self._plan_place.setVisible(not narrow)
         self.plan_strip.setVisible(narrow)
 
 
