@@ -51,6 +51,7 @@ def train(args: Namespace) -> Answer:
 
 def check_inputs(recipe: Recipe) -> None:
     """Refuse before a run is made what can be seen to be wrong: missing files, a folder that is no model."""
+    from engine.models.facts import read_facts
     from engine.models.library import resolve_model
 
     for path in [*recipe.data.train, *([recipe.data.validation] if recipe.data.validation else [])]:
@@ -59,7 +60,7 @@ def check_inputs(recipe: Recipe) -> None:
                 f"{path} does not exist.", "Check the name and the folder.", "DATA-12", file=path
             )
     if recipe.model.path != "starter":
-        resolve_model(recipe.model.path)
+        read_facts(resolve_model(recipe.model.path, recipe.model.revision))
 
 
 def resume(args: Namespace) -> Answer:
