@@ -26,7 +26,7 @@ HOLDOUT_ROWS = 80
 FORMAL_ROWS = 120
 SYSTEM = "Answer with one JSON object: queue, priority, summary."
 # How often each priority is drawn for a message that reports trouble; a question is always low.
-CUE_WEIGHTS = {"low": 2, "normal": 5, "high": 5, "urgent": 4}
+CUE_WEIGHTS = {"low": 4, "normal": 5, "high": 7, "urgent": 4}
 # The share of held-out messages that use a wording of the matter, and a cue, that training never showed.
 NEW_WORDING = 0.4
 NEW_CUE = 0.3

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from engine.recipe import codec
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "resources" / "examples"
 QUEUES = {"billing", "technical", "account", "shipping", "returns", "sales"}
@@ -58,3 +60,9 @@ def test_that_the_style_example_has_one_completion_a_prompt() -> None:
     assert len(table) >= 100
     assert all(row["prompt"] and row["completion"] for row in table)
     assert len({row["prompt"] for row in table}) == len(table)
+
+
+def test_that_the_example_recipe_is_accepted_and_finds_its_data() -> None:
+    recipe = codec.load(EXAMPLES / "support" / "recipe.yaml")
+    codec.refuse_unsupported(recipe)
+    assert [Path(p).is_file() for p in recipe.data.train] == [True]
