@@ -63,6 +63,7 @@ def test_that_the_style_example_has_one_completion_a_prompt() -> None:
 
 
 def test_that_the_example_recipe_is_accepted_and_finds_its_data() -> None:
-    recipe = codec.load(EXAMPLES / "support" / "recipe.yaml")
+    folder = EXAMPLES / "support"
+    recipe = codec.load(folder / "recipe.yaml")
     codec.refuse_unsupported(recipe)
-    assert [Path(p).is_file() for p in recipe.data.train] == [True]
+    assert [(folder / path).is_file() for path in recipe.data.train] == [True]
