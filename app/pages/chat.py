@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
-from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from app.i18n import tr
 from app.choices import Choice, choice_for, read_choices, read_prompts
+from app.i18n import tr
+from app.pages.chat_message import MessageField
 from app.pages.chat_settings import ChatSettings
 from app.pages.page import Page
 from app.services import Services
@@ -53,7 +54,6 @@ class ChatPage(Page):
         self._open: dict[str, tuple[str, AnswerBlock]] = {}
         self._waiting_question = ""
         self._device = "auto"
-        self._editing_last = False
         self._build()
         self._connect()
         self._show_state()
@@ -96,12 +96,7 @@ class ChatPage(Page):
         row = QHBoxLayout(footer)
         row.setContentsMargins(PAGE_PADDING, 12, PAGE_PADDING, 12)
         row.setSpacing(10)
-        self.message = QPlainTextEdit()
-        self.message.setPlaceholderText(tr("Write a message · Enter sends, Shift+Enter breaks the line"))
-        self.message.setAccessibleName(tr("Message"))
-        self.message.setTabChangesFocus(True)
-        self.message.setFixedHeight(current_theme().px(42))
-        self.message.installEventFilter(self)
+        self.message = MessageField()
         self.send_button = button(tr("Send to both"), "send", "primary", on_click=self.send)
         self.stop_button = button(tr("Stop"), "stop", on_click=self.stop, tip=tr("Stop generating (Esc)"))
         self.stop_button.hide()
@@ -112,7 +107,8 @@ class ChatPage(Page):
 
     def _connect(self) -> None:
         self.target.activated.connect(self._on_target_chosen)
-        self.message.textChanged.connect(self._fit_message)
+        self.message.sent.connect(self.send)
+        self.message.last_asked_for.connect(self._on_edit_last)
         self.process.loading.connect(self._on_loading)
         self.process.loaded.connect(self._on_loaded)
         self.process.token_arrived.connect(self._on_token)
@@ -262,7 +258,7 @@ class ChatPage(Page):
         if self.settings.read() is None:
             return
         self.message.clear()
-        if self._editing_last:
+        if self.message.take_edited():
             self._drop_last()
         if self._loaded is None:
             self._waiting_question = question
@@ -334,8 +330,11 @@ class ChatPage(Page):
             self.message.setPlainText(question)
             self.send()
 
+    def _on_edit_last(self) -> None:
+        if self.turns and not self._open:
+            self.message.edit(self.turns[-1].question)
+
     def _drop_last(self) -> None:
-        self._editing_last = False
         if self.turns:
             self.turns.pop()
             for column in self.columns.values():
@@ -346,7 +345,7 @@ class ChatPage(Page):
         self.process.stop()
         self._open.clear()
         self.turns = []
-        self._waiting_question, self._editing_last = "", False
+        self._waiting_question = ""
         for column in self.columns.values():
             column.clear()
         self.prompts.show()
@@ -420,31 +419,3 @@ class ChatPage(Page):
         else:
             self.state_pill.set(tr("Ready"), "ok")
         self.heading_changed.emit()
-
-    def _fit_message(self) -> None:
-        """Let the field grow with its lines, up to five."""
-        theme = current_theme()
-        lines = min(5, max(1, self.message.document().blockCount()))
-        self.message.setFixedHeight(theme.px(26) + lines * self.message.fontMetrics().lineSpacing())
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if watched is self.message and event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
-            plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
-            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and plain:
-                self.send()
-                return True
-            if (
-                event.key() == Qt.Key.Key_Up
-                and not self.message.toPlainText()
-                and self.turns
-                and not self._open
-            ):
-                self.message.setPlainText(self.turns[-1].question)
-                self.message.moveCursor(self.message.textCursor().MoveOperation.End)
-                self._editing_last = True
-                return True
-            if event.key() == Qt.Key.Key_Escape and self._editing_last:
-                self._editing_last = False
-                self.message.clear()
-                return True
-        return super().eventFilter(watched, event)

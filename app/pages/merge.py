@@ -4,80 +4,35 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import (
-    QApplication,
-    QButtonGroup,
-    QComboBox,
-    QFileDialog,
-    QGridLayout,
-    QHBoxLayout,
-    QLineEdit,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.choices import Choice, choice_for, read_choices
-from app.i18n import tr
+from app.i18n import size, tr
+from app.merging import Pair, is_taken, read_pair
+from app.pages.merge_certificate import MergeCertificate
+from app.pages.merge_choice import MergeChoice
 from app.pages.page import Page, padded_column, scrolled
 from app.services import Services
 from app.theme.style import current_theme
 from app.theme.tokens import GAP
 from app.widgets.button import button
 from app.widgets.card import Card
-from app.widgets.certificate_view import CertificateView
 from app.widgets.empty import EmptyState
-from app.widgets.label import TextLabel
 from app.widgets.merge_diagram import MergeDiagram, Station
-from app.widgets.meter import Meter
 from app.widgets.notice import Notice
 from app.workers.engine_thread import EngineThread
 from engine import paths
 from engine.errors import EngineError
 from engine.jobs.spec import create_job
-from engine.models.adapter_facts import AdapterFacts, read_adapter_facts
-from engine.models.facts import DTYPE_BYTES, ModelFacts, read_facts
-from engine.models.fit import check_fit, refuse_unready
-from engine.models.library import resolve_model
-from engine.runs import store
 
-DTYPES = ((None, "As the base"), ("fp32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16"))
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-STAGES = {"merge": "Merging tensor by tensor", "check": "Comparing with base and adapter"}
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An adapter with the base it belongs to."""
-
-    name: str
-    folder: Path
-    adapter: AdapterFacts
-    base: ModelFacts
-
-
-def read_pair(choice: Choice) -> Pair:
-    """Read what is to be merged; raises EngineError when it does not fit or is not there."""
-    folder = Path(choice.target)
-    run = folder if (folder / "job.json").is_file() else None
-    adapter = read_adapter_facts(folder / "adapter" if run is not None else folder)
-    refuse_unready(adapter)
-    try:
-        base = read_facts(resolve_model(adapter.base))
-    except EngineError:
-        if run is None:
-            raise
-        base = read_facts(resolve_model(store.load_recipe(run).model.path))
-    check_fit(adapter, base)
-    return Pair(choice.label, adapter.path, adapter, base)
+STAGES = {"merge": "Merging tensor by tensor", "check": "Comparing with base + adapter"}
+MERGE_SHARE = 0.4  # of the bar; the comparison takes the rest
 
 
 class MergePage(Page):
@@ -88,15 +43,15 @@ class MergePage(Page):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
+        self.pair: Pair | None = None
+        self.result: dict[str, Any] | None = None
         self._choices: list[Choice] = []
         self._wanted: Choice | None = None
-        self.pair: Pair | None = None
-        self._reading = False
+        self._reading = 0
         self._thread: EngineThread | None = None
         self._job: Path | None = None
-        self.result: dict[str, Any] | None = None
-        self._named_by_hand = False
         self._build()
+        self._connect()
         self._show()
 
     # -- making --------------------------------------------------------------------------------------------
@@ -105,29 +60,31 @@ class MergePage(Page):
         column = padded_column(inner)
         self.notice = Notice()
         self.notice.hide()
-        column.addWidget(self.notice)
+        words = tr(
+            "Train an adapter first, or drop an adapter's folder here. Merged into its base it is a plain model "
+            "that every program opens."
+        )
         self.empty = EmptyState(
             ("chip", "layers", "merge"),
-            tr(
-                "Train an adapter first, or drop an adapter's folder here. Merged into its base it is a plain model."
-            ),
+            words,
             (tr("New run"), lambda: self.navigate_requested.emit("wizard", None)),
             (tr("Try the example"), lambda: self.navigate_requested.emit("wizard", {"example": True})),
             title=tr("Nothing to merge yet"),
         )
-        column.addWidget(self.empty)
         self.diagram = MergeDiagram()
         self.chain = Card()
-        margin = current_theme().px(20)
+        margin = current_theme().px(18)
         self.chain.body.setContentsMargins(margin, margin, margin, margin)
         self.chain.body.addWidget(self.diagram)
-        column.addWidget(self.chain)
         self.lower = QWidget()
         row = QHBoxLayout(self.lower)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(GAP)
-        row.addWidget(self._build_choice(), 1)
-        row.addWidget(self._build_certificate(), 1)
+        self.choice, self.certificate = MergeChoice(), MergeCertificate()
+        row.addWidget(self.choice, 1)
+        row.addWidget(self.certificate, 1)
+        for widget in (self.notice, self.empty, self.chain):
+            column.addWidget(widget)
         column.addWidget(self.lower, 1)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -135,89 +92,22 @@ class MergePage(Page):
         self.copy_button = button(tr("Copy command"), "copy", on_click=self._on_copy)
         self.merge_button = button(tr("Merge"), "merge", "primary", on_click=self.merge)
         self.cancel_button = button(tr("Cancel"), "x", on_click=self._on_cancel)
-        self.cancel_button.hide()
+        self._actions = QWidget()
+        actions = QHBoxLayout(self._actions)
+        actions.setContentsMargins(0, 0, 0, 0)
+        actions.setSpacing(12)
+        for made in (self.copy_button, self.cancel_button, self.merge_button):
+            actions.addWidget(made)
 
-    def _build_choice(self) -> Card:
-        card = Card(tr("What is merged"))
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(14)
-        grid.setVerticalSpacing(10)
-        grid.setColumnStretch(1, 1)
-        self.adapter_box = QComboBox()
-        self.adapter_box.setAccessibleName(tr("Adapter"))
-        self.adapter_box.activated.connect(self._on_adapter_chosen)
-        self.base_label = TextLabel("", "body", wrap=True)
-        self.out = QLineEdit()
-        self.out.setAccessibleName(tr("Folder"))
-        self.out.textEdited.connect(self._on_out_edited)
-        out_row = QHBoxLayout()
-        out_row.addWidget(self.out, 1)
-        out_row.addWidget(button("", "folder", on_click=self._on_browse, name=tr("Choose a folder")))
-        self.room = TextLabel("", "small", wrap=True)
-        for line, (words, widget) in enumerate(
-            (
-                (tr("Adapter"), self.adapter_box),
-                (tr("Base"), self.base_label),
-                (tr("Precision"), self._build_dtypes()),
-            )
-        ):
-            grid.addWidget(TextLabel(words, "dim"), line, 0)
-            grid.addWidget(widget, line, 1)
-        grid.addWidget(TextLabel(tr("Folder"), "dim"), 3, 0)
-        grid.addLayout(out_row, 3, 1)
-        grid.addWidget(self.room, 4, 1)
-        card.body.addLayout(grid)
-        self.stage = TextLabel("", "small")
-        self.meter = Meter(name=tr("Progress"))
-        for widget in (self.stage, self.meter):
-            widget.hide()
-            card.body.addWidget(widget)
-        card.body.addStretch(1)
-        return card
-
-    def _build_dtypes(self) -> QWidget:
-        holder = QWidget()
-        row = QHBoxLayout(holder)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        self.dtypes = QButtonGroup(self)
-        self.dtypes.setExclusive(True)
-        for index, (_, words) in enumerate(DTYPES):
-            chip: QPushButton = button(tr(words), kind="chip")
-            chip.setChecked(index == 0)
-            self.dtypes.addButton(chip, index)
-            row.addWidget(chip)
-        row.addStretch(1)
-        self.dtypes.idClicked.connect(lambda _: self._show())
-        return holder
-
-    def _build_certificate(self) -> Card:
-        card = Card(tr("Certificate of the last merge"))
-        self.verdict = Notice("info")
-        self.certificate = CertificateView()
-        self.after = QWidget()
-        row = QHBoxLayout(self.after)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(8)
-        row.addWidget(button(tr("Chat with it"), "chat", "primary", on_click=self._on_chat))
-        row.addWidget(button(tr("Open folder"), "folder-open", on_click=self._on_open_folder))
-        row.addStretch(1)
-        self.waiting = TextLabel(
-            tr(
-                "The merged model is loaded again and compared with base and adapter on prompts. "
-                "Its largest difference, and whether it would say the same, will stand here."
-            ),
-            "dim",
-            wrap=True,
-        )
-        for widget in (self.waiting, self.verdict, self.certificate, self.after):
-            card.body.addWidget(widget)
-        card.body.addStretch(1)
-        return card
+    def _connect(self) -> None:
+        self.choice.adapter_chosen.connect(self._on_adapter_chosen)
+        self.choice.changed.connect(self._show_chain)
+        self.certificate.chat_requested.connect(self._on_chat)
+        self.certificate.folder_requested.connect(self._on_open_folder)
 
     # -- what the window asks ------------------------------------------------------------------------------
     def top_bar_actions(self) -> list[QWidget]:
-        return [self.copy_button, self.cancel_button, self.merge_button]
+        return [self._actions]
 
     def open_with(self, argument: dict[str, Any]) -> None:
         for name in ("run", "adapter"):
@@ -229,8 +119,8 @@ class MergePage(Page):
                 return
 
     def shown(self) -> None:
-        self._reading = True
-        self.services.background.run(read_choices, self._on_choices, self._say_error)
+        self._reading += 1
+        self.services.background.run(read_choices, self._on_choices, self._on_unread)
 
     def settled(self) -> bool:
         return not self._reading and self._thread is None
@@ -242,30 +132,25 @@ class MergePage(Page):
         return self._job
 
     def handle_drop(self, path: Path) -> bool:
-        if (path / "adapter_config.json").is_file():
+        if (path / "adapter_config.json").is_file() and self._thread is None:
             self.open_with({"adapter": path})
             return True
         return False
 
     # -- choosing ------------------------------------------------------------------------------------------
     def _on_choices(self, choices: list[Choice]) -> None:
-        self._reading = False
+        self._reading -= 1
         self._choices = [choice for choice in choices if choice.has_adapter]
         if self._wanted is not None and all(c.target != self._wanted.target for c in self._choices):
             self._choices.insert(0, self._wanted)
-        self._fill_box()
         if self._wanted is None and self._choices:
             self._want(self._choices[0])
         self._show()
 
-    def _fill_box(self) -> None:
-        self.adapter_box.clear()
-        for choice in self._choices:
-            self.adapter_box.addItem(choice.label)
-        if self._wanted is not None:
-            targets = [choice.target for choice in self._choices]
-            if self._wanted.target in targets:
-                self.adapter_box.setCurrentIndex(targets.index(self._wanted.target))
+    def _on_unread(self, error: EngineError) -> None:
+        self._reading -= 1
+        self._say_error(error)
+        self._show()
 
     def _on_adapter_chosen(self, index: int) -> None:
         if 0 <= index < len(self._choices):
@@ -275,70 +160,45 @@ class MergePage(Page):
         self._wanted, self.pair = choice, None
         if all(known.target != choice.target for known in self._choices):
             self._choices.insert(0, choice)
-        self._fill_box()
         self.notice.hide()
-        self._reading = True
-        self.services.background.run(lambda: read_pair(choice), self._on_pair, self._on_no_pair)
+        self._reading += 1
+        self.services.background.run(lambda: read_pair(choice), self._on_pair, self._on_unread)
         self._show()
 
     def _on_pair(self, pair: Pair) -> None:
-        self._reading = False
+        self._reading -= 1
         self.pair = pair
-        if not self._named_by_hand:
-            self.out.setText(str(free_folder(pair.name)))
-        self._show()
-
-    def _on_no_pair(self, error: EngineError) -> None:
-        self._reading = False
-        self._say_error(error)
         self._show()
 
     def _say_error(self, error: EngineError) -> None:
-        self._reading = False
         self.notice.show_error(error)
         self.notice.show()
 
-    def _on_out_edited(self, text: str) -> None:
-        self._named_by_hand = bool(text.strip())
-        self._show()
-
-    def _on_browse(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(
-            self, tr("Where the merged model goes"), str(paths.exports_dir())
-        )
-        if chosen:
-            name = free_folder(self.pair.name if self.pair else "merged").name
-            self.out.setText(str(Path(chosen) / name))
-            self._named_by_hand = True
-            self._show()
-
     # -- working -------------------------------------------------------------------------------------------
-    @property
-    def dtype(self) -> str | None:
-        """Return fp32, bf16, fp16, or None for the base's own."""
-        return DTYPES[max(0, self.dtypes.checkedId())][0]
-
     def command(self) -> str:
         """Return what does the same on the command line."""
         assert self.pair is not None
-        words = ["tunesmith", "merge", str(self.pair.folder), "--out", self.out.text().strip()]
-        return shlex.join(words + (["--dtype", self.dtype] if self.dtype else []))
+        words = ["tunesmith", "merge", str(self.pair.folder), "--out", str(self.choice.folder)]
+        return shlex.join(words + (["--dtype", self.choice.dtype] if self.choice.dtype else []))
 
     def merge(self) -> None:
         """Start the merge in a child; the page follows it."""
+        out = self.choice.folder
         if self.pair is None or self._thread is not None:
             return
-        out = Path(self.out.text().strip()).expanduser()
-        if not self.out.text().strip() or (out.exists() and any(out.iterdir() if out.is_dir() else [out])):
-            self._say_error(EngineError(f"{out} exists already.", "Choose another folder.", "DISK-02"))
-            self.out.setFocus()
+        if out is None or is_taken(out):
+            what = tr("No folder is named.") if out is None else tr("{path} exists already.").format(path=out)
+            self._say_error(EngineError(what, tr("Choose another folder."), "DISK-02"))
+            self.choice.out.setFocus()
             return
         self.notice.hide()
         self.result = None
-        arguments = {"adapters": [str(self.pair.folder)], "out": str(out.absolute()), "dtype": self.dtype}
         self._job = paths.jobs_dir() / f"merge-{paths.slug(self.pair.name)}-{time.time_ns():x}"
+        arguments = {"adapters": [str(self.pair.folder)], "out": str(out), "base": str(self.pair.base.path)}
         try:
-            create_job("merge", arguments, self._job, name=f"Merge {self.pair.name}")
+            create_job(
+                "merge", {**arguments, "dtype": self.choice.dtype}, self._job, name=f"Merge {self.pair.name}"
+            )
         except EngineError as error:
             self._say_error(error)
             return
@@ -346,25 +206,20 @@ class MergePage(Page):
         self._thread.events_arrived.connect(self._on_events)
         self._thread.ended.connect(self._on_ended)
         self._thread.finished.connect(self._on_thread_finished)
-        self._thread.start()
-        self._show_stage(tr("Starting"), 0.0)
         self._show()
+        self.choice.show_progress(tr("Starting"), 0.0)
+        self._thread.start()
 
     def _on_events(self, events: list[Any]) -> None:
         for event in events:
             if event.type == "progress" and event.total:
                 done = event.done / event.total
-                share = 0.7 * done if event.stage == "merge" else 0.7 + 0.3 * done
+                share = (
+                    MERGE_SHARE * done if event.stage == "merge" else MERGE_SHARE + (1 - MERGE_SHARE) * done
+                )
                 words = tr(STAGES.get(event.stage, event.stage))
-                self._show_stage(f"{words} · {event.done} / {event.total}", share)
-
-    def _show_stage(self, words: str, share: float) -> None:
-        self.stage.setText(words)
-        share = max(
-            share, self.meter.value if self._thread is not None else 0.0
-        )  # a bar never runs backwards
-        self.meter.set(share)
-        self.diagram.set_share(share)
+                self.choice.show_progress(f"{words} · {event.done} / {event.total}", share)
+                self.diagram.set_share(share)
 
     def _on_ended(self, note: dict[str, Any]) -> None:
         assert self._job is not None
@@ -372,13 +227,15 @@ class MergePage(Page):
             try:
                 self.result = json.loads((self._job / "result.json").read_bytes())
             except (OSError, ValueError):
-                self._say_error(EngineError("The merge left no result.", "Try again.", "DISK-03"))
+                self._say_error(EngineError(tr("The merge left no result."), tr("Try again."), "DISK-03"))
         elif not note.get("cancelled"):
-            error = EngineError(
-                note.get("message") or tr("The merge ended."),
-                note.get("hint", ""),
-                note.get("code") or "APP-01",
-            )
+            message = note.get("message") or tr("The merge ended.")
+            if note.get("status") == "crashed":
+                message, note = (
+                    tr("The merge ended without a closing note: its process died."),
+                    {**note, "hint": ""},
+                )
+            error = EngineError(message, note.get("hint", ""), note.get("code") or "APP-01")
             self.notice.show_error(error, [(tr("Try again"), self.merge)], str(note.get("words", "")))
             self.notice.show()
 
@@ -386,12 +243,11 @@ class MergePage(Page):
         if self._thread is not None:
             self._thread.deleteLater()
             self._thread = None
-        self.meter.set(0.0)
         self.diagram.set_share(0.0)
         if self.result is not None:
-            self.services.notify(tr("Merged: {name}").format(name=Path(self.result["out"]).name), "ok")
-            if not self._named_by_hand and self.pair is not None:
-                self.out.setText(str(free_folder(self.pair.name)))
+            name = Path(self.result["out"]).name
+            self.services.notify(tr("Merged: {name}").format(name=name), "ok")
+        self.choice.propose_folder()
         self._show()
 
     def _on_cancel(self) -> None:
@@ -414,114 +270,53 @@ class MergePage(Page):
     # -- looks ---------------------------------------------------------------------------------------------
     def _show(self) -> None:
         nothing = not self._choices and not self._reading
+        busy = self._thread is not None
         self.empty.setVisible(nothing)
         self.chain.setHidden(nothing)
         self.lower.setHidden(nothing)
-        busy = self._thread is not None
         self.merge_button.setVisible(not busy)
         self.cancel_button.setVisible(busy)
-        self.merge_button.setEnabled(self.pair is not None)
-        self.copy_button.setEnabled(self.pair is not None)
-        for widget in (self.stage, self.meter):
-            widget.setVisible(busy)
-        if busy:
-            self.state_pill.set(tr("Merging"), "accent")
-        else:
-            self.state_pill.set("")
+        for made in (self.merge_button, self.copy_button):
+            made.setEnabled(self.pair is not None)
+        targets = [choice.target for choice in self._choices]
+        wanted = targets.index(self._wanted.target) if self._wanted is not None else -1
+        self.choice.show_adapters([choice.label for choice in self._choices], wanted)
+        if not busy:
+            self.choice.show_pair(self.pair)
+        self.choice.set_busy(busy)
+        self.certificate.show_result(self.result)
         self._show_chain()
-        self._show_certificate()
+        self.state_pill.set(tr("Merging") if busy else "", "accent")
         self.heading_changed.emit()
 
     def _show_chain(self) -> None:
-        pair = self.pair
+        pair, dtype = self.pair, self.choice.dtype
         if pair is None:
             name = self._wanted.label if self._wanted else tr("adapter")
-            sources = [
-                Station(tr("base"), tr("reading"), "dim", False),
-                Station(name, tr("reading"), "accent", False),
-            ]
+            base = Station(tr("base"), tr("reading"), "dim", False)
+            merged = Station(tr("merged"), "", "ok", False)
             self.diagram.show_chain(
-                sources, Station(tr("merged"), "", "ok", False), self._formats(0.0, False)
+                [base, Station(name, tr("reading"), "accent", False)], merged, _formats(None)
             )
-            self.base_label.setText("")
-            self.room.setText("")
             return
-        base, adapter = pair.base, pair.adapter
-        size = float(base.parameters * (BYTES[self.dtype] if self.dtype else DTYPE_BYTES.get(base.dtype, 2)))
-        kind = dict(DTYPES).get(self.dtype) if self.dtype else base.dtype
+        base_facts = f"{tr('base')} · {pair.base.dtype} · {size(pair.base.weights_bytes)}"
+        adapter_facts = f"{tr('adapter')} · r{pair.adapter.r} · {size(pair.adapter.bytes)}"
+        merged_bytes = pair.merged_bytes(dtype)
         self.diagram.show_chain(
-            [
-                Station(base.name, f"{tr('base')} · {base.dtype} · {gigabytes(base.weights_bytes)}", "dim"),
-                Station(pair.name, f"{tr('adapter')} · r{adapter.r} · {gigabytes(adapter.bytes)}", "accent"),
-            ],
-            Station(tr("merged"), f"linear · {gigabytes(size)} · {kind}", "ok"),
-            self._formats(size, True),
+            [Station(pair.base.name, base_facts, "dim"), Station(pair.name, adapter_facts, "accent")],
+            Station(tr("merged"), f"linear · {size(merged_bytes)} · {pair.merged_dtype(dtype)}", "ok"),
+            _formats(merged_bytes),
         )
-        self.base_label.setText(f"{base.name} · {base.parameters / 1e6:,.0f} M · {base.dtype}")
-        self._show_room(size)
-
-    def _show_room(self, size: float) -> None:
-        """Count the disk space before anything is written."""
-        place = Path(self.out.text().strip() or str(paths.exports_dir())).expanduser()
-        while not place.exists() and place != place.parent:
-            place = place.parent
-        free = shutil.disk_usage(place).free
-        fits = free > size + (64 << 20)
-        words = tr("{size} will be written; {free} are free.").format(
-            size=gigabytes(size), free=gigabytes(free)
-        )
-        self.room.setText(words)
-        self.room.set_token("dim" if fits else "bad")
-
-    def _formats(self, size: float, active: bool) -> list[Station]:
-        later = tr("in a later version")
-        facts = f"{gigabytes(size)} · transformers, vLLM" if active else "transformers, vLLM"
-        return [
-            Station(tr("safetensors folder"), facts, "ok", active),
-            Station("GGUF", later, "line", False),
-            Station("Ollama", later, "line", False),
-        ]
-
-    def _show_certificate(self) -> None:
-        result = self.result
-        fidelity = result.get("fidelity") if result else None
-        self.waiting.setHidden(result is not None)
-        self.verdict.setHidden(result is None)
-        self.certificate.setHidden(not fidelity)
-        self.after.setHidden(result is None)
-        if result is None or not fidelity:
-            return
-        passed = bool(fidelity["passed"])
-        where = Path(result["out"]).name
-        title = (
-            tr("{name} agrees with base + adapter").format(name=where)
-            if passed
-            else tr("{name} differs too much").format(name=where)
-        )
-        words = tr("Compared at {n} positions of {m} prompts, {dtype}. Merged in {s:.1f} s, {size}.").format(
-            n=fidelity["tokens"],
-            m=fidelity["prompts"],
-            dtype=fidelity["dtype"],
-            s=result["seconds"],
-            size=gigabytes(result["bytes"]),
-        )
-        self.verdict.show_notice("ok" if passed else "bad", title, words)
-        self.certificate.show_fidelity(fidelity)
 
 
-def free_folder(name: str) -> Path:
-    """Return a folder in exports that is not there yet."""
-    base = paths.exports_dir() / f"{paths.slug(name, 'model')}-merged"
-    number = 2
-    free = base
-    while free.exists():
-        free = base.with_name(f"{base.name}-{number}")
-        number += 1
-    return free
-
-
-def gigabytes(count: float) -> str:
-    """Return a size as a person reads it."""
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} GB"
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+def _formats(merged_bytes: float | None) -> list[Station]:
+    """Return what the merged model can become; what is not built yet says so."""
+    later = tr("in a later version")
+    facts = tr("for transformers, vLLM")
+    if merged_bytes is not None:
+        facts = f"{size(merged_bytes)} · {facts}"
+    return [
+        Station(tr("safetensors folder"), facts, "ok", merged_bytes is not None),
+        Station("GGUF", later, "line", False),
+        Station("Ollama", later, "line", False),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from PySide6.QtCore import QRectF, QSize
+from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
@@ -17,7 +17,7 @@ LOW, HIGH = 1e-8, 10.0  # what the scale of differences spans
 
 
 class _Scale(QWidget):
-    """A bar with the value as its length and the limit as a line; differences stand on a logarithmic scale."""
+    """A bar as long as the value, with a line at the limit; differences stand on a logarithmic scale."""
 
     def __init__(self, value: float, limit: float | None, good: bool, logarithmic: bool) -> None:
         super().__init__()
@@ -95,4 +95,5 @@ class CertificateView(QWidget):
             number.setAccessibleName(f"{words} {text}")
             self._grid.addWidget(label, row, 0)
             self._grid.addWidget(_Scale(value or 0.0, limit, good, row < 2), row, 1)
+            number.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self._grid.addWidget(number, row, 2)
