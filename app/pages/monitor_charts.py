@@ -30,9 +30,10 @@ def gigabytes(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """Return an axis number with four figures at most."""
+    """Return an axis number with few figures: 2.5, 1,500, 25k, 1.5e-4."""
     if value and abs(value) < 1e-3:
-        return f"{value:.3g}".replace("e-0", "e-")
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:,.4g}" if abs(value) < 1e4 else f"{value / 1e3:,.4g}k"
 
 
@@ -136,7 +137,7 @@ class MonitorCharts:
             self.memory.chart.title = title
         levels = []
         if history.capacity_bytes:
-            words = f"{size(history.capacity_bytes)} there are"
+            words = f"capacity {size(history.capacity_bytes)}"
             levels.append(HorizontalLine(history.capacity_bytes, words, "dim", dash=False))
         if history.planned_memory_bytes:
             words = f"plan {size(history.planned_memory_bytes)}"

@@ -78,10 +78,13 @@ class Chart(QWidget):
         self.view.setFrameShape(self.view.Shape.NoFrame)
         self.view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.view.setStyleSheet("background: transparent")
+        self._bottom.unit = self.group.x_unit
         self.plot = self.view.getPlotItem()
+        for axis in (self._left, self._bottom):
+            axis.setZValue(-1000)  # the grid lies below the curves
         self.plot.hideButtons()
         self.plot.setMenuEnabled(False)
-        self.plot.layout.setContentsMargins(0, 6, 14, 0)
+        self.plot.layout.setContentsMargins(0, 6, 8, 0)
         self.box = self.plot.getViewBox()
         self.box.setMouseEnabled(x=False, y=False)
         self.box.setDefaultPadding(0)
@@ -192,8 +195,11 @@ class Chart(QWidget):
                     low, high = min(low, float(inside.min())), max(high, float(inside.max()))
         low, high = self._y_range(low, high)
         self._place_marks(low, high)
-        self.overlay.empty_words = "" if any(len(c.steps) for c in self._curves.values()) else "nothing yet"
-        if self._left.width() != (width := self._left.fit_width(low, high)):
+        empty = not any(len(curve.steps) for curve in self._curves.values())
+        self.overlay.empty_words = "nothing yet" if empty else ""
+        for axis in (self._left, self._bottom):
+            axis.blank = empty and not (axis is self._left and self._levels)
+        if self._left.width() != (width := self._left.fit_width(low, high, self.box.height())):
             self._left.setWidth(width)
         self.box.setRange(xRange=(start, end), yRange=(low, high), padding=0, disableAutoRange=True)
         self.overlay.plot_area = self.box.sceneBoundingRect()
@@ -256,9 +262,10 @@ class Chart(QWidget):
             if self.logarithmic and level.value <= 0:
                 continue
             style = Qt.PenStyle.DashLine if level.dash else Qt.PenStyle.SolidLine
-            below = level.value == max(each.value for each in self._levels)
-            anchor = (1, 0) if below else (1, 1)
-            place = {"position": 0.99, "color": theme.color(level.token), "anchors": [anchor, anchor]}
+            # The highest has its words below it at the right, others above them at the left.
+            highest = level.value == max(each.value for each in self._levels)
+            anchor, position = ((1, 0), 0.99) if highest else ((0, 1), 0.01)
+            place = {"position": position, "color": theme.color(level.token), "anchors": [anchor, anchor]}
             item = pg.InfiniteLine(
                 math.log10(level.value) if self.logarithmic else level.value,
                 angle=0,
@@ -273,6 +280,7 @@ class Chart(QWidget):
     def _on_axis_changed(self) -> None:
         self._bottom.whole = self.group.x_name == "step"
         self._bottom.spacings = self.group.x_spacings
+        self._bottom.unit = self.group.x_unit
         for curve in self._curves.values():
             curve.data.reset()
             curve.follow(self.group, curve.steps, curve.values, curve.version)

@@ -49,6 +49,8 @@ class ChartAxis(pg.AxisItem):
         super().__init__(side, showValues=True)
         self.wording, self.whole, self.logarithmic = wording, whole, False
         self.spacings: Sequence[float] = ()
+        self.unit = ""
+        self.blank = False
         self._grid_wanted = grid
         self.enableAutoSIPrefix(False)
         self.setStyle(tickLength=0, maxTickLevel=0, hideOverlappingLabels=False, autoExpandTextSpace=False)
@@ -66,11 +68,11 @@ class ChartAxis(pg.AxisItem):
         if self.orientation == "bottom":
             self.setHeight(theme.metrics("least").height() + theme.px(8))
 
-    def fit_width(self, low: float, high: float) -> int:
-        """Return the width the numbers between low and high need."""
+    def fit_width(self, low: float, high: float, height: float) -> int:
+        """Return the width the numbers between low and high need on an axis of that height."""
         metrics = current_theme().metrics("least")
-        words = [self.wording(10**v if self.logarithmic else v) for v in self._values(low, high, 200)]
-        return max((metrics.horizontalAdvance(word) for word in words), default=10) + current_theme().px(10)
+        words = [self.wording(10**v if self.logarithmic else v) for v in self._values(low, high, height)]
+        return max((metrics.horizontalAdvance(word) for word in words), default=10) + current_theme().px(11)
 
     def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:
         values = self._values(minVal, maxVal, size)
@@ -78,15 +80,23 @@ class ChartAxis(pg.AxisItem):
         return [(spacing, values)]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
-        return [self.wording(10**value if self.logarithmic else value) for value in values]
+        if self.blank:
+            return [""] * len(values)
+        words = [self.wording(10**value if self.logarithmic else value) for value in values]
+        return [f"{self.unit} {words[0]}", *words[1:]] if self.unit and words else words
 
     def _values(self, low: float, high: float, size: float) -> list[float]:
         theme = current_theme()
-        room = theme.px(30 if self.orientation == "left" else 92)
+        room = theme.px(30 if self.orientation == "left" else 66)
         most = max(2, min(7, int(size / room)))
         if self.logarithmic:
             return log_ticks(low, high, most)
         return round_ticks(low, high, most, self.whole, self.spacings)
+
+    def boundingRect(self) -> Any:
+        """Let numbers stand over the ends; pyqtgraph leaves out what does not fit into this."""
+        over = 48 if self.orientation == "bottom" else 0
+        return super().boundingRect().adjusted(-over, -10 + over // 5, over, 10)
 
     def generateDrawSpecs(self, p: Any) -> Any:
         """Leave the grid line out where the axis line of the other side lies."""

@@ -9,6 +9,7 @@ from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QMenu,
+    QPushButton,
     QSizePolicy,
     QSlider,
     QStackedWidget,
@@ -17,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidgetAction,
 )
 
+from app.theme.icons import set_icon
 from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.card import Card
@@ -66,7 +68,7 @@ class ChartCard(Card):
         if legend:
             self._build_legend()
         self.header.addWidget(self.value_label)
-        self.layout().setContentsMargins(14, 12, 8, 8)
+        self.layout().setContentsMargins(14, 12, 14, 8)
         self.layout().setSpacing(4)
         self._places = QStackedWidget()
         self._places.addWidget(chart)
@@ -126,9 +128,19 @@ class ChartCard(Card):
         return self._table is not None
 
 
+def _quiet_button(words: str, tip: str, opens: bool = False) -> QPushButton:
+    """Return a control that stands back behind the chart; one that opens a menu has a chevron."""
+    made = button(words, "chevron-down" if opens else None, "ghost", compact=True, tip=tip)
+    made.setProperty("quiet", "true")
+    if opens:
+        set_icon(made, "chevron-down", "dim", 12)
+        made.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
+    return made
+
+
 def smoothing_button(chart: Chart) -> QWidget:
     """Return a button that tells the smoothing and opens a slider for it."""
-    made = button(kind="ghost", compact=True, tip="How much the curve is smoothed (M: on and off)")
+    made = _quiet_button("", "How much the curve is smoothed (M: on and off)", opens=True)
     slider = QSlider(Qt.Orientation.Horizontal)
     slider.setRange(0, 99)
     slider.setAccessibleName("Smoothing")
@@ -154,7 +166,7 @@ def smoothing_button(chart: Chart) -> QWidget:
 
 def choice_button(name: str, choices: Sequence[tuple[str, Callable[[], object]]]) -> QWidget:
     """Return a button that tells the choice in force and opens the others; the first holds at the start."""
-    made = button(choices[0][0], kind="ghost", compact=True, tip=name)
+    made = _quiet_button(choices[0][0], name, opens=True)
     made.setAccessibleName(f"{name}: {choices[0][0]}")
     menu = QMenu(made)
 
@@ -171,7 +183,7 @@ def choice_button(name: str, choices: Sequence[tuple[str, Callable[[], object]]]
 
 def scale_button(chart: Chart) -> QWidget:
     """Return a button between a linear and a logarithmic axis."""
-    made = button("linear", kind="ghost", compact=True, tip="Linear or logarithmic axis (L)")
+    made = _quiet_button("linear", "Linear or logarithmic axis (L)")
 
     def show(logarithmic: bool) -> None:
         made.setText("logarithmic" if logarithmic else "linear")

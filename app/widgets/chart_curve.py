@@ -15,6 +15,9 @@ from app.theme.style import current_theme
 from app.widgets.chart_group import ChartGroup, SeriesSpec
 from app.widgets.chart_series import CurveData, Floats
 
+DENSE_POINTS = 1200
+SPARSE, FULL, DENSE = range(3)  # fewer points than columns, more, very many
+
 
 class Curve:
     """A series inside a chart: its source, its picture, and the items that show it."""
@@ -27,7 +30,7 @@ class Curve:
         self.data = CurveData(smoothing if spec.kind == "smooth" else 0.0)
         self.line = _line_item()
         self.over = _line_item() if spec.kind == "smooth" else None
-        self._dense: dict[Any, bool] = {}
+        self._density: dict[Any, int] = {}
         self.dots = pg.ScatterPlotItem(pxMode=True) if spec.kind == "dots" else None
 
     @property
@@ -80,13 +83,15 @@ class Curve:
         return (found[0], float(self.data.smooth.y[index])) if index < len(self.data.smooth) else found
 
     def draw(self, item: Any, x: Floats, y: Floats, columns: int) -> None:
-        """Show points; a line with more than a point a column is drawn thin and hard: it looks the same."""
+        """Show points; very many are drawn thin and hard, which looks the same and costs a tenth."""
         if item is not self.dots:
-            dense = len(x) > columns
-            if dense != self._dense.get(item):
-                self._dense[item] = dense
-                self._set_pen(item, dense)
-            if dense and item is self.over:  # an average hardly moves within a column: its middle is the line
+            density = DENSE if len(x) > DENSE_POINTS else FULL if len(x) > columns else SPARSE
+            if density != self._density.get(item):
+                self._density[item] = density
+                self._set_pen(item, density)
+            if (
+                density == DENSE and item is self.over
+            ):  # an average hardly moves within a column: its middle is the line
                 x, y = x[::2], (y[::2] + y[1::2]) / 2 if len(y) % 2 == 0 else y[::2]
         item.setData(x, y)
 
@@ -95,13 +100,13 @@ class Curve:
         theme = current_theme()
         for item in (self.line, self.over):
             if item is not None:
-                self._set_pen(item, self._dense.get(item, False))
+                self._set_pen(item, self._density.get(item, SPARSE))
         if self.dots is not None:
             self.dots.setSize(theme.px(8))
             self.dots.setBrush(theme.color(self.spec.token))
             self.dots.setPen(pg.mkPen(theme.color("surface"), width=1))
 
-    def _set_pen(self, item: Any, dense: bool) -> None:
+    def _set_pen(self, item: Any, density: int) -> None:
         theme, spec = current_theme(), self.spec
         style, share, width = Qt.PenStyle.SolidLine, 1.0, 1.5 * theme.scale
         if item is self.over:
@@ -112,16 +117,16 @@ class Curve:
             style, share, width = Qt.PenStyle.DashLine, 0.8, 1.2
         elif spec.dash:
             style = Qt.PenStyle.DashLine
-        if dense:
-            style, width = Qt.PenStyle.SolidLine, 1.0 if item is self.line else 2.0
-        item.opts["antialias"] = not dense
+        if density != SPARSE:
+            style, width = Qt.PenStyle.SolidLine, 1.0 if item is self.line else width
+        item.opts["antialias"] = density != DENSE
         item.setPen(pg.mkPen(theme.color(spec.token, share), width=width, style=style))
 
     def set_smoothing(self, share: float) -> None:
         """Smooth more or less; without smoothing the raw line stands in full colour."""
         if self.spec.kind == "smooth":
             self.data.set_smoothing(share)
-            self._set_pen(self.line, self._dense.get(self.line, False))
+            self._set_pen(self.line, self._density.get(self.line, SPARSE))
 
 
 def _line_item() -> pg.PlotCurveItem:

@@ -53,6 +53,7 @@ class ChartGroup(QObject):
         self.x_name = "step"
         self.x_wording: Callable[[float], str] = lambda value: f"{value:,.0f}"
         self.x_spacings: Sequence[float] = ()
+        self.x_unit = "step"
         self._steps: Sequence[float] = ()
         self._places: Sequence[float] = ()
         self.heading: Callable[[float], str] = lambda step: f"step {step:,.0f}"
@@ -80,6 +81,7 @@ class ChartGroup(QObject):
         """Let x mean something else: `places[i]` is where `steps[i]` stands; none for the step itself."""
         changed = name != self.x_name or places is not self._places
         self.x_spacings = spacings
+        self.x_unit = "" if spacings else name
         self.x_name, self.x_wording, self._steps, self._places = name, wording, steps, places
         if changed:
             self.stretch = None

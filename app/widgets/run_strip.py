@@ -33,6 +33,7 @@ class Figure(QWidget):
             row.addStretch(1)
         column.addWidget(self.caption, 0, side)
         column.addLayout(row)
+        self.note.setContentsMargins(0, 0, 0, current_theme().px(3))
         self.note.hide()
         set_tip(self, help_text)
         self.setAccessibleName(caption)
