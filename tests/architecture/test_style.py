@@ -26,7 +26,13 @@ BANNED_CALLS |= {
     "np.load",
 }
 # Where a broad `except` may stand: the doors of the child, the threads, the window and the command line.
-DOORS = ("engine/runtime/child.py", "engine/cli.py", "app/workers/", "app/application.py")
+DOORS = (
+    "engine/runtime/child.py",
+    "engine/runtime/chat.py",
+    "engine/cli.py",
+    "app/workers/",
+    "app/application.py",
+)
 
 
 def test_that_files_stay_within_400_lines() -> None:
@@ -118,8 +124,8 @@ def test_that_everything_is_caught_at_the_doors_only() -> None:
     for source in sources(*OURS):
         for node in ast.walk(source.tree):
             if isinstance(node, ast.ExceptHandler) and is_broad(node) and not source.name.startswith(DOORS):
-                # Putting things back and letting the error go on is no catch.
-                if not any(isinstance(n, ast.Raise) and n.exc is None for n in ast.walk(node)):
+                # Putting things back and letting the error go on, or saying it in our words, is no catch.
+                if not any(isinstance(n, ast.Raise) for n in ast.walk(node)):
                     found.append(source.at(node))
     assert not found, found
 
