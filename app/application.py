@@ -115,28 +115,37 @@ def make_window(app: Any, options: argparse.Namespace) -> Any:
     from app.services import make_services
     from app.theme.style import load_fonts
     from app.window import MainWindow
-    from app.workers.run_queue import RunQueue
 
     missing = load_fonts()
     services = make_services(app, options.theme)
     set_language(options.language or services.settings.value.language)
     if options.text_size:
         services.theme.set_text_size(options.text_size)
-    services.run_queue = RunQueue(services)
     window = MainWindow(services)
-    window.follow_run_queue()
     install_excepthook(window)
     if options.size is not None:
         window.resize(*options.size)
+    if options.page or options.demo:
+        start_work(window)
+    else:
+        window.painted.connect(lambda: start_work(window))
     page = options.page or ("home" if options.demo else _last_page(services))
     window.navigate(page, {"run": _run_folder(options.run)} if options.run else None)
-    services.hardware.start()
     if missing:
         hint = "Text uses another font. Run `python3 launch.py --setup` to bring it back."
         window.notify(f"Font missing: {', '.join(missing)}.", "warn", hint=hint)
     if services.settings.problem:
         window.notify(services.settings.problem, "warn")
     return window
+
+
+def start_work(window: Any) -> None:
+    """Start the run queue and the look at the hardware; a plain start paints first."""
+    from app.workers.run_queue import RunQueue
+
+    window.services.run_queue = RunQueue(window.services)
+    window.follow_run_queue()
+    window.services.hardware.start()
 
 
 def _last_page(services: Any) -> str:

@@ -12,7 +12,6 @@ from app.i18n import clock, duration, loss, size
 from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.label import TextLabel
-from engine.events import decode
 from engine.paths import show_name
 
 # The end of a file is enough for a log, and keeps a long run's file from being read whole.
@@ -143,6 +142,8 @@ def _tail(path: Path, limit: int) -> bytes:
 
 
 def _event_lines(path: Path) -> list[str]:
+    from engine.events import decode  # the window opens without it
+
     lines = []
     for raw in _tail(path, EVENT_BYTES).split(b"\n"):
         if not raw.startswith(b"{"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QModelIndex, Qt, QTimer
 from PySide6.QtGui import QKeyEvent, QResizeEvent
@@ -26,8 +26,9 @@ from app.widgets.meter import Meter
 from app.widgets.pill import Pill
 from app.widgets.spark import Sparkline
 from app.widgets.way import WayDrawing
-from engine.jobs.process import exit_of
-from engine.runs.store import RunSummary, list_runs
+
+if TYPE_CHECKING:
+    from engine.runs.store import RunSummary
 
 MOST_RUNS = 8
 REFRESH_MS = 3000
@@ -137,6 +138,8 @@ class LastRuns(Card):
 
     def show_away(self, runs: list[RunSummary], since: float) -> None:
         """Say what finished while the window was closed."""
+        from engine.jobs.process import exit_of
+
         for run in runs:
             end = exit_of(run.folder) or {}
             ended = end.get("time")
@@ -294,13 +297,16 @@ class HomePage(Page):
         return list(self._actions)
 
     def shown(self) -> None:
-        self.refresh()
         self._timer.start()
-        self.draft.refresh()
+        # After the paint that is due: reading folders would take the processor from it.
+        QTimer.singleShot(0 if self._loaded else 40, self, self._refresh_all)
+
+    def _refresh_all(self) -> None:
         if not self._loaded:
-            self.readiness.refresh()
-            self.storage.refresh()
-            self.fits.refresh()
+            for card in (self.readiness, self.storage, self.fits):
+                card.refresh()
+        self.draft.refresh()
+        self.refresh()
 
     def hidden_(self) -> None:
         self._timer.stop()
@@ -312,7 +318,7 @@ class HomePage(Page):
         """Read the runs again, in the background."""
         if not self._asking:
             self._asking = True
-            self.services.background.run(list_runs, self._on_runs_listed, self._on_failed)
+            self.services.background.run(_list_runs, self._on_runs_listed, self._on_failed)
 
     def _on_failed(self, error: Any) -> None:
         self._asking, self._loaded = False, True
@@ -358,3 +364,10 @@ class HomePage(Page):
         if self._columns.direction() != direction:
             self._columns.setDirection(direction)
             self._side.setFixedWidth(16777215 if narrow else current_theme().px(SIDE_WIDTH))
+
+
+def _list_runs() -> list[RunSummary]:
+    # Imported in the background: the first paint does not wait for the store.
+    from engine.runs.store import list_runs
+
+    return list_runs()

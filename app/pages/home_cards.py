@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
 
-from app.drafts import Draft, load_draft
-from app.fits import Fit, what_fits
 from app.i18n import number, size
-from app.readiness import SETUP_COMMAND, Line, examine, headline
 from app.services import Services
 from app.storage import Storage, measure
 from app.tips import tip_of_the_day
@@ -21,6 +18,11 @@ from app.widgets.label import ElidedLabel, TextLabel, hairline, text_label
 from app.widgets.mark import Mark
 from app.widgets.meter import Meter, Part, StackedBar
 from engine.paths import show_name
+
+if TYPE_CHECKING:
+    from app.drafts import Draft
+    from app.fits import Fit
+    from app.readiness import Line
 
 STATE_MARKS = {"ok": ("check", "ok"), "warn": ("triangle", "warn"), "bad": ("octagon", "bad")}
 DRIVER_HELP = (
@@ -45,10 +47,12 @@ class ReadinessCard(Card):
 
     def refresh(self) -> None:
         """Make the checks again, in the background."""
-        self._services.background.run(examine, self.show_lines, self._on_failed)
+        self._services.background.run(_examine, self.show_lines, self._on_failed)
 
     def show_lines(self, lines: list[Line]) -> None:
         """Show what the checks found."""
+        from app.readiness import headline
+
         self.lines = lines
         self.set_title(headline(lines)[0])
         _clear(self._rows)
@@ -85,6 +89,8 @@ class ReadinessCard(Card):
         }
 
     def _copy_setup(self) -> None:
+        from app.readiness import SETUP_COMMAND
+
         QApplication.clipboard().setText(SETUP_COMMAND)
         hint = "Run it in a terminal in Tunesmith's folder, then start again."
         self._services.notify(f"Copied: {SETUP_COMMAND}", "ok", hint=hint)
@@ -105,7 +111,7 @@ class ReadinessCard(Card):
         self._again.setEnabled(True)
         self._services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
         if self.lines:
-            self.set_title(headline(self.lines)[0])
+            self.show_lines(self.lines)
 
 
 class FitsCard(Card):
@@ -122,7 +128,7 @@ class FitsCard(Card):
 
     def refresh(self) -> None:
         """Ask the planner, in the background."""
-        self._services.background.run(what_fits, self.show_fits)
+        self._services.background.run(_what_fits, self.show_fits)
 
     def show_fits(self, answer: tuple[list[Fit], float]) -> None:
         """Show a bar for each model size and method."""
@@ -207,7 +213,7 @@ class DraftCard(Card):
 
     def refresh(self) -> None:
         """Look for a draft, in the background."""
-        self._services.background.run(load_draft, self.show_draft, lambda _error: self.hide())
+        self._services.background.run(_load_draft, self.show_draft, lambda _error: self.hide())
 
     def show_draft(self, draft: Draft | None) -> None:
         """Show an unfinished run that has data by now, or nothing."""
@@ -229,3 +235,22 @@ def _clear(layout: QVBoxLayout) -> None:
         widget = item.widget()
         if widget is not None:
             widget.deleteLater()
+
+
+# What only the background needs is imported there: the first paint does not wait for it.
+def _examine() -> list[Line]:
+    from app.readiness import examine
+
+    return examine()
+
+
+def _what_fits() -> tuple[list[Fit], float]:
+    from app.fits import what_fits
+
+    return what_fits()
+
+
+def _load_draft() -> Draft | None:
+    from app.drafts import load_draft
+
+    return load_draft()

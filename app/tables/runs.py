@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from app.i18n import duration, loss, number, when
 from app.widgets.cells import Cell
-from engine.runs.store import RunSummary
+
+if TYPE_CHECKING:
+    from engine.runs.store import RunSummary
 
 Index = QModelIndex | QPersistentModelIndex
 

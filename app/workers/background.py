@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
+import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
-from PySide6.QtCore import QObject, QRunnable, Qt, QThreadPool, Signal
+from PySide6.QtCore import QObject, Qt, Signal
 from shiboken6 import isValid
 
 from engine.errors import EngineError
@@ -56,38 +60,18 @@ def _alive(callback: Callable[..., object]) -> bool:
     return not isinstance(owner, QObject) or isValid(owner)
 
 
-class _Work(QRunnable):
-    """One call in a thread of the pool."""
-
-    def __init__(self, work: Callable[[], Any], answer: _Answer) -> None:
-        super().__init__()
-        self._work, self._answer = work, answer
-
-    def run(self) -> None:
-        try:
-            value = self._work()
-        except EngineError as error:
-            self._answer.failed.emit(error)
-        except Exception as error:  # one of the three places that catch everything: the window shows it
-            log.exception("background work failed")
-            told = EngineError(
-                f"Something unexpected happened: {type(error).__name__}: {error}",
-                "Your runs are safe. The log of the application has the details.",
-                "APP-01",
-            )
-            told.__cause__ = error
-            self._answer.failed.emit(told)
-        else:
-            self._answer.succeeded.emit(value)
-
-
 class Background(QObject):
-    """Runs callables in a small pool; callbacks arrive on its own thread unless their widget is gone."""
+    """Runs callables in a few threads; callbacks arrive on its own thread unless their widget is gone.
+
+    The threads are daemons: a download that hangs must not keep the application from ending. (A QThreadPool
+    waits for its threads when it is destroyed, and holds Python's lock while it waits.)
+    """
 
     def __init__(self, parent: QObject | None = None, threads: int = 3) -> None:
         super().__init__(parent)
-        self._pool = QThreadPool(self)
-        self._pool.setMaxThreadCount(threads)
+        self._most = threads
+        self._threads: list[threading.Thread] = []
+        self._work: SimpleQueue[tuple[Callable[[], Any], _Answer] | None] = SimpleQueue()
         self._open: set[_Answer] = set()
 
     def run(
@@ -100,14 +84,50 @@ class Background(QObject):
         answer = _Answer(on_success, on_failure)
         self._open.add(answer)
         answer.answered.connect(lambda: self._open.discard(answer))
-        self._pool.start(_Work(work, answer))
+        if len(self._threads) < min(self._most, len(self._open)):
+            thread = threading.Thread(
+                target=_work_through, args=(self._work,), daemon=True, name="background"
+            )
+            self._threads.append(thread)
+            thread.start()
+        self._work.put((work, answer))
 
     @property
     def busy(self) -> bool:
         """Say whether work is still going on or not yet answered."""
         return bool(self._open)
 
-    def finish(self, milliseconds: int = 3000) -> None:
-        """Wait for what is running, before the application ends."""
-        self._pool.clear()
-        self._pool.waitForDone(milliseconds)
+    def finish(self, seconds: float = 2.0) -> None:
+        """End the threads before the application ends, giving what is running a moment."""
+        for _ in self._threads:
+            self._work.put(None)
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        self._threads.clear()
+
+
+def _work_through(queue: SimpleQueue[tuple[Callable[[], Any], _Answer] | None]) -> None:
+    while (item := queue.get()) is not None:
+        work, answer = item
+        try:
+            value = work()
+        except EngineError as error:
+            _emit(answer.failed, error)
+        except Exception as error:  # one of the three places that catch everything: the window shows it
+            log.exception("background work failed")
+            told = EngineError(
+                f"Something unexpected happened: {type(error).__name__}: {error}",
+                "Your runs are safe. The log of the application has the details.",
+                "APP-01",
+            )
+            told.__cause__ = error
+            _emit(answer.failed, told)
+        else:
+            _emit(answer.succeeded, value)
+
+
+def _emit(signal: Any, value: object) -> None:
+    """Send an answer, unless the application ended while the work went on."""
+    with contextlib.suppress(RuntimeError):
+        signal.emit(value)
