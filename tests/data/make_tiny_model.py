@@ -1,4 +1,4 @@
-"""Make the tests' model: a random Llama of two layers, hidden size 64, with a BPE tokenizer and a ChatML template.
+"""Make the tests' model: a random Llama of two layers, hidden size 64, a BPE tokenizer, a ChatML template.
 
 usage: make_tiny_model.py FOLDER [--layers 2]
 """
