@@ -46,14 +46,16 @@ def guess_table(sample: str, whole: bool, prefer: str = "") -> Table | None:
 
 def _records(sample: str, delimiter: str, whole: bool) -> list[list[str]]:
     records: list[list[str]] = []
-    reader = csv.reader(sample.splitlines(keepends=True), delimiter=delimiter)
-    try:
-        for record in reader:
-            if record:
-                records.append(record)
-    except csv.Error:
-        pass
-    return records if whole or len(records) < 2 else records[:-1]
+    reader = csv.reader(sample.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    while True:
+        try:
+            record = next(reader, None)
+        except csv.Error:
+            continue  # told when the rows are read; a record cut by the sample's end ends here too
+        if record is None:
+            return records if whole or len(records) < 2 else records[:-1]
+        if record:
+            records.append(record)
 
 
 def _table(delimiter: str, records: list[list[str]]) -> Table:
@@ -90,7 +92,8 @@ def table_rows(source: Source, table: Table) -> Iterator[Row | Finding]:
             record = next(reader, None)
         except csv.Error as error:
             first = False
-            yield _mended(cursor, table) or _bad_record(source, cursor, error)
+            stray = "expected after" in str(error)
+            yield (stray and _mended(cursor, table)) or _bad_record(source, cursor, error)
             continue
         if record is None:
             return

@@ -169,6 +169,7 @@ class Document:
         self.at = 0
         self.line = 1
         self.ended = False
+        self.broken = False
 
     def more(self) -> bool:
         """Read another piece; what lies before the position is let go."""
@@ -249,17 +250,12 @@ def document(source: Source) -> Iterator[Row | Finding]:
         first = reader.peek()
         if first == "[":
             yield from _elements(reader)
-            if not reader.ended or reader.at < len(reader.text):
-                yield from _tail(reader)
+            if not reader.broken and reader.peek():
+                yield _broken(reader, json.JSONDecodeError("Extra data", reader.text, reader.at))
         elif first == "{":
             yield from _object(reader)
         else:
             yield _broken(reader, ValueError("a list or an object expected"))
-
-
-def _tail(reader: Document) -> Iterator[Finding]:
-    if reader.peek():
-        yield _broken(reader, json.JSONDecodeError("Extra data", reader.text, reader.at))
 
 
 def _elements(reader: Document) -> Iterator[Row | Finding]:
@@ -296,6 +292,7 @@ def _elements(reader: Document) -> Iterator[Row | Finding]:
 
 
 def _broken(reader: Document, error: ValueError, element: int | None = None) -> Finding:
+    reader.broken = True
     position = getattr(error, "pos", reader.at)
     line = reader.line_at(position)
     what = explain(error, reader.text, position)

@@ -203,6 +203,19 @@ def _find_preference(objects: Rows, names: dict[str, str]) -> Mapping | None:
     return None
 
 
+def _find_turn_pair(objects: Rows, names: dict[str, str]) -> Mapping | None:
+    """Take a prompt and a completion that are both lists of messages."""
+    columns = _extras(names, "prompt", "completion", "system")
+    if {"prompt", "completion"} <= set(columns) and all(
+        _turns_with(objects, columns[role], ("role",)) for role in ("prompt", "completion")
+    ):
+        reason = (
+            f"Columns {columns['prompt']} and {columns['completion']} hold messages: question and answer."
+        )
+        return Mapping("prompt_completion", columns, reason)
+    return None
+
+
 def _find_messages(objects: Rows, names: dict[str, str]) -> Mapping | None:
     for column in names.values():
         if _turns_with(objects, column, ("role",)):
@@ -244,8 +257,7 @@ def _find_pair(objects: Rows, names: dict[str, str]) -> Mapping | None:
         if prompt not in names or completion not in names:
             continue
         p, c = names[prompt], names[completion]
-        plain = _is_text(objects, p) and _is_text(objects, c)
-        if plain or _turns_with(objects, p, ("role",)) and _turns_with(objects, c, ("role",)):
+        if _is_text(objects, p) and _is_text(objects, c):
             columns = {"prompt": p, "completion": c}
             context = next((names[n] for n in CONTEXTS if n in names and n != prompt), None)
             columns |= {"context": context} if context and _is_text(objects, context) else {}
@@ -310,6 +322,7 @@ def _find_two(objects: Rows, names: dict[str, str]) -> Mapping | None:
 
 _FINDERS: tuple[Callable[[Rows, dict[str, str]], Mapping | None], ...] = (
     _find_preference,
+    _find_turn_pair,
     _find_messages,
     _find_sharegpt,
     _find_alpaca,

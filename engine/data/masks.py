@@ -86,9 +86,10 @@ def _range(
     content = messages[i].get("content") or ""
     if starts and ends:
         start, end = len(before or ""), len(upto or "")
-        # The words' end matters only for blanks after them; a template that changes them is taken as it is.
-        at = whole.rfind(content, start, end) if content else -1
-        words_end = at + len(content) if at >= 0 else end
+        # Calls stand behind the words, and a template may change these: then the last mark ends the answer.
+        words = "" if messages[i].get("tool_calls") else content.strip()
+        at = whole.find(words, start, end) if words else -1
+        words_end = at + len(words) if at >= 0 else end
         return Range(start, end, words_end)
     words_start, words_end = _words(whole, template, messages, tools, i)
     if not starts:
@@ -177,9 +178,12 @@ def _tokens_of(
     if not part.exact:
         near = np.flatnonzero(special[last : last + _END_DISTANCE])
         return first, last + int(near[0]) + 1 if len(near) else last
-    marks = np.flatnonzero(special[first:last])
+    marks = first + np.flatnonzero(special[first:last])
+    behind = marks[spans[marks, 0] >= part.words_end]
+    if len(behind):
+        return first, int(behind[0]) + 1
     if len(marks):
-        stop = first + int(marks[-1]) + 1
+        stop = int(marks[-1]) + 1
         if not text[int(spans[stop - 1, 1]) : part.end].strip():
             return first, stop
     if text[part.words_end : part.end].strip():
