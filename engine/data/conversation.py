@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -300,10 +301,8 @@ def _calls(calls: Any, path: str) -> list[dict[str, Any]]:
             raise _Wrong("DATA-04", f"{path}.tool_calls: a name and arguments expected.", "Correct the call.")
         arguments = function.get("arguments", {})
         if isinstance(arguments, str):
-            try:
+            with suppress(ValueError):  # else left as written: templates print a text as it is
                 arguments = json.loads(arguments)
-            except ValueError:
-                pass  # left as written: templates print a text as it is
         kept = {"id": call["id"]} if isinstance(call.get("id"), str) else {}
         made.append(
             {"type": "function", "function": {"name": function["name"], "arguments": arguments}, **kept}
