@@ -121,7 +121,9 @@ def test_that_the_place_and_page_of_the_window_are_remembered(window: MainWindow
     again.deleteLater()
 
 
-def test_that_the_title_tells_how_far_the_training_is(window: MainWindow, services: Services, home: Path) -> None:
+def test_that_the_title_tells_how_far_the_training_is(
+    window: MainWindow, services: Services, home: Path
+) -> None:
     class Queue:
         def active(self) -> list[GoingRun]:
             return [GoingRun(home)]
@@ -141,7 +143,9 @@ def test_that_closing_during_a_training_says_where_it_stands(home: Path) -> None
     assert sentence([GoingRun(home), GoingRun(home)]) == "2 trainings go on."
 
 
-@pytest.mark.parametrize(("press", "choice"), [("keep_button", KEEP), ("stop_button", STOP), ("stay_button", STAY)])
+@pytest.mark.parametrize(
+    ("press", "choice"), [("keep_button", KEEP), ("stop_button", STOP), ("stay_button", STAY)]
+)
 def test_that_the_closing_question_answers_what_was_pressed(window, home, press: str, choice: str) -> None:
     dialog = ClosingDialog([GoingRun(home)], window)
     QTimer.singleShot(0, lambda: getattr(dialog, press).click())
@@ -155,7 +159,9 @@ def test_that_keeping_the_training_is_the_default_answer(window, home) -> None:
     dialog.deleteLater()
 
 
-def test_that_staying_keeps_the_window_open(window: MainWindow, services: Services, home: Path, qtbot) -> None:
+def test_that_staying_keeps_the_window_open(
+    window: MainWindow, services: Services, home: Path, qtbot
+) -> None:
     class Queue:
         def active(self) -> list[GoingRun]:
             return [GoingRun(home)]
@@ -229,14 +235,20 @@ def test_that_the_overlay_says_what_a_drop_will_do(window: MainWindow, tmp_path:
     assert window.overlay.sentence == "Use as data"
 
 
-def test_that_a_dropped_run_folder_is_taken_where_the_page_takes_it(window, services, tmp_path, qtbot) -> None:
+def test_that_a_dropped_run_folder_is_taken_where_the_page_takes_it(
+    window, services, tmp_path, qtbot
+) -> None:
     taken: list[Path] = []
     window.page.handle_drop = lambda path: taken.append(path) or True
     file = tmp_path / "tickets.jsonl"
     file.write_text("{}\n")
     mime = _mime(file)
     event = QDropEvent(
-        QPointF(200, 200), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        QPointF(200, 200),
+        Qt.DropAction.CopyAction,
+        mime,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
     )
     window.dropEvent(event)
     qtbot.waitUntil(lambda: taken == [file], timeout=2000)

@@ -1,0 +1,47 @@
+"""Looking at a drawn page: words that do not fit their place, controls without a name."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRect
+from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QPlainTextEdit, QSlider, QWidget
+
+from app.widgets.label import ElidedLabel
+
+NAMED = (QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit, QSlider)
+
+
+def cut_texts(page: QWidget) -> list[str]:
+    """Return the labels and buttons whose words need more room than they have; elided ones say so themselves."""
+    found = []
+    for label in page.findChildren(QLabel):
+        if not label.isVisible() or isinstance(label, ElidedLabel) or not label.text():
+            continue
+        room = label.contentsRect()
+        if label.wordWrap():
+            need = label.fontMetrics().boundingRect(
+                QRect(0, 0, room.width(), 10_000), _flags(label), label.text()
+            )
+            cut = need.height() > room.height() + 2
+        else:
+            cut = label.fontMetrics().horizontalAdvance(label.text()) > room.width() + 2
+        if cut:
+            found.append(f"{label.text()!r} in {room.width()}x{room.height()}")
+    for button in page.findChildren(QAbstractButton):
+        if button.isVisible() and button.text() and button.width() < button.sizeHint().width() - 2:
+            found.append(f"button {button.text()!r}")
+    return found
+
+
+def _flags(label: QLabel) -> int:
+    from PySide6.QtCore import Qt
+
+    return int(label.alignment()) | int(Qt.TextFlag.TextWordWrap)
+
+
+def nameless_controls(page: QWidget) -> list[str]:
+    """Return the controls that a screen reader could not name."""
+    return [
+        f"{type(each).__name__} {each.objectName()}"
+        for each in page.findChildren(QWidget)
+        if isinstance(each, NAMED) and each.isVisible() and not each.accessibleName()
+    ]
