@@ -131,7 +131,12 @@ class MonitorPage(Page):
     def settled(self) -> bool:
         if self.watch is None:
             return True
-        read = self.watch.whole and (self.watch.state != "") and not self._draw.isActive()
+        read = (
+            self.watch.whole
+            and not self.charts.busy
+            and (self.watch.state != "")
+            and not self._draw.isActive()
+        )
         return read and (self.watch.ending is not None or not self.watch.over)
 
     def primary_action(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from PySide6.QtCore import QTimer
+
 from app.i18n import duration, loss, number, size, small
 from app.widgets.chart import Chart
 from app.widgets.chart_card import ChartCard, choice_button, scale_button, smoothing_button
@@ -12,6 +14,7 @@ from app.widgets.chart_group import ChartGroup, HorizontalLine, SeriesSpec
 from engine.runs.history import RunHistory
 from engine.runs.series import Series
 
+MANY_STEPS = 100_000  # more new ones than this are drawn chart by chart
 GENERATION = 1_000_000  # versions of a series stay below it
 TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 HELP = {
@@ -55,6 +58,10 @@ class MonitorCharts:
         self.group.heading = self._heading
         self._history = RunHistory()
         self._axis = "step"
+        self._base = self._drawn = 0
+        self._waiting: list[ChartCard] = []
+        self._in_turn = QTimer(self.group, interval=0)
+        self._in_turn.timeout.connect(self._draw_next)
         train = SeriesSpec("loss", "train", "accent", "smooth")
         validation = SeriesSpec("validation", "validation", "series2", "dots")
         self.loss = self._card("Loss", "loss", [train, validation], short, loss, legend=True)
@@ -112,18 +119,39 @@ class MonitorCharts:
         """Show a history; another `generation` says that it is another one than before."""
         self._history = history
         self._place_axis()
-        base = generation * GENERATION
-        for card in self.cards:
-            for spec, _, _ in card.chart.series():
-                series: Series = history.series[spec.name]
-                card.chart.set_series(spec.name, series.steps, series.values, base + series.version)
+        self._base = generation * GENERATION
         loss_chart = self.loss.chart
         loss_chart.set_ticks([saved.step for saved in history.checkpoints])
         loss_chart.set_star((history.best.step, history.best.loss) if history.best else None)
         loss_chart.set_summary(history.text_summary())
         self._show_levels(history, max_grad_norm)
         self._show_values(history)
-        self._refresh()
+        if len(history.series["loss"]) - self._drawn < MANY_STEPS:
+            self._waiting = []
+            for card in self.cards:
+                self._draw(card)
+        elif not self._waiting:
+            self._waiting = list(self.cards)
+            self._in_turn.start()
+        self._drawn = len(history.series["loss"])
+
+    @property
+    def busy(self) -> bool:
+        """Say whether charts are still to be drawn."""
+        return bool(self._waiting)
+
+    def _draw_next(self) -> None:
+        """Draw one card a turn of the event loop: a million new steps in five charts would be felt."""
+        if self._waiting:
+            self._draw(self._waiting.pop(0))
+        if not self._waiting:
+            self._in_turn.stop()
+
+    def _draw(self, card: ChartCard) -> None:
+        for spec, _, _ in card.chart.series():
+            series: Series = self._history.series[spec.name]
+            card.chart.set_series(spec.name, series.steps, series.values, self._base + series.version)
+        card.chart.refresh()
 
     def _refresh(self) -> None:
         for card in self.cards:

@@ -89,9 +89,8 @@ class Curve:
             if density != self._density.get(item):
                 self._density[item] = density
                 self._set_pen(item, density)
-            if (
-                density == DENSE and item is self.over
-            ):  # an average hardly moves within a column: its middle is the line
+            if density == DENSE and item is self.over:
+                # An average hardly moves within a column: its middle is the line.
                 x, y = x[::2], (y[::2] + y[1::2]) / 2 if len(y) % 2 == 0 else y[::2]
         item.setData(x, y)
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QThread, Signal
+from PySide6.QtCore import QObject, QSemaphore, QThread, Signal
 
 from engine import durable
 from engine.errors import EngineError
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 GATHER_MS = 100
 LOOK_SECONDS = 0.3  # how often it is looked whether the child lives
 CHUNK_EVENTS = 1000
+ON_THE_WAY = 2
 BREATH_MS = 6  # between chunks of a long file, so that the window keeps its pace
 PREVIEW_BYTES = 4 << 20
 OVER = ("finished", "stopped", "failed", "crashed")
@@ -57,6 +58,9 @@ class EngineThread(QThread):
         self._state = ""
         self._caught_up = False
         self._note_before: dict[str, Any] | None = None
+        # What arrived and is not taken yet: a long file must not pile up in front of a busy window.
+        self._room = QSemaphore(ON_THE_WAY)
+        self.events_arrived.connect(self._on_taken)
 
     def stop_watching(self, milliseconds: int = 3000) -> bool:
         """Look away and wait for the thread to end; the child goes on."""
@@ -99,6 +103,8 @@ class EngineThread(QThread):
                 self.restarted.emit()
             if events:
                 self._follow_pauses(events)
+                if not self._wait_for_room():
+                    return
                 self.events_arrived.emit(events)
             if len(events) == CHUNK_EVENTS:
                 self.msleep(BREATH_MS)
@@ -109,6 +115,16 @@ class EngineThread(QThread):
             if self._look_for_end(alive, looked):
                 return
             self.msleep(GATHER_MS)
+
+    def _wait_for_room(self) -> bool:
+        """Wait until the window took what is on the way; False when the thread is to end."""
+        while not self._room.tryAcquire(1, GATHER_MS):
+            if self.isInterruptionRequested():
+                return False
+        return True
+
+    def _on_taken(self) -> None:
+        self._room.release()
 
     def _show_preview(self) -> None:
         path = self.folder / NAME
