@@ -177,7 +177,7 @@ def import_charts() -> None:
     import numpy  # noqa: F401
     import pyqtgraph  # noqa: F401
 
-    # What is there now stays for good; looking through it again and again stops the window for 0.1 s each time.
+    # What is there now stays; looking through it again and again would stop the window for 0.1 s each time.
     gc.collect()
     gc.freeze()
 
