@@ -60,7 +60,7 @@ def choice_for(argument: Path) -> Choice:
 
 
 def read_prompts(target: str) -> list[str]:
-    """Return the questions that a run was sampled with (they come from its validation rows), else plain ones."""
+    """Return the questions a run was sampled with (they come from its validation rows), else plain ones."""
     path = Path(target) / "events.jsonl"
     found: list[str] = []
     try:

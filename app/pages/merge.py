@@ -1,4 +1,4 @@
-"""Merge: an adapter into its base as a plain model folder, loaded again and compared before it is believed."""
+"""Merge: an adapter into its base as a plain model folder, which is compared before it is believed."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class MergePage(Page):
         self.notice = Notice()
         self.notice.hide()
         words = tr(
-            "Train an adapter first, or drop an adapter's folder here. Merged into its base it is a plain model "
-            "that every program opens."
+            "Train an adapter first, or drop an adapter's folder here. Merged into its base it is a plain "
+            "model that every program opens."
         )
         self.empty = EmptyState(
             ("chip", "layers", "merge"),
@@ -73,7 +73,7 @@ class MergePage(Page):
         )
         self.diagram = MergeDiagram()
         self.chain = Card()
-        margin = current_theme().px(18)
+        margin = current_theme().px(10)
         self.chain.body.setContentsMargins(margin, margin, margin, margin)
         self.chain.body.addWidget(self.diagram)
         self.lower = QWidget()
@@ -244,7 +244,7 @@ class MergePage(Page):
             self._thread.deleteLater()
             self._thread = None
         self.diagram.set_share(0.0)
-        if self.result is not None:
+        if self.result is not None and not self.isVisible():
             name = Path(self.result["out"]).name
             self.services.notify(tr("Merged: {name}").format(name=name), "ok")
         self.choice.propose_folder()
