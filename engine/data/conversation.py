@@ -274,7 +274,7 @@ def _content(value: Any, path: str, may_miss: bool) -> tuple[str, str]:
     for i, part in enumerate(value):
         kind = part.get("type") if isinstance(part, dict) else None
         words = (part.get("text", part.get("value"))) if isinstance(part, dict) else None
-        if kind not in texts or not isinstance(words, str):
+        if not isinstance(kind, str) or kind not in texts or not isinstance(words, str):
             raise _Wrong(
                 "DATA-04",
                 f"{path}[{i}]: text expected, a part of type {kind} found.",

@@ -167,7 +167,7 @@ class Document:
         self._decode = _decoder(source)
         self.text = ""
         self.at = 0
-        self.line = 1
+        self._seen = (0, 1)  # a position in `text`, and its line: lines are counted on from there
         self.ended = False
         self.broken = False
 
@@ -180,14 +180,18 @@ class Document:
         if not raw:
             self.ended = True
             return False
-        self.line += self.text.count("\n", 0, self.at)
+        self._seen = (0, self.line_at(self.at))
         self.text = self.text[self.at :] + piece
         self.at = 0
         return True
 
     def line_at(self, position: int) -> int:
         """Return the line (1-based) of a position in `text`."""
-        return self.line + self.text.count("\n", 0, position)
+        at, line = self._seen
+        if position < at:
+            return line - self.text.count("\n", position, at)
+        self._seen = (position, line + self.text.count("\n", at, position))
+        return self._seen[1]
 
     def column_at(self, position: int) -> int:
         """Return the column (1-based) of a position in `text`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 MARKS = [
     "<s>",
@@ -203,6 +203,27 @@ TOOL_TURNS = [
     {"role": "tool", "content": '{"sky": "grey"}'},
     {"role": "assistant", "content": "It is grey."},
 ]
+
+
+def write_word_model(folder: Path, metaspace: bool) -> Path:
+    """Write a tokenizer of the SentencePiece kind: blanks as a visible mark, unknown bytes one by one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    if metaspace:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    else:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    octets = [f"<0x{i:02X}>" for i in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<unk>", *octets, *MARKS], show_progress=False
+    )
+    tokenizer.train_from_iterator([m["content"] for m in [*ONE_TURN, *TOOL_TURNS]] * 4, trainer)
+    start = [("<s>", tokenizer.token_to_id("<s>"))]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=start)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    tokens = {"bos_token": "<s>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokens), encoding="utf-8")
+    return folder
 
 
 def write_model(folder: Path, template: str | None = CHATML) -> Path:

@@ -17,7 +17,7 @@ from engine.data.templates import BUILT_IN, ChatTemplate, load_template, read_sp
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
 from tests.unit.data import chat_templates as known
-from tests.unit.data.chat_templates import FAMILIES, write_model
+from tests.unit.data.chat_templates import FAMILIES, write_model, write_word_model
 
 CASES: dict[str, list[dict[str, Any]]] = {
     "one turn": known.ONE_TURN,
@@ -229,3 +229,20 @@ def test_that_a_folder_without_a_fast_tokenizer_is_refused(tmp_path: Path) -> No
     with pytest.raises(EngineError) as caught:
         ModelTokenizer(tmp_path)
     assert caught.value.code == "MODEL-06"
+
+
+@pytest.mark.parametrize("metaspace", [True, False])
+@pytest.mark.parametrize("family", ["llama2", "chatml", "mistral", "alpaca"])
+def test_that_masks_hold_for_tokenizers_of_words_and_bytes(
+    metaspace: bool, family: str, tmp_path: Path
+) -> None:
+    folder = write_word_model(tmp_path / "words", metaspace)
+    words = ModelTokenizer(folder)
+    source, before, after = FAMILIES[family]
+    made = tokens(Conversation(tuple(known.MANY_TURNS)), template(folder, source), words)
+    parts = segments(made)
+    assert "".join(p["text"] for p in parts) == made.text
+    answers = [m["content"] for m in known.MANY_TURNS if m["role"] == "assistant"]
+    assert [p["text"] for p in parts if p["trained"]] == [before + a + after for a in answers]
+    raw = tokens(Conversation(text="Hello there"), template(folder, source), words)
+    assert (words.token(int(raw.ids[0])), words.token(int(raw.ids[-1]))) == ("<s>", "</s>")
