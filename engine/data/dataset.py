@@ -15,7 +15,7 @@ from engine.data.columns import Mapping
 from engine.data.examples import Made, RowStream, nothing_to_learn, open_rows, tokenised_rows
 from engine.data.masks import Tokenised
 from engine.data.readers import estimate_rows
-from engine.data.report import Lengths, Report
+from engine.data.report import Lengths, Report, rows_are
 from engine.data.rows import Finding
 from engine.data.split import keep_aside
 from engine.data.templates import ChatTemplate, load_template
@@ -224,7 +224,7 @@ class _Preparation:
         found = list(self.read(path, len(self.data.train)))
         both = sum(e.key in trained_on for e in found)
         if both:
-            message = f"{both} rows are both in training and in validation."
+            message = f"{rows_are(both)} both in training and in validation."
             hint = "Remove them from validation, or the score will look too good."
             self.report.add(Finding("DATA-09", str(path), None, None, message, hint, "warning"))
         return train, found
@@ -242,6 +242,6 @@ class _Preparation:
             lost = report.cut_supervised_tokens
             share = lost / max(1, lost + report.supervised_tokens)
             where = f"cut at {self.data.max_length} tokens"
-            message = f"{report.truncated} rows are {where}; {share:.1%} of what is learnt is lost."
+            message = f"{rows_are(report.truncated)} {where}; {share:.1%} of what is learnt is lost."
             hint = f"Raise the longest example to {report.lengths.p95} to keep 95 % of the rows whole."
             report.add(Finding("DATA-06", self.first_file, None, None, message, hint, "report"))

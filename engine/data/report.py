@@ -32,6 +32,11 @@ class Lengths:
         return Lengths(int(median), int(p95), int(array.max()), int(array.sum()))
 
 
+def rows_are(count: int) -> str:
+    """Return `1 row is`, `2 rows are`."""
+    return f"{count} row is" if count == 1 else f"{count} rows are"
+
+
 @dataclass
 class Report:
     """`tokens` and `supervised_tokens` are of training and validation together, as they will be used.

@@ -21,7 +21,8 @@ def keep_aside(
     if share <= 0 or not examples:
         return examples, []
     if len(examples) < FEWEST_ROWS:
-        message = f"Only {len(examples)} rows: too few to keep some aside to measure on, so all are trained."
+        found = "1 row" if len(examples) == 1 else f"{len(examples)} rows"
+        message = f"Only {found}: too few to keep some aside to measure on, so all are trained."
         report.add(
             Finding(
                 "DATA-07",

@@ -80,7 +80,7 @@ def test_that_a_validation_file_is_used_and_overlap_is_told(tmp_path: Path, tiny
     data = made(train, tiny_model, validation=str(held))
     assert (len(data.train), len(data.validation)) == (30, 3)
     warning = next(p for p in data.report.problems if p.code == "DATA-09")
-    assert "1 rows" in warning.message and warning.severity == "warning"
+    assert "1 row is both" in warning.message and warning.severity == "warning"
 
 
 def test_that_too_few_rows_are_all_trained_with_a_warning(tmp_path: Path, tiny_model: Path) -> None:
