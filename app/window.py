@@ -120,6 +120,7 @@ class MainWindow(QMainWindow):
         self.navigation.page_chosen.connect(self._on_page_chosen)
         self.services.hardware.probed.connect(self.strip.show_machine)
         self.services.hardware.sampled.connect(self._on_sampled)
+        self.services.theme.changed.connect(self._fit_navigation)
         self.strip.pressed.connect(self._on_strip_pressed)
         for index, (page, _, _) in enumerate(ENTRIES, 1):
             self._shortcut(f"Ctrl+{index}", lambda page=page: self.navigate(page))
@@ -358,7 +359,11 @@ class MainWindow(QMainWindow):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.navigation.set_narrow(self.width() < NARROW_BELOW)
+        self._fit_navigation()
+
+    def _fit_navigation(self) -> None:
+        """Large text leaves the room to the page."""
+        self.navigation.set_narrow(self.width() < NARROW_BELOW * max(1.0, self.services.theme.scale))
 
     def paintEvent(self, event: Any) -> None:
         super().paintEvent(event)

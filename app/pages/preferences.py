@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QLineEdit, QScrollArea, QVBoxLayout, QWidget
 
 from app.pages.page import Page, scrolled
 from app.pages.preferences_section import Section
@@ -28,18 +29,18 @@ class PreferencesPage(Page):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self.sections: dict[str, Section] = {}
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(0)
+        self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.setSpacing(0)
         self._area = self._make_sections()
-        row.addWidget(self._make_index())
-        row.addWidget(self._area, 1)
+        self._row.addWidget(self._make_index())
+        self._row.addWidget(self._area, 1)
+        services.theme.changed.connect(self._fit)
 
     def _make_index(self) -> QWidget:
-        side = QWidget()
-        side.setFixedWidth(current_theme().px(210))
+        self._side = side = QWidget()
         column = QVBoxLayout(side)
-        column.setContentsMargins(PAGE_PADDING, 20, 0, PAGE_PADDING)
+        column.setContentsMargins(PAGE_PADDING, 20, 0, 0)
         column.setSpacing(4)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search settings")
@@ -47,12 +48,32 @@ class PreferencesPage(Page):
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._on_search)
         column.addWidget(self.search)
-        column.addSpacing(8)
+        self._links = QWidget()
+        links = QVBoxLayout(self._links)
+        links.setContentsMargins(0, 8, 0, 0)
+        links.setSpacing(4)
         for key, section in self.sections.items():
             made = button(section.title_label.text(), kind="link", on_click=lambda key=key: self.go_to(key))
-            column.addWidget(made)
-        column.addStretch(1)
+            links.addWidget(made)
+        links.addStretch(1)
+        column.addWidget(self._links, 1)
         return side
+
+    def _fit(self) -> None:
+        """In a narrow page the search stands on top and the index gives its room to the sections."""
+        theme = current_theme()
+        narrow = self.width() < theme.px(900)
+        self._row.setDirection(
+            QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight
+        )
+        self._links.setHidden(narrow)
+        self._side.setFixedWidth(theme.px(400 if narrow else 210))
+        for section in self.sections.values():
+            section.setMaximumWidth(theme.px(WIDEST))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
 
     def _make_sections(self) -> QScrollArea:
         inner = QWidget()
@@ -61,7 +82,6 @@ class PreferencesPage(Page):
         column.setSpacing(GAP)
         for make in SECTIONS:
             section = make(self.services)
-            section.setMaximumWidth(current_theme().px(WIDEST))
             self.sections[section.key] = section
             column.addWidget(section)
         self.nothing = text_label("No setting has these words.", "dim")

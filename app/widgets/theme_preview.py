@@ -24,11 +24,14 @@ class ThemePreview(QAbstractButton):
         self.setCheckable(True)
         self.setAutoExclusive(True)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         current_theme().changed.connect(self.updateGeometry)
 
     def sizeHint(self) -> QSize:
         return QSize(current_theme().px(176), current_theme().px(136))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(110, current_theme().px(136))
 
     def enterEvent(self, event: QEnterEvent) -> None:
         self.update()
@@ -62,8 +65,7 @@ class ThemePreview(QAbstractButton):
 
     @staticmethod
     def _paint_window(painter: QPainter, window: QRectF, scheme: str) -> None:
-        table, theme = SCHEMES[scheme], current_theme()
-        unit = theme.px(1)
+        table, unit = SCHEMES[scheme], window.width() / 172
         painter.fillRect(window, QColor(table["bg"]))
         nav = QRectF(window.left(), window.top(), 40 * unit, window.height())
         painter.fillRect(nav, QColor(table["surface"]))

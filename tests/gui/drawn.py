@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QRect
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QPlainTextEdit, QSlider, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QSlider,
+    QWidget,
+)
 
 from app.widgets.label import ElidedLabel
 
@@ -11,7 +20,7 @@ NAMED = (QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit, QSlider)
 
 
 def cut_texts(page: QWidget) -> list[str]:
-    """Return the labels and buttons whose words need more room than they have; elided ones say so themselves."""
+    """Return the labels and buttons whose words need more room than they have; elided ones tell it."""
     found = []
     for label in page.findChildren(QLabel):
         if not label.isVisible() or isinstance(label, ElidedLabel) or not label.text():
@@ -26,7 +35,7 @@ def cut_texts(page: QWidget) -> list[str]:
             cut = label.fontMetrics().horizontalAdvance(label.text()) > room.width() + 2
         if cut:
             found.append(f"{label.text()!r} in {room.width()}x{room.height()}")
-    for button in page.findChildren(QAbstractButton):
+    for button in page.findChildren(QPushButton):
         if button.isVisible() and button.text() and button.width() < button.sizeHint().width() - 2:
             found.append(f"button {button.text()!r}")
     return found

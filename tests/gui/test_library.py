@@ -1,0 +1,233 @@
+"""The library of runs: list, filter, open, rename, delete with undo, trash."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QApplication, QLineEdit
+
+from app.pages.library import KEEP_DAYS, LibraryPage
+from app.services import Services, make_services
+from app.tables.run_filter import parse
+from app.widgets.question import Question
+from engine.jobs.lock import FolderLock
+from engine.runs.store import delete_run, list_runs, summary, trash_dir
+from tests.gui.drawn import cut_texts, nameless_controls
+from tests.gui.run_folders import make_run
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp: QApplication) -> Services:
+    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
+    made = make_services(qapp, "dark")
+    made.toasts = []
+    made.notify = lambda text, kind="info", action=None, hint="": made.toasts.append((text, kind, action))
+    yield made
+    made.background.finish()
+
+
+def shown(services: Services, qtbot, size: tuple[int, int] = (1240, 844)) -> LibraryPage:
+    page = LibraryPage(services)
+    qtbot.addWidget(page)
+    page.resize(*size)
+    page.show()
+    page.shown()
+    settle(page, qtbot)
+    return page
+
+
+def settle(page: LibraryPage, qtbot) -> None:
+    qtbot.waitUntil(lambda: page.settled() and not page.services.background.busy, timeout=10_000)
+
+
+def names(page: LibraryPage) -> list[str]:
+    model = page.shown_model
+    return [str(model.index(row, 0).data()) for row in range(model.rowCount())]
+
+
+def choose(page: LibraryPage, name: str) -> None:
+    page.table.clearSelection()
+    page.table.selectRow(names(page).index(name))
+
+
+def test_that_without_runs_the_page_says_what_will_be_here(services: Services, qtbot) -> None:
+    page = shown(services, qtbot)
+    assert page.empty.isVisible()
+    assert not page.card.isVisible()
+
+
+def test_that_runs_are_listed_newest_first_and_going_ones_on_top(services: Services, qtbot) -> None:
+    make_run("first", age_hours=9, steps=10)
+    make_run("second", age_hours=5, steps=10)
+    going = make_run("going", "running", age_hours=20, steps=10, total=40)
+    with FolderLock(going):
+        page = shown(services, qtbot)
+        assert names(page) == ["going", "second", "first"]
+        assert page.facts == "3 runs, 1 going on"
+
+
+def test_that_a_damaged_folder_is_listed_with_the_rest(services: Services, qtbot) -> None:
+    hurt = make_run("hurt", steps=10)
+    make_run("well", steps=10)
+    (hurt / "recipe.yaml").chmod(0o644)
+    (hurt / "recipe.yaml").write_text("adapter: [")
+    (hurt / "job.json").write_text("no json")
+    page = shown(services, qtbot)
+    assert len(names(page)) == 2
+    states = {str(page.shown_model.index(r, page.model.column("state")).data()) for r in range(2)}
+    assert states == {"Damaged", "Finished"}
+
+
+def test_that_the_filter_hides_what_does_not_match(services: Services, qtbot) -> None:
+    make_run("alpha", steps=10)
+    make_run("beta", "failed", steps=10, message="no memory")
+    page = shown(services, qtbot)
+    page.filter.setText("state:failed")
+    assert names(page) == ["beta"]
+    page.filter.setText("nothing-like-this")
+    assert names(page) == []
+    assert page.note.text().startswith("No run matches")
+    page.filter.setText("colour:red")
+    assert "not understood" in page.note.text()
+
+
+def test_that_filter_terms_compare_fields(services: Services) -> None:
+    run = summary(make_run("alpha", steps=40, base="/m/Llama-2-7B", four_bit=True))
+    assert parse("alpha").matches(run)
+    assert parse("base:llama method:qlora").matches(run)
+    assert parse("step>30 best<9").matches(run)
+    assert not parse("step>=41").matches(run)
+    assert parse("tickets base:llama").matches(run)
+    assert parse("best<x").unknown == ("best<x",)
+
+
+def test_that_sorting_by_best_puts_the_lowest_first(services: Services, qtbot) -> None:
+    make_run("long", steps=120, seed=3)
+    make_run("short", steps=20, seed=4)
+    page = shown(services, qtbot)
+    page.table.sortByColumn(page.model.column("best"), Qt.SortOrder.AscendingOrder)
+    assert names(page) == ["long", "short"]
+
+
+def test_that_enter_opens_the_chosen_run(services: Services, qtbot) -> None:
+    folder = make_run("one", steps=10)
+    page = shown(services, qtbot)
+    choose(page, "one")
+    with qtbot.waitSignal(page.navigate_requested) as asked:
+        qtbot.keyClick(page.table, Qt.Key.Key_Return)
+    assert asked.args[0] == "monitor"
+    assert Path(asked.args[1]["run"]).name == folder.name
+
+
+def test_that_f2_renames_and_the_name_stays(services: Services, qtbot) -> None:
+    make_run("old-name", steps=10)
+    page = shown(services, qtbot)
+    choose(page, "old-name")
+    page.rename_button.click()
+    field = page.table.findChild(QLineEdit)
+    field.setText("new name")
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: names(page) == ["new name"], timeout=5000)
+    assert list_runs()[0].name == "new name"
+
+
+def test_that_deleting_goes_to_the_trash_and_undo_brings_it_back(services: Services, qtbot) -> None:
+    make_run("gone", steps=10)
+    make_run("stays", steps=10)
+    page = shown(services, qtbot)
+    choose(page, "gone")
+    page.delete_button.click()
+    qtbot.waitUntil(lambda: names(page) == ["stays"], timeout=5000)
+    text, _, (word, undo) = services.toasts[-1]
+    assert (text, word) == ("gone went to the trash.", "Undo")
+    undo()
+    qtbot.waitUntil(lambda: set(names(page)) == {"gone", "stays"}, timeout=5000)
+
+
+def test_that_a_going_run_cannot_be_deleted(services: Services, qtbot) -> None:
+    folder = make_run("going", "running", steps=10, total=40)
+    with FolderLock(folder):
+        page = shown(services, qtbot)
+        choose(page, "going")
+        assert not page.delete_button.isVisible()
+        qtbot.keyClick(page.table, Qt.Key.Key_Delete)
+        settle(page, qtbot)
+        assert folder.is_dir()
+
+
+def test_that_deleted_runs_can_be_seen_and_restored(services: Services, qtbot) -> None:
+    delete_run(make_run("deleted", steps=10))
+    make_run("stays", steps=10)
+    page = shown(services, qtbot)
+    assert page.trash_button.isVisible()
+    page.trash_button.click()
+    qtbot.waitUntil(lambda: names(page) == ["deleted"], timeout=5000)
+    choose(page, "deleted")
+    page.restore_button.click()
+    qtbot.waitUntil(lambda: set(names(page)) == {"deleted", "stays"}, timeout=5000)
+
+
+def test_that_emptying_the_trash_asks_and_says_what_is_lost(services: Services, qtbot) -> None:
+    delete_run(make_run("deleted", steps=10))
+    page = shown(services, qtbot)
+    page.trash_button.click()
+    qtbot.waitUntil(lambda: names(page) == ["deleted"], timeout=5000)
+
+    def answer() -> None:
+        question = QApplication.activeModalWidget()
+        assert isinstance(question, Question)
+        assert question.stay_button.isDefault()
+        question.act_button.click()
+
+    QTimer.singleShot(50, answer)
+    page.empty_button.click()
+    qtbot.waitUntil(lambda: not any(trash_dir().iterdir()), timeout=5000)
+
+
+def test_that_the_trash_forgets_after_thirty_days(services: Services, qtbot) -> None:
+    place = delete_run(make_run("deleted", steps=10))
+    old = place.with_name(f"{place.name.rpartition('.')[0]}.{int(time.time()) - (KEEP_DAYS + 1) * 86400}")
+    place.rename(old)
+    make_run("stays", steps=10)
+    page = shown(services, qtbot)
+    assert not old.exists()
+    assert not page.trash_button.isVisible()
+
+
+def test_that_the_preview_shows_the_chosen_run(services: Services, qtbot) -> None:
+    folder = make_run("done", steps=40)
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "adapter_config.json").write_text("{}")
+    page = shown(services, qtbot)
+    choose(page, "done")
+    assert page.preview.name.text() == "done"
+    assert page.preview.chat_button.isVisible()
+    with qtbot.waitSignal(page.navigate_requested) as asked:
+        page.preview.chat_button.click()
+    assert asked.args[0] == "chat"
+
+
+def test_that_markup_in_a_name_is_shown_as_it_is(services: Services, qtbot) -> None:
+    make_run("<img src=x> & <b>bold</b>", steps=5)
+    page = shown(services, qtbot)
+    assert names(page) == ["<img src=x> & <b>bold</b>"]
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("size", [(1240, 844), (1036, 644)])
+@pytest.mark.parametrize("text_size", [100, 150])
+def test_that_no_text_is_cut_and_every_control_has_a_name(services, qtbot, theme, size, text_size) -> None:
+    make_run("one-run", steps=30)
+    delete_run(make_run("deleted", steps=10))
+    services.theme.set_theme(theme)
+    services.theme.set_text_size(text_size)
+    page = shown(services, qtbot, size)
+    qtbot.wait(50)
+    found, nameless = cut_texts(page), nameless_controls(page)
+    services.theme.set_text_size(100)
+    services.theme.set_theme("dark")
+    assert not found
+    assert not nameless
