@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,19 @@ class DataFacts:
     longest_tokens: int
     total_tokens: int
     supervised_tokens: int
+
+    @staticmethod
+    def of(lengths: Sequence[int], validation_examples: int, supervised_tokens: int) -> DataFacts:
+        """Return the facts of prepared training examples with these lengths (tokens)."""
+        ordered = sorted(lengths)
+        return DataFacts(
+            train_examples=len(ordered),
+            validation_examples=validation_examples,
+            median_tokens=ordered[len(ordered) // 2],
+            longest_tokens=ordered[-1],
+            total_tokens=sum(ordered),
+            supervised_tokens=supervised_tokens,
+        )
 
 
 @dataclass(frozen=True)

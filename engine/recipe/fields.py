@@ -146,7 +146,7 @@ _NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$")
 def parse_number(text: str) -> float:
     """Read a number as people paste it: 2e-4, 0.0002, 2,048, 2k, 5 %; raises ValueError."""
     plain = text.strip().lower().replace("\u00a0", "").replace("_", "").replace(" ", "")
-    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", plain):
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", plain):
         plain = plain.replace(",", "")
     elif re.fullmatch(r"[+-]?\d+,\d+", plain):
         plain = plain.replace(",", ".")

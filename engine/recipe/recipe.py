@@ -6,51 +6,14 @@ transformers and trl. To add an option: the field here, the line that obeys it, 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, Field, StrictBool
 
-Auto = Literal["auto"]
-StepCount = Annotated[int, Field(ge=1)]
-Level = Literal["simple", "all", "expert"]
+from engine.recipe.option import Auto, Names, Section, StepCount, option
 
 
-def option(
-    default: Any,
-    label: str,
-    help: str,
-    *,
-    unit: str = "",
-    level: Level = "all",
-    suggestions: tuple[Any, ...] = (),
-    memory: int = 0,
-    time: int = 0,
-    quality: int = 0,
-    **bounds: Any,
-) -> Any:
-    """Declare a field. `memory`, `time` and `quality` say what a larger value does: -1, 0 or 1."""
-    extra: dict[str, Any] = {
-        "unit": unit,
-        "level": level,
-        "suggestions": list(suggestions),
-        "effects": {"memory": memory, "time": time, "quality": quality},
-    }
-    factory = {"default_factory": default} if callable(default) else {"default": default}
-    return Field(title=label, description=help, json_schema_extra=extra, **factory, **bounds)
-
-
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Names = Annotated[list[str], BeforeValidator(_one_or_many)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class ModelOptions(_Section):
+class ModelOptions(Section):
     """Which base model, and how it is held in memory."""
 
     path: str = option(
@@ -94,7 +57,7 @@ class ModelOptions(_Section):
     )
 
 
-class DataOptions(_Section):
+class DataOptions(Section):
     """Which rows, how they are read, and which tokens are trained."""
 
     train: Names = option(
@@ -157,7 +120,7 @@ class DataOptions(_Section):
     )
 
 
-class AdapterOptions(_Section):
+class AdapterOptions(Section):
     """The trainable part."""
 
     method: Literal["lora", "adalora", "vera", "ia3", "oft", "full"] = option(
@@ -231,7 +194,7 @@ class AdapterOptions(_Section):
     )
 
 
-class TrainingOptions(_Section):
+class TrainingOptions(Section):
     """The optimizer's way through the data."""
 
     learning_rate: float = option(
@@ -340,7 +303,7 @@ class TrainingOptions(_Section):
     )
 
 
-class EvaluationOptions(_Section):
+class EvaluationOptions(Section):
     """What is measured while training."""
 
     eval_steps: StepCount | Auto | None = option(
@@ -358,7 +321,7 @@ class EvaluationOptions(_Section):
     benchmarks: list[str] = option(list, "Benchmarks", "Tasks measured after training.", level="expert")
 
 
-class CheckpointOptions(_Section):
+class CheckpointOptions(Section):
     """How often the run is saved."""
 
     save_steps: StepCount | Auto = option(
@@ -372,7 +335,7 @@ class CheckpointOptions(_Section):
     )
 
 
-class LauncherOptions(_Section):
+class LauncherOptions(Section):
     """Where the child runs."""
 
     kind: Literal["local", "torchrun", "ray"] = option(
@@ -386,7 +349,7 @@ class LauncherOptions(_Section):
     address: str | None = option(None, "Address", "Where the first machine is reached.", level="expert")
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """One training run, as asked: frozen, complete, and written to recipe.yaml."""
 
     version: Literal[1] = 1

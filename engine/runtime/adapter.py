@@ -14,7 +14,18 @@ from engine.runtime import fused_lora
 _NAME = re.compile(r"[A-Za-z0-9_.]{1,128}")
 
 
-def lora_config(recipe: Recipe) -> Any:
+def linear_names(model: Any) -> list[str]:
+    """Return the last names of all linear layers below the output head, as `all-linear` means them."""
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    kinds = (torch.nn.Linear, Conv1D)
+    return sorted(
+        {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, kinds) and m is not head}
+    )
+
+
+def lora_config(recipe: Recipe, model: Any) -> Any:
     """Return peft's configuration for a recipe; names are plain names, never patterns."""
     from peft import LoraConfig
 
@@ -31,11 +42,14 @@ def lora_config(recipe: Recipe) -> Any:
                 "REC-01",
                 field="adapter.target_modules",
             )
+    everywhere: str | list[str] = "all-linear"
+    if options.layers_to_transform is not None:
+        everywhere = linear_names(model)  # peft takes layer numbers only beside a list of names
     return LoraConfig(
         r=options.r,
         lora_alpha=options.lora_alpha,
         lora_dropout=options.lora_dropout,
-        target_modules="all-linear" if targets == "all-linear" else named,
+        target_modules=everywhere if targets == "all-linear" else named,
         layers_to_transform=options.layers_to_transform,
         rank_pattern={k.replace(".", r"\."): v for k, v in options.rank_pattern.items()},
         alpha_pattern={k.replace(".", r"\."): v for k, v in options.alpha_pattern.items()},
@@ -52,14 +66,11 @@ def add_adapter(model: Any, recipe: Recipe) -> Any:
 
     torch.manual_seed(recipe.training.seed)
     try:
-        wrapped = get_peft_model(model, lora_config(recipe))
+        wrapped = get_peft_model(model, lora_config(recipe, model))
     except ValueError as error:
-        names = sorted(
-            {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
-        )
         raise EngineError(
             f"adapter.target_modules: {recipe.adapter.target_modules} matches no layer of this model.",
-            f"This model has: {', '.join(names)}.",
+            f"This model has: {', '.join(linear_names(model))}.",
             "REC-01",
             field="adapter.target_modules",
         ) from error

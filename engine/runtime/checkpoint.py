@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -26,9 +27,23 @@ def adapter_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: found[name].detach().to("cpu").contiguous() for name in sorted(found)}
 
 
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write one safetensors file; the library's own error for a full or failing disk becomes ours."""
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        free = shutil.disk_usage(path.parent).free
+        raise EngineError(
+            f"{path.name} could not be written to {path.parent} ({free / 1e6:,.0f} MB free).",
+            "Free some space, then resume; the former save is sound.",
+            "DISK-01",
+            file=str(path),
+        ) from error
+
+
 def write_adapter(model: Any, folder: Path) -> None:
     """Write the adapter in peft's layout: two files that any peft program opens."""
-    save_file(adapter_tensors(model), folder / WEIGHTS, metadata={"format": "pt"})
+    _write(adapter_tensors(model), folder / WEIGHTS)
     config = model.peft_config["default"]
     was, config.inference_mode = config.inference_mode, True
     try:
@@ -74,9 +89,7 @@ def save(
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_adapter(model, folder)
-    save_file(
-        optimizer_tensors(optimizer, names), folder / "optimizer.safetensors", metadata={"format": "pt"}
-    )
+    _write(optimizer_tensors(optimizer, names), folder / "optimizer.safetensors")
     durable.write_json(folder / "state.json", {"step": step, **state})
     size = check.write_manifest(folder)
     problem = check.problem_of(folder)

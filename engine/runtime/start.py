@@ -12,8 +12,12 @@ from engine.data.dataset import Prepared, prepare
 from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
-from engine.events import DataPrepared, Finished, Log, ModelLoaded, Progress, Stopped, Warned
+from engine.events import DataPrepared, Finished, Log, ModelLoaded, Planned, Progress, Stopped, Warned
+from engine.hardware.devices import probe
+from engine.models.facts import read_facts
 from engine.models.library import resolve_model
+from engine.plan.planner import DataFacts, plan
+from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs.store import load_recipe
 from engine.runtime import adapter, evaluate, optim, train
@@ -33,6 +37,7 @@ def train_job(job: Job) -> Finished | Stopped:
     recipe = load_recipe(job.folder)
     folder = resolve_model(recipe.model.path, recipe.model.revision)
     data = read_data(job, recipe, folder)
+    recipe = settle(job, recipe, folder, data)
     run = load_model(job, recipe, folder, data)
     train.ready(run, job.resume_from)
     if job.resume_from is None and job.writer.attempt > 1:
@@ -87,6 +92,21 @@ def read_data(job: Job, recipe: Recipe, model_folder: Path) -> Prepared:
     for problem in report.problems[:20]:
         job.write(Warned(code=problem.code, message=problem.message, hint=problem.hint))
     return data
+
+
+def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
+    """Say the plan of the run, and decide what the recipe leaves to it: gradient checkpointing."""
+    machine = probe()
+    facts = DataFacts.of(
+        [len(e.ids) for e in data.train], len(data.validation), data.report.supervised_tokens
+    )
+    planned = plan(recipe, read_facts(folder), facts, machine=machine)
+    job.write(Planned(memory_bytes=planned.memory_bytes, seconds=planned.seconds, terms=planned.terms))
+    if recipe.training.gradient_checkpointing != "auto":
+        return recipe
+    chosen = "all" if planned.gradient_checkpointing else "none"
+    job.write(Log(message=f"Gradient checkpointing: {chosen} (auto)."))
+    return codec.override(recipe, {"training.gradient_checkpointing": chosen})
 
 
 def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.Training:

@@ -153,12 +153,5 @@ def data_facts(recipe: Any, model_folder: Path) -> Any:
     from engine.plan.planner import DataFacts
 
     data = prepare(recipe.data, model_folder, recipe.training.seed)
-    lengths = sorted(len(example.ids) for example in data.train)
-    return DataFacts(
-        train_examples=len(data.train),
-        validation_examples=len(data.validation),
-        median_tokens=lengths[len(lengths) // 2],
-        longest_tokens=lengths[-1],
-        total_tokens=sum(lengths),
-        supervised_tokens=data.report.supervised_tokens,
-    )
+    lengths = [len(example.ids) for example in data.train]
+    return DataFacts.of(lengths, len(data.validation), data.report.supervised_tokens)

@@ -1,0 +1,22 @@
+"""Small bases with adapters of several kinds and peft's own merge of each, made once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "data" / "make_adapters.py"
+
+
+@cache
+def make_adapters(tiny: Path) -> Path:
+    """Return the folder with NAME-base, NAME-adapter and NAME-peft."""
+    folder = Path(tempfile.mkdtemp(prefix="tunesmith-adapters-"))
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(tiny), str(folder)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return folder

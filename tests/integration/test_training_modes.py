@@ -1,0 +1,269 @@
+"""Options that change how a step is computed: 4-bit, bf16, checkpointing, splitting, and what is never saved."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.errors import EngineError
+from engine.jobs.spec import read_job
+from engine.models.library import resolve_model
+from engine.runs import check, store
+from engine.runs.event_log import EventWriter
+from engine.runtime import start, train
+from engine.runtime.control import Control
+from engine.runtime.job import Job, Requests
+from engine.runtime.train import Training
+from engine.runtime.vitals import Vitals
+from tests.integration.conftest import MakeRun, events_of, losses, run_to_end
+
+MakeTraining = Callable[..., Training]
+
+
+@pytest.fixture
+def make_training(make_run: MakeRun) -> MakeTraining:
+    """Return a function that loads a run in this process, ready to take steps."""
+
+    def make(**options: Any) -> Training:
+        folder = make_run(**{"adapter__lora_dropout": 0.0, **options})
+        writer = EventWriter(folder)
+        job = Job(folder, read_job(folder), writer, Requests(Control(folder)), Vitals(writer))
+        recipe = store.load_recipe(folder)
+        model = resolve_model(recipe.model.path)
+        data = start.read_data(job, recipe, model)
+        run = start.load_model(job, start.settle(job, recipe, model, data), model, data)
+        train.ready(run, None)
+        run.model.train()
+        return run
+
+    return make
+
+
+def steps_of(run: Training, count: int = 4) -> list[float]:
+    for _ in range(count):
+        train.take_step(run)
+    return [v for v in losses(run.job.folder).values() if v is not None]
+
+
+def first_gradient(run: Training) -> torch.Tensor:
+    micro = [[run.data.train[i] for i in rows] for rows in run.table.micro_batches(1)]
+    train.gradients(run, 1, micro)
+    grads = [p.grad.flatten() for p in run.model.parameters() if p.grad is not None]
+    return torch.cat(grads)
+
+
+def with_live_b(run: Training) -> Training:
+    """B starts at zero, which hides the gradient of A; draw it."""
+    torch.manual_seed(5)
+    for name, parameter in run.model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.02)
+    return run
+
+
+def test_that_gradient_checkpointing_changes_no_gradient(make_training: MakeTraining) -> None:
+    plain = first_gradient(with_live_b(make_training(training__gradient_checkpointing="none")))
+    again = first_gradient(with_live_b(make_training(training__gradient_checkpointing="all")))
+    assert torch.allclose(plain, again, rtol=1e-5, atol=1e-7)
+
+
+def test_that_bf16_follows_fp32(make_training: MakeTraining) -> None:
+    exact = steps_of(make_training(training__precision="fp32"), 8)
+    half = steps_of(make_training(training__precision="bf16"), 8)
+    assert exact != half
+    assert max(abs(a - b) for a, b in zip(exact, half, strict=True)) < 2e-2
+
+
+def test_that_a_4_bit_base_trains_on_right_gradients_before_and_after_an_answer(
+    make_training: MakeTraining,
+) -> None:
+    import bitsandbytes as bnb
+
+    run = with_live_b(make_training(model__load_in_4bit=True))
+    layers = {n: m for n, m in run.base.named_modules() if isinstance(m, bnb.nn.Linear4bit)}
+    assert len(layers) == 14
+    assert all(m.support_avx512bf16_for_cpu is False for m in layers.values())
+    plain = with_live_b(make_training())
+    for name, layer in layers.items():
+        weight = bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+        plain.base.get_submodule(name).weight.data.copy_(weight.float())
+    expected = first_gradient(plain)
+    before = first_gradient(run)
+    train.sample(run)
+    for parameter in run.model.parameters():
+        parameter.grad = None
+    after = first_gradient(run)
+    for found in (before, after):
+        assert float((found - expected).norm() / expected.norm()) < 0.02
+
+
+def test_that_a_4_bit_run_learns_and_its_adapter_is_plain(make_run: MakeRun) -> None:
+    folder = make_run(model__load_in_4bit=True)
+    assert run_to_end(folder) == "finished"
+    curve = losses(folder)
+    assert curve[24] < curve[1]
+    loaded = next(e for e in events_of(folder) if e.type == "model_loaded")
+    assert loaded.quantization == "nf4"
+
+
+def test_that_running_out_of_memory_splits_the_step_with_the_same_loss(
+    make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_training(training__per_device_train_batch_size=7)
+    expected = steps_of(whole)
+    real = train.loss_sum
+
+    def small_device(base: Any, batch: Any, head: Any) -> torch.Tensor:
+        if len(batch.lengths) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return real(base, batch, head)
+
+    monkeypatch.setattr(train, "loss_sum", small_device)
+    split = make_training(training__per_device_train_batch_size=7)
+    found = steps_of(split)
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert split.parts == 4
+    warned = [e for e in events_of(split.job.folder) if e.type == "warned" and e.code == "GPU-01"]
+    assert len(warned) == 2
+
+
+def test_that_memory_too_small_for_one_row_is_told_with_a_remedy(
+    make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(base: Any, batch: Any, head: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(train, "loss_sum", no_room)
+    run = make_training()
+    with pytest.raises(EngineError) as caught:
+        train.take_step(run)
+    assert caught.value.code == "GPU-01" and "max_length" in caught.value.hint
+
+
+def test_that_a_step_that_is_no_number_is_left_out_and_three_end_the_run(
+    make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_training()
+    steps_of(run, 2)
+    before = {n: p.detach().clone() for n, p in run.model.named_parameters() if p.requires_grad}
+    real = train.loss_sum
+    monkeypatch.setattr(train, "loss_sum", lambda *a: real(*a) * float("nan"))
+    train.take_step(run)
+    train.take_step(run)
+    with pytest.raises(EngineError) as caught:
+        train.take_step(run)
+    assert caught.value.code == "RUN-07"
+    for name, parameter in run.model.named_parameters():
+        if name in before:
+            assert torch.equal(parameter, before[name])
+    told = [e for e in events_of(run.job.folder) if e.type == "step"]
+    assert [e.loss for e in told[-3:]] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("adapter__r", 4),
+        ("adapter__lora_alpha", 64),
+        ("adapter__lora_dropout", 0.5),
+        ("adapter__target_modules", ["q_proj"]),
+        ("adapter__layers_to_transform", [0]),
+        ("adapter__rank_pattern", {"q_proj": 2}),
+        ("adapter__alpha_pattern", {"q_proj": 99}),
+        ("adapter__use_rslora", True),
+        ("adapter__init_lora_weights", "gaussian"),
+        ("training__learning_rate", 1e-4),
+        ("training__lr_scheduler_type", "constant"),
+        ("training__warmup_steps", 3),
+        ("training__per_device_train_batch_size", 2),
+        ("training__gradient_accumulation_steps", 2),
+        ("training__optim", "sgd"),
+        ("training__weight_decay", 0.5),
+        ("training__max_grad_norm", 0.01),
+        ("training__seed", 7),
+        ("training__precision", "bf16"),
+        ("data__train_on", "all"),
+        ("data__shuffle", False),
+        ("data__system_prompt", "Answer like a farmer."),
+        ("data__validation_split", 0.4),
+        ("data__max_length", 50),
+    ],
+)
+def test_that_every_option_changes_the_losses(
+    make_training: MakeTraining, defaults: list[float], option: str, value: Any
+) -> None:
+    assert steps_of(make_training(**{option: value})) != defaults
+
+
+@pytest.fixture(scope="module")
+def remembered() -> dict[str, list[float]]:
+    return {}
+
+
+@pytest.fixture
+def defaults(make_training: MakeTraining, remembered: dict[str, list[float]]) -> list[float]:
+    """Return the losses of the unchanged recipe, computed once."""
+    if "losses" not in remembered:
+        remembered["losses"] = steps_of(make_training())
+    return remembered["losses"]
+
+
+def test_that_checkpoints_beyond_the_limit_go_but_the_best_stays(make_run: MakeRun) -> None:
+    folder = make_run(checkpoint__save_steps=2, checkpoint__save_total_limit=2, training__num_train_epochs=3)
+    run_to_end(folder)
+    steps = [check.step_of(p) for p in check.checkpoint_folders(folder)]
+    best = min((e for e in events_of(folder) if e.type == "evaluated"), key=lambda e: e.loss).step
+    assert set(steps) <= {34, 36, best} and 36 in steps and best in steps
+
+
+def test_that_a_full_disk_fails_the_run_in_words_and_the_last_save_is_sound(make_run: MakeRun) -> None:
+    folder = make_run(training__num_train_epochs=3)
+    # A child that may not write files beyond 50 kB: the first checkpoint does not fit.
+    done = subprocess.run(
+        [sys.executable, "-I", "-X", "utf8", "-m", "engine", "job", str(folder)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    closing = json.loads((folder / "exit.json").read_text())
+    assert closing["code"] == "DISK-01" and closing["hint"]
+    assert check.last_checkpoint(folder)[0] is None
+    assert run_to_end(folder) == "finished"
+
+
+def test_that_the_adapter_opens_in_plain_peft_with_the_same_logits(
+    make_run: MakeRun, tiny_model: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from engine.runtime.load import choose_compute, load_base
+
+    folder = make_run()
+    assert run_to_end(folder) == "finished"
+    plain = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(tiny_model), folder / "adapter"
+    ).eval()
+    recipe = store.load_recipe(folder)
+    ours = start.adapter.add_adapter(
+        load_base(tiny_model, recipe.model, choose_compute("fp32")), recipe
+    ).eval()
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "adapter" / "adapter_model.safetensors")
+    own = dict(ours.named_parameters())
+    for name, value in tensors.items():
+        own[name.replace(".weight", ".default.weight")].data.copy_(value)
+    ids = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        assert torch.allclose(plain(input_ids=ids).logits, ours(input_ids=ids).logits, atol=1e-5)
