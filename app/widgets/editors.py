@@ -105,6 +105,7 @@ class TypedEditor(Editor):
         self._row = self._in_line()
         self.line = LineField()
         self._give_name(self.line)
+        self._typing = False
         numeric = spec.kind in ("integer", "number", "integer_or_auto")
         self.grows = not numeric
         if numeric:
@@ -124,7 +125,7 @@ class TypedEditor(Editor):
 
     def _says(self, value: Any) -> bool:
         """Say whether the text being typed already means `value`; then it is left alone."""
-        if not self.line.hasFocus():
+        if not self._typing:
             return False
         try:
             return bool(parse_text(self.spec, self.line.text()) == value)
@@ -142,6 +143,7 @@ class TypedEditor(Editor):
         self.line.setFont(current_theme().font("body", mono=True))
 
     def _on_text_edited(self, text: str) -> None:
+        self._typing = True
         try:
             value = parse_text(self.spec, text)
         except ValueError as error:
@@ -154,6 +156,7 @@ class TypedEditor(Editor):
             self.edited.emit(value)
 
     def _on_left(self) -> None:
+        self._typing = False
         self.left.emit()
 
 
@@ -173,7 +176,7 @@ class StepsEditor(TypedEditor):
             self._chips[word] = chip
 
     def show_value(self, value: Any) -> None:
-        if not (self.line.hasFocus() and self.line.text().strip().lower() == str(value)):
+        if not (self._typing and self.line.text().strip().lower() == str(value)):
             super().show_value(None if value == "auto" else value)
         for word, chip in self._chips.items():
             chip.setChecked((word == "Auto" and value == "auto") or (word == "Off" and value is None))

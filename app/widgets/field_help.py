@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.field_text import write_value
+from app.widgets.floating import Floating
 from app.widgets.label import TextLabel
 from app.widgets.mark import Mark
 from engine.recipe.fields import FieldSpec
@@ -22,8 +22,8 @@ EFFECT_WORDS = {
 }
 
 
-class HelpCard(QFrame):
-    """A card over the form; Esc or a press elsewhere closes it.
+class HelpCard(Floating):
+    """What F1 opens at a field.
 
     Signals:
         chosen: one of the usual values was pressed.
@@ -31,15 +31,10 @@ class HelpCard(QFrame):
 
     chosen = Signal(object)
 
-    def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
-        super().__init__(parent, Qt.WindowType.Popup)
-        self.setObjectName("toast")
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        theme = current_theme()
-        self.setFixedWidth(theme.px(330))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.px(14), theme.px(12), theme.px(14), theme.px(14))
-        column.setSpacing(8)
+    def __init__(self, spec: FieldSpec, anchor: QWidget) -> None:
+        super().__init__(anchor, 330)
+        self.setAccessibleName(f"About {spec.label}")
+        column = self.column
         column.addWidget(TextLabel(spec.label, "strong"))
         column.addWidget(TextLabel(spec.help, "body", wrap=True))
         if spec.suggestions:
@@ -54,7 +49,7 @@ class HelpCard(QFrame):
         row = QHBoxLayout()
         row.setSpacing(6)
         row.addWidget(TextLabel("Usual", "small"))
-        self.chips = []
+        self.chips: list[QPushButton] = []
         for value in spec.suggestions:
             chip = button(write_value(spec, value), kind="chip", name=f"Use {write_value(spec, value)}")
             chip.setCheckable(False)
@@ -79,21 +74,9 @@ class HelpCard(QFrame):
             column.addLayout(row)
         return column
 
-    def open_at(self, anchor: QWidget) -> None:
-        """Show the card below `anchor`, or above it where the screen ends."""
-        self.adjustSize()
-        place = anchor.mapToGlobal(QPoint(0, anchor.height() + 4))
-        screen = anchor.screen() or QApplication.primaryScreen()
-        area = screen.availableGeometry()
-        if place.y() + self.height() > area.bottom():
-            place.setY(max(area.top(), anchor.mapToGlobal(QPoint(0, 0)).y() - self.height() - 4))
-        place.setX(max(area.left(), min(place.x(), area.right() - self.width())))
-        self.move(place)
-        self.show()
-
     def _on_chip_pressed(self, value: Any) -> None:
         self.chosen.emit(value)
-        self.close()
+        self.close_now()
 
 
 def _bounds(spec: FieldSpec) -> str:

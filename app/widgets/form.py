@@ -96,8 +96,8 @@ class FieldRow(QWidget):
             line.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
         right.addLayout(line)
         self.hint = TextLabel(hint, "small", wrap=True)
-        self.hint.setHidden(not hint)
         right.addWidget(self.hint)
+        self.hint.setHidden(not hint)
         right.addWidget(self._build_fault())
         policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)
@@ -150,9 +150,9 @@ class FieldRow(QWidget):
 
     def open_help(self) -> None:
         """Open the card that explains this field."""
-        card = HelpCard(self.spec, self)
+        card = HelpCard(self.spec, self.editor)
         card.chosen.connect(self._on_suggestion_chosen)
-        card.open_at(self.editor)
+        card.open()
 
     def _show_back(self) -> None:
         base = self._rules.base(self.spec.path)
@@ -205,8 +205,6 @@ class FieldRow(QWidget):
         if event.type() == QEvent.Type.FontChange:
             self.label.setFixedWidth(current_theme().px(LABEL_WIDTH))
         super().changeEvent(event)
-
-
 
 
 class Form(QWidget):

@@ -74,7 +74,7 @@ class OptionCard(QFrame):
         self.setAccessibleDescription(words)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.pos()):
+        if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
             self._press()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -41,7 +41,9 @@ class Pill(QWidget):
         self._text, self._kind = text, kind
         self._icon = KIND_ICONS[kind] if icon is None else icon
         self.setAccessibleName(text)
-        self.setHidden(not text)
+        # Showing a widget that has no parent yet would open it as a window of its own.
+        if not text or self.parentWidget() is not None:
+            self.setHidden(not text)
         self.updateGeometry()
         self.update()
 

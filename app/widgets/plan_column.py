@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
 from app.theme.style import current_theme
 from app.widgets.button import button
+from app.widgets.floating import Floating
 from app.widgets.label import ElidedLabel, TextLabel, number_label, set_tip
 from app.widgets.meter import Part, StackedBar
 from app.widgets.notice import Notice
@@ -252,22 +253,12 @@ class PlanStrip(QFrame):
         self.remarks.setAccessibleName(words)
         self.remarks.setVisible(bool(advice))
 
-    def open_advice(self) -> QFrame:
-        """Open the remarks in a card above the strip; Esc closes it."""
-        theme = current_theme()
-        card = QFrame(self, Qt.WindowType.Popup)
-        card.setObjectName("toast")
-        card.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        card.setFixedWidth(theme.px(380))
-        column = QVBoxLayout(card)
-        column.setContentsMargins(theme.px(12), theme.px(12), theme.px(12), theme.px(12))
-        column.setSpacing(8)
+    def open_advice(self) -> Floating:
+        """Open the remarks in a card above the strip."""
+        card = Floating(self.remarks, 380)
         for each in self._advice:
-            column.addWidget(_notice(each, card.close))
-        card.adjustSize()
-        corner = self.mapToGlobal(QPoint(self.width() - card.width() - theme.px(24), -card.height() - 4))
-        card.move(corner)
-        card.show()
+            card.column.addWidget(_notice(each, card.close_now))
+        card.open()
         return card
 
 

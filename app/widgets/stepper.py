@@ -127,8 +127,11 @@ class Stepper(QWidget):
             column.addWidget(step)
             self.buttons[name] = step
         column.addStretch(1)
-        self.setFixedWidth(theme.px(204))
-        theme.changed.connect(lambda: self.setFixedWidth(current_theme().px(204)))
+        self._fix_width()
+        theme.changed.connect(self._fix_width)
+
+    def _fix_width(self) -> None:
+        self.setFixedWidth(current_theme().px(204))
 
     def show_step(self, name: str, state: str, facts: str) -> None:
         """Show the state and the facts of one step."""

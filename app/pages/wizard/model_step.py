@@ -112,7 +112,10 @@ class ModelStep(Step):
         self.search.textChanged.connect(self._on_search_changed)
         self.search.returnPressed.connect(self._on_search_entered)
         self.state.model_changed.connect(self.show_model)
-        self.state.services.hardware.probed.connect(lambda _machine: self.list_again())
+        self.state.services.hardware.probed.connect(self._on_probed)
+
+    def _on_probed(self, machine: object) -> None:
+        self.list_again()
 
     # -- showing -------------------------------------------------------------------------------------------
     def shown(self) -> None:

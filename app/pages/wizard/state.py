@@ -85,12 +85,15 @@ class WizardState(QObject):
             "data": self._timer(DATA_DELAY_MS, self._ask_data),
             "plan": self._timer(PLAN_DELAY_MS, self._ask_plan),
         }
-        services.hardware.probed.connect(lambda _machine: self._timers["plan"].start())
+        services.hardware.probed.connect(self._on_probed)
 
     def _timer(self, delay: int, act: Any) -> QTimer:
         timer = QTimer(self, singleShot=True, interval=delay)
         timer.timeout.connect(act)
         return timer
+
+    def _on_probed(self, machine: object) -> None:
+        self._timers["plan"].start()
 
     def begin(self) -> None:
         """Look at model and data for the first time."""

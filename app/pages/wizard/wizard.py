@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from app.drafts import STEPS, Draft, delete_draft, load_draft, save_draft
@@ -35,6 +35,7 @@ from engine.recipe.recipe import Recipe
 
 SAVE_MS = 1000
 FOLD_BELOW = 1280
+PLAN_WIDTH = 350
 
 
 class WizardPage(Page):
@@ -81,7 +82,7 @@ class WizardPage(Page):
             self.stack.addWidget(area)
         middle.addWidget(self.stack, 1)
         self.plan_column = PlanColumn()
-        self._plan_place = scrolled_column(self.plan_column)
+        self._plan_place = scrolled(self.plan_column)
         middle.addWidget(self._plan_place)
         column.addLayout(middle, 1)
         self.plan_strip = PlanStrip()
@@ -95,6 +96,7 @@ class WizardPage(Page):
         self._save_timer = QTimer(self, singleShot=True, interval=SAVE_MS)
         self._save_timer.timeout.connect(self.save)
         self.stepper.chosen.connect(self.go_to)
+        current_theme().changed.connect(self._fold)
         self.footer.back_pressed.connect(self.go_back)
         self.footer.next_pressed.connect(self.go_on)
         self.bar.search.found.connect(self.go_to_field)
@@ -130,10 +132,12 @@ class WizardPage(Page):
         self.steps[self.step_name].shown()
         self._fold()
 
-    def hidden_(self) -> None:
+    def hideEvent(self, event: QHideEvent) -> None:
+        # Leaving the page and closing the window come here alike: what was typed last is kept at once.
         if self._save_timer.isActive():
             self._save_timer.stop()
             self.save()
+        super().hideEvent(event)
 
     def settled(self) -> bool:
         state = self.state
@@ -368,21 +372,11 @@ class WizardPage(Page):
         self._fold()
 
     def _fold(self) -> None:
+        """Show the plan as a column, or as a strip where the window is narrow."""
+        self._plan_place.setFixedWidth(current_theme().px(PLAN_WIDTH))
         narrow = self.window().width() < current_theme().px(FOLD_BELOW)
         self._plan_place.setVisible(not narrow)
         self.plan_strip.setVisible(narrow)
-
-
-def scrolled_column(column: PlanColumn) -> QWidget:
-    """Return the plan column in a place of its own that scrolls when it is longer than the window."""
-    place = QWidget()
-    row = QHBoxLayout(place)
-    row.setContentsMargins(0, 0, 0, 0)
-    area = scrolled(column)
-    area.setFixedWidth(current_theme().px(350))
-    current_theme().changed.connect(lambda: area.setFixedWidth(current_theme().px(350)))
-    row.addWidget(area)
-    return place
 
 
 def _read_draft() -> tuple[Draft, EngineError | None]:
