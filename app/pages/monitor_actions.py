@@ -122,8 +122,8 @@ class MonitorActions(QObject):
         if self.asked == "stop" and not self._patience.isActive():
             self._page.services.run_queue.cancel(self._run)
             return
-        self._ask("stop")
         self._patience.start()
+        self._ask("stop")
 
     def resume(self) -> None:
         """Let the run go on."""

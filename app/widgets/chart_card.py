@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QPen
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QMenu,
@@ -55,6 +55,22 @@ class LegendMark(QWidget):
             painter.drawEllipse(QRectF((self.width() - side) / 2, middle - side / 2, side, side))
 
 
+class _ValueTable(QTableView):
+    """The values of a chart.
+
+    Signals:
+        back_requested: T or Esc was pressed.
+    """
+
+    back_requested = Signal()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_T, Qt.Key.Key_Escape):
+            self.back_requested.emit()
+        else:
+            super().keyPressEvent(event)
+
+
 class ChartCard(Card):
     """A card that holds one chart, or the table behind it; `value` stands at the right of the title."""
 
@@ -73,7 +89,7 @@ class ChartCard(Card):
         self._places = QStackedWidget()
         self._places.addWidget(chart)
         self.body.addWidget(self._places, 1)
-        self._table: QTableView | None = None
+        self._table: _ValueTable | None = None
         chart.table_requested.connect(self.toggle_table)
 
     def _build_legend(self) -> None:
@@ -103,7 +119,7 @@ class ChartCard(Card):
             self._table = None
             self.chart.setFocus()
             return
-        table = QTableView()
+        table = _ValueTable()
         model = SeriesTable(self.chart.told)
         model.setParent(table)
         model.show_series(self.chart.series())
@@ -113,10 +129,7 @@ class ChartCard(Card):
         table.setShowGrid(False)
         table.verticalHeader().setDefaultSectionSize(current_theme().px(26))
         table.setFont(current_theme().font("small", mono=True))
-        back = table.addAction("Back to the chart")
-        back.setShortcuts(["T", "Esc"])
-        back.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
-        back.triggered.connect(self.toggle_table)
+        table.back_requested.connect(self.toggle_table)
         self._table = table
         self._places.addWidget(table)
         self._places.setCurrentWidget(table)

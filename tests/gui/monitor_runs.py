@@ -143,9 +143,7 @@ class Script:
                 steps=self.total, seconds=self.mono, peak_memory_bytes=14_300_000_000, adapter="adapter"
             ),
             "stopped": Stopped(step=self.total),
-            "failed": Failed(
-                code="GPU-01", message="The GPU ran out of memory.", hint="Use 4 bits."
-            ),
+            "failed": Failed(code="GPU-01", message="The GPU ran out of memory.", hint="Use 4 bits."),
         }[status]
         self.say(made, 5)
         self.write()
