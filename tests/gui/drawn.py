@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from PySide6.QtCore import QRect
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -13,6 +15,7 @@ from PySide6.QtWidgets import (
     QSlider,
     QWidget,
 )
+from pytestqt.qtbot import QtBot
 
 from app.widgets.label import ElidedLabel
 
@@ -39,6 +42,13 @@ def cut_texts(page: QWidget) -> list[str]:
         if button.isVisible() and button.text() and button.width() < button.sizeHint().width() - 2:
             found.append(f"button {button.text()!r}")
     return found
+
+
+def wait_until_nothing_is_cut(page: QWidget, qtbot: QtBot) -> None:
+    """Give layouts a moment to settle, then fail with the words that are still cut."""
+    with contextlib.suppress(qtbot.TimeoutError):
+        qtbot.waitUntil(lambda: not cut_texts(page), timeout=2000)
+    assert not cut_texts(page)
 
 
 def _flags(label: QLabel) -> int:

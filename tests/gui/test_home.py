@@ -15,6 +15,7 @@ from app.services import Services, make_services
 from app.storage import folder_bytes, measure
 from app.widgets.cells import Cell
 from engine.jobs.lock import FolderLock
+from tests.gui.drawn import wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
 
 
@@ -24,6 +25,8 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp: QApplication
     made = make_services(qapp, "dark")
     yield made
     made.background.finish()
+    made.theme.set_theme("dark")
+    made.theme.set_text_size(100)
 
 
 def shown(services: Services, qtbot) -> HomePage:
@@ -181,15 +184,9 @@ def test_that_a_tip_sent_away_stays_away(services: Services, qtbot) -> None:
 def test_that_no_text_of_home_is_cut(
     services, qtbot, theme: str, size: tuple[int, int], text_size: int
 ) -> None:
-    from tests.gui.drawn import cut_texts
-
     make_run("one-run-of-some-name", "finished", 30)
     services.theme.set_theme(theme)
     services.theme.set_text_size(text_size)
     page = shown(services, qtbot)
     page.resize(*size)
-    qtbot.wait(50)
-    found = cut_texts(page)
-    services.theme.set_text_size(100)
-    services.theme.set_theme("dark")
-    assert not found
+    wait_until_nothing_is_cut(page, qtbot)

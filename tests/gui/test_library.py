@@ -15,7 +15,7 @@ from app.tables.run_filter import parse
 from app.widgets.question import Question
 from engine.jobs.lock import FolderLock
 from engine.runs.store import delete_run, list_runs, summary, trash_dir
-from tests.gui.drawn import cut_texts, nameless_controls
+from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
 
 
@@ -27,6 +27,8 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp: QApplication
     made.notify = lambda text, kind="info", action=None, hint="": made.toasts.append((text, kind, action))
     yield made
     made.background.finish()
+    made.theme.set_theme("dark")
+    made.theme.set_text_size(100)
 
 
 def shown(services: Services, qtbot, size: tuple[int, int] = (1240, 844)) -> LibraryPage:
@@ -225,9 +227,5 @@ def test_that_no_text_is_cut_and_every_control_has_a_name(services, qtbot, theme
     services.theme.set_theme(theme)
     services.theme.set_text_size(text_size)
     page = shown(services, qtbot, size)
-    qtbot.wait(50)
-    found, nameless = cut_texts(page), nameless_controls(page)
-    services.theme.set_text_size(100)
-    services.theme.set_theme("dark")
-    assert not found
-    assert not nameless
+    wait_until_nothing_is_cut(page, qtbot)
+    assert not nameless_controls(page)

@@ -16,7 +16,7 @@ from app.services import Services, make_services
 from app.settings import SettingsStore
 from engine import paths
 from engine.hardware.devices import probe
-from tests.gui.drawn import cut_texts, nameless_controls
+from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
 
 
 @pytest.fixture
@@ -166,6 +166,5 @@ def test_that_no_text_is_cut_and_every_control_has_a_name(services, qtbot, theme
     services.theme.set_theme(theme)
     services.theme.set_text_size(text_size)
     page = shown(services, qtbot, size)
-    qtbot.wait(50)
-    assert not cut_texts(page)
+    wait_until_nothing_is_cut(page, qtbot)
     assert not nameless_controls(page)
