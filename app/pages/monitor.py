@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from app.pages.monitor_actions import MonitorActions
 from app.pages.monitor_charts import MonitorCharts
 from app.pages.monitor_side import MonitorSide
-from app.pages.monitor_words import facts, phases, show_strip, stage_progress, state_words
+from app.pages.monitor_words import facts, phases, resuming_words, show_strip, stage_progress, state_words
 from app.pages.page import Page, padded_column
 from app.services import Services
 from app.theme.tokens import GAP
@@ -246,7 +246,8 @@ class MonitorPage(Page):
     def _show_remark(self, limit: float | None) -> None:
         assert self.watch is not None
         found = remarks(self.watch.history, limit)
-        words = found[0].text if found else ""
+        words = resuming_words(self.watch.state, self.watch.history)
+        words = words or (found[0].text if found else "")
         if words != self.remark.text():
             self.remark.setText(words)
             self.remark.set_token("warn" if found and found[0].kind == "warn" else "dim")

@@ -15,6 +15,24 @@ if TYPE_CHECKING:
     from app.pages.monitor import MonitorPage
 
 STOP_NOW_MS = 30_000
+# text, icon, kind, the method it calls, help
+BUTTONS: dict[str, tuple[str, str | None, str, str, str]] = {
+    "pause": (
+        "Pause",
+        None,
+        "secondary",
+        "pause",
+        "Saves, frees the device's memory and waits (Ctrl+Shift+P)",
+    ),
+    "resume": ("Resume", "play", "primary", "resume", "Goes on from the last save (Ctrl+Enter)"),
+    "stop": ("Stop and save", None, "secondary", "stop", "Saves and ends; it can be resumed later"),
+    "cancel": ("Cancel…", None, "danger", "cancel", "Ends at once, without a save"),
+    "dequeue": ("Take out of the queue", None, "danger", "dequeue", "It stays under Runs"),
+    "chat": ("Chat with it", "chat", "primary", "chat", "Base and adapter side by side"),
+    "merge": ("Merge", "merge", "secondary", "merge", "Makes one model of base and adapter"),
+    "again": ("Run again with changes", None, "secondary", "again", "Opens this recipe in the wizard"),
+    "folder": ("Open folder", None, "secondary", "folder", "The run's own folder"),
+}
 GOING = ("pause", "stop", "cancel")
 SHOWN = {
     "running": GOING,
@@ -37,51 +55,9 @@ class MonitorActions(QObject):
         self.asked = ""
         self._patience = QTimer(self, singleShot=True, interval=STOP_NOW_MS)
         self._patience.timeout.connect(self._refresh)
-        # text, icon, kind, what it does, help
-        table = {
-            "pause": (
-                "Pause",
-                None,
-                "secondary",
-                self.pause,
-                "Saves, frees the device's memory and waits (Ctrl+Shift+P)",
-            ),
-            "resume": ("Resume", "play", "primary", self.resume, "Goes on from the last save (Ctrl+Enter)"),
-            "stop": (
-                "Stop and save",
-                None,
-                "secondary",
-                self.stop,
-                "Saves and ends; it can be resumed later",
-            ),
-            "cancel": ("Cancel…", None, "danger", self.cancel, "Ends at once, without a save"),
-            "dequeue": ("Take out of the queue", None, "danger", self.dequeue, "It stays under Runs"),
-            "chat": (
-                "Chat with it",
-                "chat",
-                "primary",
-                lambda: page.go("chat"),
-                "Base and adapter side by side",
-            ),
-            "merge": (
-                "Merge",
-                "merge",
-                "secondary",
-                lambda: page.go("merge"),
-                "Makes one model of base and adapter",
-            ),
-            "again": (
-                "Run again with changes",
-                None,
-                "secondary",
-                page.run_again,
-                "Opens this recipe in the wizard",
-            ),
-            "folder": ("Open folder", None, "secondary", page.open_folder, "The run's own folder"),
-        }
         self.buttons: dict[str, QPushButton] = {
-            key: button(text, icon, kind, on_click=act, tip=tip)
-            for key, (text, icon, kind, act, tip) in table.items()
+            key: button(text, icon, kind, on_click=getattr(self, act), tip=tip)
+            for key, (text, icon, kind, act, tip) in BUTTONS.items()
         }
         for made in self.buttons.values():
             made.setParent(page)
@@ -131,6 +107,22 @@ class MonitorActions(QObject):
             self._page.services.run_queue.resume(self._run)
         except EngineError as error:
             self._tell(error)
+
+    def chat(self) -> None:
+        """Go and talk to the adapter."""
+        self._page.go("chat")
+
+    def merge(self) -> None:
+        """Go and merge the adapter into its base."""
+        self._page.go("merge")
+
+    def again(self) -> None:
+        """Go to the wizard with this run's recipe."""
+        self._page.run_again()
+
+    def folder(self) -> None:
+        """Show the run's folder in the system's file browser."""
+        self._page.open_folder()
 
     def dequeue(self) -> None:
         """Take the run out of the queue."""

@@ -32,7 +32,7 @@ BAR_TOKENS = {"finished": "ok", "failed": "bad", "crashed": "bad", "paused": "wa
 
 def state_words(state: str, history: RunHistory) -> tuple[str, str, str | None]:
     """Return word, kind and icon of the pill."""
-    if state == "running" and not history.has_stepped:
+    if state == "running" and history.preparing:
         return ("Preparing", "accent", None)
     return STATES[state]
 
@@ -94,6 +94,15 @@ def phases(history: RunHistory) -> list[tuple[str, str, str]]:
 def minutes(seconds: float) -> str:
     """Return a short time as 0:41."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def resuming_words(state: str, history: RunHistory) -> str:
+    """Return what a resumed run does before its next step, an empty text otherwise."""
+    if state != "running" or not history.preparing or not history.has_stepped:
+        return ""
+    now = next((label.lower() for label, _, mark in phases(history) if mark == NOW), "")
+    words = f"Going on from step {number(history.step)}"
+    return f"{words}: {now}" if now else words
 
 
 def stage_progress(history: RunHistory) -> tuple[float | None, str]:

@@ -162,6 +162,11 @@ class RunHistory:
         """Return whether there is anything to draw."""
         return len(self.series["loss"]) > 0
 
+    @property
+    def preparing(self) -> bool:
+        """Return whether this attempt has not taken a step yet."""
+        return not self._steps_of_attempt
+
     def eta_seconds(self) -> float | None:
         """Return the seconds left, None while estimating and after the end."""
         if self.state in ("finished", "stopped", "failed", "queued") or not self.total_steps:
