@@ -16,6 +16,7 @@ WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 PEFT_PREFIX = "base_model.model."
 MAX_RANK = 1024
+BASE_COPY = ".base_layer."  # peft saves the frozen head along when it is adapted; it is the base's own
 _METHODS = {"LORA": "lora", "ADALORA": "adalora", "VERA": "vera", "IA3": "ia3", "OFT": "oft"}
 _LORA = re.compile(
     r"^(?P<module>.+)\.(?P<part>lora_(?:A|B|embedding_A|embedding_B|magnitude_vector))(?:\.weight)?$"
@@ -154,7 +155,7 @@ def _modules(
         found = _LORA.match(tensor.name.removeprefix(PEFT_PREFIX))
         if found:
             pairs.setdefault(found["module"], {})[found["part"]] = tensor.shape
-        else:
+        elif BASE_COPY not in tensor.name:
             whole.add(tensor.name.removeprefix(PEFT_PREFIX))
     patterns = _plain_patterns(config.get("alpha_pattern"))
     modules = []

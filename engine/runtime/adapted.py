@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from engine.errors import EngineError
-from engine.models.adapter_facts import WEIGHTS, AdapterFacts
+from engine.models.adapter_facts import BASE_COPY, WEIGHTS, AdapterFacts
 from engine.models.facts import ModelFacts
 from engine.models.weight_files import weight_paths
 from engine.recipe.recipe import ModelOptions
@@ -116,7 +116,8 @@ def _exactly(name: str) -> str:
 
 def read_tensors(adapter: AdapterFacts) -> dict[str, torch.Tensor]:
     """Return the adapter's tensors; raises EngineError MODEL-02 when one holds a value that is no number."""
-    tensors = load_file(adapter.path / WEIGHTS)
+    stored = load_file(adapter.path / WEIGHTS)
+    tensors = {name: tensor for name, tensor in stored.items() if BASE_COPY not in name}
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise EngineError(
@@ -125,7 +126,7 @@ def read_tensors(adapter: AdapterFacts) -> dict[str, torch.Tensor]:
                 "MODEL-02",
                 file=str(adapter.path / WEIGHTS),
             )
-    return dict(tensors)
+    return tensors
 
 
 def fingerprint_base(facts: ModelFacts) -> str:

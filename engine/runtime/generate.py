@@ -171,12 +171,13 @@ def _stepper(model: Any, cache: Any) -> Callable[[Tensor, int], Tensor]:
     takes = inspect.signature(model.forward).parameters
     last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
     positions = "position_ids" in takes
+    memory = "cache" if "cache" in takes else "past_key_values"
 
     def step(ids: Tensor, start: int) -> Tensor:
         where: dict[str, Any] = {}
         if positions:
             where["position_ids"] = torch.arange(start, start + ids.shape[1], device=ids.device)[None]
-        out = model(input_ids=ids, past_key_values=cache, use_cache=True, **where, **last_only)
+        out = model(input_ids=ids, use_cache=True, **{memory: cache}, **where, **last_only)
         scores: Tensor = out.logits[0, -1].float()
         return scores
 
