@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
+import shutil
 import time
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from engine.runtime import adapter, evaluate, optim, train
 from engine.runtime.job import Job
 from engine.runtime.load import choose_compute, choose_layout, load_base
 from engine.runtime.timetable import make_timetable
+
+SPARE_BYTES = 256 * 1024**2
 
 
 def train_job(job: Job) -> Finished | Stopped:
@@ -53,8 +57,6 @@ def train_job(job: Job) -> Finished | Stopped:
 
 
 def _was_finished(folder: Path) -> bool:
-    import json
-
     notes = sorted(folder.glob("exit-*.json"))
     return bool(notes) and json.loads(notes[-1].read_bytes()).get("status") == "finished"
 
@@ -101,6 +103,7 @@ def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
         [len(e.ids) for e in data.train], len(data.validation), data.report.supervised_tokens
     )
     planned = plan(recipe, read_facts(folder), facts, machine=machine)
+    check_room(job, planned.trainable_parameters, recipe.checkpoint.save_total_limit)
     job.write(Planned(memory_bytes=planned.memory_bytes, seconds=planned.seconds, terms=planned.terms))
     if recipe.training.gradient_checkpointing != "auto":
         return recipe
@@ -135,6 +138,7 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.
         )
     )
     job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {layout.reason}."))
+    compare_environment(job, folder)
     _describe_environment(job, recipe, folder, compute.device_name)
     prompts = evaluate.choose_prompts(
         data, recipe.evaluation.sample_prompts, template, tokenizer, recipe.data.system_prompt
@@ -153,6 +157,41 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.
         tokenizer=tokenizer,
         template=template,
     )
+
+
+def compare_environment(job: Job, folder: Path) -> None:
+    """On a resume, refuse a base whose weights changed (MODEL-08) and warn of other versions (RUN-06)."""
+    path = job.folder / "environment.json"
+    if job.resume_from is None or not path.exists():
+        return
+    before = json.loads(path.read_bytes())
+    for name, digest in before["model"]["files"].items():
+        if not (folder / name).exists() or _fingerprint(folder / name) != digest:
+            raise EngineError(
+                f"{name} of the base model changed since the last save.",
+                "Restore it, or start a new run from the adapter.",
+                "MODEL-08",
+                file=str(folder / name),
+            )
+    other = {n: (v, job.versions.get(n)) for n, v in before["versions"].items() if job.versions.get(n) != v}
+    if other:
+        table = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in other.items())
+        hint = "You can go on; the result may differ in the last digits."
+        job.write(Warned(code="RUN-06", message=f"Other versions than before: {table}.", hint=hint))
+
+
+def check_room(job: Job, trainable_parameters: int, kept: int) -> None:
+    """Refuse to start when the checkpoints will not fit on the disk: 12 bytes a trained value each."""
+    need = trainable_parameters * (12 * (kept + 1) + 4) + SPARE_BYTES
+    free = shutil.disk_usage(job.folder).free
+    if free < need:
+        raise EngineError(
+            f"{need / 1e9:.1f} GB needed in {job.folder}, {free / 1e9:.1f} GB free.",
+            "Free some space, or keep fewer checkpoints; then resume.",
+            "DISK-01",
+            file=str(job.folder),
+            field="checkpoint.save_total_limit",
+        )
 
 
 def _describe_environment(job: Job, recipe: Recipe, folder: Path, device: str) -> None:

@@ -77,6 +77,7 @@ class Training:
     best_loss: float | None = None
     parts: int = 1  # micro-batches are cut in so many after memory ran out
     bad_in_a_row: int = 0
+    owes_evaluation: bool = False  # a stop was asked in the middle of one: a resume begins with it
     saved_step: int = -1
     saved_at: float = field(default_factory=time.monotonic)
     names: list[str] = field(default_factory=list)
@@ -93,16 +94,21 @@ def train(run: Training) -> Finished | Stopped:
     if run.step == 0:
         sample(run, base=True)
     run.model.train()
+    if run.owes_evaluation:
+        measure(run)
     while run.step < run.table.total_steps:
         if obey(run) == "stop":
             save(run)
             return Stopped(step=run.step)
         take_step(run)
-        if run.table.evaluates(run.step) and measure(run) is None and run.job.requests.stop:
-            continue  # a stop was asked in the middle of the evaluation: it is done again after a resume
+        if run.table.evaluates(run.step):
+            run.owes_evaluation = True
+            measure(run)
         if run.saved_step != run.step and run.table.saves(run.step, time.monotonic() - run.saved_at):
             save(run)
     save(run)
+    if run.owes_evaluation:
+        return Stopped(step=run.step)
     return publish(run, time.monotonic() - begun)
 
 
@@ -249,6 +255,7 @@ def measure(run: Training) -> float | None:
                 )
             )
     if loss is not None or not run.data.validation:
+        run.owes_evaluation = False
         sample(run)
     run.model.train()
     run.job.phase("train")
@@ -285,6 +292,7 @@ def save(run: Training) -> Path:
         "best_step": run.best_step,
         "best_loss": run.best_loss,
         "parts": run.parts,
+        "owes_evaluation": run.owes_evaluation,
         "data": run.job.data_digest,
     }
     folder, size = checkpoint.save(run.job.folder, run.step, run.model, run.optimizer, run.names, state)
@@ -329,3 +337,4 @@ def ready(run: Training, checkpoint_folder: Path | None) -> None:
     checkpoint.load(checkpoint_folder, run.model, run.optimizer, run.names)
     run.step = run.saved_step = int(state["step"])
     run.best_step, run.best_loss, run.parts = state["best_step"], state["best_loss"], int(state["parts"])
+    run.owes_evaluation = bool(state.get("owes_evaluation", False))

@@ -295,3 +295,36 @@ def test_that_losses_are_finite_and_perplexity_follows_them(uninterrupted: Path)
     for event in events_of(uninterrupted):
         if event.type == "evaluated":
             assert event.perplexity == pytest.approx(math.exp(event.loss))
+
+
+def test_that_a_stop_during_an_evaluation_is_made_up_for_after_a_resume(
+    make_run: MakeRun, uninterrupted: Path
+) -> None:
+    folder = same_again(make_run)
+    child = process.start(folder)
+    wait_for(folder, lambda e: e.type == "step" and e.step == 8)
+    process.send(folder, "stop")
+    child.wait(60)
+    assert run_to_end(folder) == "finished"
+    seen = [(e.step, e.loss) for e in events_of(folder) if e.type == "evaluated"]
+    assert seen == [(e.step, e.loss) for e in events_of(uninterrupted) if e.type == "evaluated"]
+    assert (folder / RESULT).read_bytes() == (uninterrupted / RESULT).read_bytes()
+
+
+def test_that_a_base_changed_before_a_resume_is_refused(
+    make_run: MakeRun, tiny_model: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    folder = make_run(model__path=str(base), training__num_train_epochs=20)
+    child = process.start(folder)
+    wait_for(folder, lambda e: e.type == "checkpoint_saved")
+    child.kill()
+    child.wait(10)
+    weights = bytearray((base / "model.safetensors").read_bytes())
+    weights[-3] ^= 1
+    (base / "model.safetensors").write_bytes(weights)
+    assert run_to_end(folder) == "failed"
+    assert json.loads((folder / "exit.json").read_text())["code"] == "MODEL-08"
