@@ -9,6 +9,7 @@ from PySide6.QtCore import QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
+from app.i18n import duration
 from app.pages.monitor_actions import MonitorActions
 from app.pages.monitor_charts import MonitorCharts
 from app.pages.monitor_side import MonitorSide
@@ -29,6 +30,8 @@ from engine.runs import store
 from engine.runs.remarks import remarks
 
 DRAW_MS = 100
+LOOK_MS = 5000
+SILENT_SECONDS = 60.0
 
 
 class MonitorPage(Page):
@@ -40,7 +43,7 @@ class MonitorPage(Page):
         super().__init__(services)
         self.watch: RunWatch | None = None
         self.recipe: Recipe | None = None
-        self._visible = False
+        self._visible = self._silent = False
         self.actions_bar = MonitorActions(self)
         self._build()
         self._connect()
@@ -101,6 +104,9 @@ class MonitorPage(Page):
     def _connect(self) -> None:
         self._draw = QTimer(self, singleShot=True, interval=DRAW_MS)
         self._draw.timeout.connect(self.refresh)
+        self._look = QTimer(self, interval=LOOK_MS)
+        self._look.timeout.connect(self._look_for_silence)
+        self._look.start()
         self.charts.loss.chart.chosen.connect(self.side.samples.show_step)
         self.side.open_folder_requested.connect(self.open_folder)
         pause = QShortcut("Ctrl+Shift+P", self)
@@ -257,6 +263,14 @@ class MonitorPage(Page):
         """Say what ended a run that did not end well, and what repairs it."""
         watch = self.watch
         ending = watch.ending if watch is not None else None
+        if watch is not None and watch.silent_seconds > SILENT_SECONDS:
+            words = f"The training process has said nothing for {duration(watch.silent_seconds)}."
+            hint = "It may hang. What was saved is sound; it can be ended and resumed."
+            self.notice.show_notice(
+                "warn", words, hint, [("Cancel…", self.actions_bar.cancel)], code="RUN-11"
+            )
+            self.notice.show()
+            return
         if watch is None or ending is None or self._shown_state(watch.state) not in ("failed", "crashed"):
             self.notice.hide()
             return
@@ -267,6 +281,12 @@ class MonitorPage(Page):
         hint, code = str(ending.get("hint", "")), str(ending.get("code", ""))
         self.notice.show_notice("bad", title, hint, actions, str(ending.get("words", "")), code)
         self.notice.show()
+
+    def _look_for_silence(self) -> None:
+        silent = self.watch is not None and self.watch.silent_seconds > SILENT_SECONDS
+        if self._visible and (silent or self._silent):
+            self._show_notice()
+        self._silent = silent
 
     # -- ways to elsewhere -----------------------------------------------------------------------------------
     def open_folder(self) -> None:

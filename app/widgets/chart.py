@@ -307,11 +307,12 @@ class Chart(QWidget):
             return
         assert self.group.step is not None
         spot = self._pixel(place, 0.0)
-        pointed = Pointed(spot.x(), self.group.heading(self.group.step))
+        leads = self.group.leader in (None, self)
+        pointed = Pointed(spot.x(), self.group.heading(self.group.step) if leads else "")
         for curve, point in self._told(self.group.step):
             words = self.told(point[1])
             at = f" at {point[0]:,.0f}" if point[0] != self.group.step else ""
-            pointed.lines.append((curve.spec.token, f"{curve.spec.label} {words}{at}"))
+            pointed.lines.append((curve.spec.token, f"{curve.spec.label} {words}{at}" if leads else words))
             height = point[1] if not self.logarithmic else (math.log10(point[1]) if point[1] > 0 else None)
             if height is not None and not at:
                 pointed.dots.append((self._pixel(place, height).y(), curve.spec.token))

@@ -8,6 +8,7 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import (
     QHBoxLayout,
+    QHeaderView,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -126,6 +127,7 @@ class ChartCard(Card):
         table.setModel(model)
         table.setAccessibleName(f"{self.chart.title}, as a table")
         table.verticalHeader().hide()
+        table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         table.setShowGrid(False)
         table.verticalHeader().setDefaultSectionSize(current_theme().px(26))
         table.setFont(current_theme().font("small", mono=True))

@@ -49,6 +49,7 @@ class ChartGroup(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.step: float | None = None
+        self.leader: QObject | None = None  # the chart that is pointed at; the others tell their value only
         self.stretch: tuple[float, float] | None = None
         self.x_name = "step"
         self.x_wording: Callable[[float], str] = lambda value: f"{value:,.0f}"

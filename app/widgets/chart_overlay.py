@@ -68,7 +68,9 @@ class ChartOverlay(QWidget):
 
     def _paint_box(self, painter: QPainter, theme: Theme, pointed: Pointed) -> None:
         metrics = theme.metrics("least")
-        rows = [("dim", pointed.heading), *pointed.lines]
+        rows = [*([("dim", pointed.heading)] if pointed.heading else []), *pointed.lines]
+        if not rows:
+            return
         line, margin = theme.px(17), theme.px(9)
         width = max(metrics.horizontalAdvance(words) for _, words in rows) + 2 * margin
         height = line * len(rows) + 2 * theme.px(6)

@@ -71,6 +71,7 @@ class ChartPointer(QObject):
         steps = self._chart.leading_steps()
         if not len(steps):
             return
+        self._group.leader = self._chart
         wanted = self._group.step_at(self._chart.place_at(x))
         self._group.point(steps[_nearest(steps, wanted)])
 
@@ -154,6 +155,7 @@ class ChartPointer(QObject):
             index = len(steps) - 1
         else:
             index = max(0, min(len(steps) - 1, _nearest(steps, self._group.step) + by))
+        self._group.leader = self._chart
         self._group.point(steps[index])
         self._keep_in_sight(steps[index])
         self._chart.speak_crosshair()

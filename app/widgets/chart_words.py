@@ -15,6 +15,7 @@ from app.widgets.chart_group import SeriesSpec
 Told = Sequence[tuple[SeriesSpec, Sequence[float], Sequence[float]]]
 Index = QModelIndex | QPersistentModelIndex
 NOWHERE = QModelIndex()
+RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 def csv_of(series: Told) -> str:
@@ -65,11 +66,15 @@ class SeriesTable(QAbstractTableModel):
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> object:
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return RIGHT
         if role != Qt.ItemDataRole.DisplayRole or orientation != Qt.Orientation.Horizontal:
             return None
         return "Step" if section == 0 else self._series[section - 1][0].label
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return RIGHT
         row = self._count - 1 - index.row()
         if role != Qt.ItemDataRole.DisplayRole or not 0 <= row < len(self._steps):
             return None

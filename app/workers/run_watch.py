@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class RunWatch(QObject):
         self.whole = False
         self._full = self.history
         self._thread: EngineThread | None = None
+        self._heard_at = time.monotonic()
 
     # -- what the window asks for --
     @property
@@ -86,6 +88,11 @@ class RunWatch(QObject):
         return self.state in ("running", "paused")
 
     @property
+    def silent_seconds(self) -> float:
+        """Return for how long a going child said nothing; it says something every second."""
+        return time.monotonic() - self._heard_at if self.going else 0.0
+
+    @property
     def over(self) -> bool:
         """Return whether it came to an end, good or bad."""
         return self.state in OVER
@@ -96,6 +103,7 @@ class RunWatch(QObject):
         self.look_away()
         self._begin_anew()
         self.ending = None
+        self._heard_at = time.monotonic()
         if start_child:
             self._on_state_changed("running")
         thread = EngineThread(self.folder, start_child=start_child, parent=self)
@@ -137,6 +145,7 @@ class RunWatch(QObject):
         self.changed.emit()
 
     def _on_events_arrived(self, events: list[Any]) -> None:
+        self._heard_at = time.monotonic()
         self._full.fold(events)
         if self.history is self._full:
             self.changed.emit()

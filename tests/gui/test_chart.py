@@ -156,7 +156,8 @@ def test_that_charts_of_a_group_share_crosshair_and_stretch(qtbot, chart, group)
     qtbot.keyClick(chart, Qt.Key.Key_0)
     qtbot.keyClick(chart, Qt.Key.Key_Left)
     assert other.overlay.pointed is not None
-    assert other.overlay.pointed.lines[0][1].startswith("rate 0.0033")
+    assert other.overlay.pointed.lines[0][1].startswith("0.0033")
+    assert other.overlay.pointed.heading == ""
 
 
 def test_that_x_can_mean_epochs_and_points_stay_where_they_belong(qtbot, chart, group):

@@ -321,3 +321,22 @@ def test_that_controls_can_be_reached_by_tab_and_have_names(qtbot, page):
     assert all(chart.focusPolicy() == Qt.FocusPolicy.StrongFocus for chart in charts)
     assert all(chart.accessibleName() and chart.accessibleDescription() for chart in charts)
     assert page.side.samples.slider.accessibleName() == "Step of the answers"
+
+
+def test_that_a_silent_child_is_told_with_a_way_out(qtbot, page, monkeypatch):
+    script = Script(made_run())
+    script.begin()
+    script.steps(1, 20)
+    script.write()
+    with FolderLock(script.folder):
+        page.open_with({"run": script.folder})
+        qtbot.waitUntil(lambda: page.state_pill.text == "Training", timeout=5000)
+        assert page.notice.isHidden()
+        monkeypatch.setattr("app.pages.monitor.SILENT_SECONDS", 0.05)
+        qtbot.wait(100)
+        page._look_for_silence()
+        assert not page.notice.isHidden()
+        assert "RUN-11" in page.notice._text.text()
+        monkeypatch.setattr("app.pages.monitor.SILENT_SECONDS", 60.0)
+        page._look_for_silence()
+        assert page.notice.isHidden()
