@@ -19,9 +19,10 @@ from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer, open_tokenizer
 from engine.errors import EngineError
 
-__all__ = ["examples", "inspect_file", "preview_row", "sample_statistics"]
+__all__ = ["common_system_prompt", "examples", "inspect_file", "preview_row", "sample_statistics"]
 
 SCRIPT_ROWS = 500
+SYSTEM_ROWS = 50
 
 
 def inspect_file(
@@ -60,6 +61,18 @@ def inspect_file(
             continue
         kept += 1
     return _answer(stream, report, kept, lengths, scripts, tokenizer is not None)
+
+
+def common_system_prompt(
+    path: str | Path, format: str = "auto", columns: dict[str, str] | None = None
+) -> str | None:
+    """Return the system message that the first rows of a file all begin with, None when there is no such."""
+    found: set[str] = set()
+    for _, item in islice(open_rows(path, format, columns).conversations(), SYSTEM_ROWS):
+        if isinstance(item, Conversation):
+            first = item.messages[0] if item.messages else {}
+            found.add(str(first.get("content", "")) if first.get("role") == "system" else "")
+    return next(iter(found)) or None if len(found) == 1 else None
 
 
 def _rows(

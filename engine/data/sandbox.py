@@ -142,8 +142,17 @@ def _tojson(
     )
 
 
+_stopped_at: datetime | None = None
+
+
+def stop_clock(seconds: float | None) -> None:
+    """Let every template see the time `seconds` (Unix) from now on; None lets the clock go again."""
+    global _stopped_at
+    _stopped_at = None if seconds is None else datetime.fromtimestamp(seconds)
+
+
 def _now(form: str) -> str:
-    return datetime.now().strftime(form)
+    return (_stopped_at or datetime.now()).strftime(form)
 
 
 def _make() -> _Environment:

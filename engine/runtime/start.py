@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 from engine import durable
+from engine.data import sandbox
 from engine.data.dataset import Prepared, prepare
+from engine.data.inspect import common_system_prompt
 from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
@@ -38,6 +40,7 @@ def train_job(job: Job) -> Finished | Stopped:
         and _was_finished(job.folder)
     ):
         raise EngineError("This run is finished.", "Start a new run to go further.", "RUN-10")
+    sandbox.stop_clock(job.spec.created)  # a template that writes the date writes the same one after a resume
     recipe = load_recipe(job.folder)
     folder = resolve_model(recipe.model.path, recipe.model.revision)
     data = read_data(job, recipe, folder)
@@ -205,6 +208,8 @@ def _describe_environment(job: Job, recipe: Recipe, folder: Path, device: str) -
             "model": {"path": str(folder), "files": {w.name: _fingerprint(w) for w in weights}},
             "data": {p: durable.sha256_file(Path(p)) for p in recipe.data.train if Path(p).is_file()},
             "data_digest": job.data_digest,
+            "system_prompt": recipe.data.system_prompt
+            or common_system_prompt(recipe.data.train[0], recipe.data.format, recipe.data.columns),
         },
     )
 

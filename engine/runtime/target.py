@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +89,20 @@ def _of_adapter(folder: Path, run: Path | None, base: str | None) -> Target:
         adapter=adapter,
         run=run,
         step=step_of(folder) if folder.parent.name == "checkpoints" else None,
-        system_prompt=recipe.data.system_prompt if recipe else None,
+        system_prompt=_trained_prompt(run, recipe),
         chat_template=recipe.data.chat_template if recipe else "auto",
     )
+
+
+def _trained_prompt(run: Path | None, recipe: Recipe | None) -> str | None:
+    """The system prompt a run was trained with: its recipe's, or the one its rows have in common."""
+    if run is None or recipe is None:
+        return None
+    try:
+        found = json.loads((run / "environment.json").read_bytes()).get("system_prompt")
+    except (OSError, ValueError, AttributeError):
+        found = None
+    return recipe.data.system_prompt or (found if isinstance(found, str) else None)
 
 
 def _base_folder(adapter: AdapterFacts, recipe: Recipe | None, base: str | None) -> Path:

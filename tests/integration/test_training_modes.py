@@ -1,4 +1,4 @@
-"""Options that change how a step is computed: 4-bit, bf16, checkpointing, splitting, and what is never saved."""
+"""Options that change how a step is computed: 4-bit, bf16, checkpointing, splitting; what is never saved."""
 
 from __future__ import annotations
 
