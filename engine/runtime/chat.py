@@ -30,7 +30,7 @@ from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
 from engine.runtime.adapted import AdaptedModel, load_adapted
 from engine.runtime.device import choose_answering, quieten
-from engine.runtime.generate import Answer, OnText, Sampling, generate, stop_ids
+from engine.runtime.generate import Answer, OnText, Sampling, generate, stops_of
 from engine.runtime.target import Target, resolve_target
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
@@ -47,14 +47,10 @@ class ChatModel:
         self.target = target
         self.tokenizer = ModelTokenizer(folder)
         self.template = load_template(folder, target.chat_template)
-        self.stops = stop_ids(folder, self._single_id)
+        self.stops = stops_of(folder, self.template, self.tokenizer)
         self.compute = choose_answering(target.base, device)
         self.adapted: AdaptedModel = load_adapted(target.base, target.adapter, self.compute, strength)
         self.seconds = time.perf_counter() - began
-
-    def _single_id(self, text: str) -> int | None:
-        ids = self.tokenizer.encode(text)
-        return ids[0] if len(ids) == 1 else None
 
     def prompt_ids(self, messages: list[dict[str, str]]) -> list[int]:
         """Return a conversation as the model is to continue it."""

@@ -91,6 +91,7 @@ def answer(run: Training, prompt: Prompt, *, base: bool = False) -> str:
             attention_mask=torch.ones_like(ids),
             max_new_tokens=SAMPLE_TOKENS,
             do_sample=False,
+            eos_token_id=sorted(run.stops) or None,
             pad_token_id=run.base.config.get_text_config().pad_token_id or 0,
         )
     return run.tokenizer.decode(out[0, ids.shape[1] :].tolist(), skip_special_tokens=True).strip()

@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.data.masks import end_of_turn_id
+from engine.data.templates import ChatTemplate
+from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
 from engine.models.weight_files import read_json
 from engine.runtime.convert import END_OF_TURN
@@ -103,6 +106,17 @@ def stop_ids(folder: Path, token_id: Callable[[str], int | None]) -> frozenset[i
         texts.append(str(eos.get("content", "")) if isinstance(eos, dict) else str(eos or ""))
     found.update(i for i in (token_id(text) for text in texts if text) if i is not None)
     return frozenset(found)
+
+
+def stops_of(folder: Path, template: ChatTemplate, tokenizer: ModelTokenizer) -> frozenset[int]:
+    """Return the tokens that end an answer, the end of a turn of this very template among them."""
+
+    def single(text: str) -> int | None:
+        ids = tokenizer.encode(text)
+        return ids[0] if len(ids) == 1 else None
+
+    end = end_of_turn_id(template, tokenizer)
+    return stop_ids(folder, single) | (frozenset() if end is None else frozenset({end}))
 
 
 @torch.inference_mode()

@@ -25,6 +25,7 @@ from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs.store import load_recipe
 from engine.runtime import adapter, evaluate, optim, train
+from engine.runtime.generate import stops_of
 from engine.runtime.job import Job
 from engine.runtime.load import choose_compute, choose_layout, load_base
 from engine.runtime.timetable import make_timetable
@@ -159,6 +160,7 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.
         prompts=prompts,
         tokenizer=tokenizer,
         template=template,
+        stops=stops_of(folder, template, tokenizer),
     )
 
 

@@ -72,6 +72,7 @@ class Training:
     prompts: list[evaluate.Prompt]
     tokenizer: ModelTokenizer
     template: ChatTemplate
+    stops: frozenset[int]
     step: int = 0
     best_step: int | None = None
     best_loss: float | None = None
