@@ -86,8 +86,7 @@ class FieldRow(QWidget):
             line.addStretch(1)
         self.dot = Mark("dot", "accent", 12)
         self.dot.setFixedHeight(current_theme().px(28))
-        self.back = button("", kind="link", compact=True, on_click=self._on_back_pressed)
-        self.back.setFont(current_theme().font("small"))
+        self.back = button("", kind="link", on_click=self._on_back_pressed)
         self.help = button(
             icon="help", kind="ghost", name=f"About {self.spec.label}", on_click=self.open_help
         )

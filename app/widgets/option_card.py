@@ -48,6 +48,8 @@ class OptionCard(QFrame):
 
     def set_chosen(self, chosen: bool) -> None:
         """Draw it as the chosen one."""
+        if chosen == self.chosen and self.property("chosen") is not None:
+            return
         self.chosen = chosen
         self.setProperty("chosen", "true" if chosen else "false")
         self.style().unpolish(self)

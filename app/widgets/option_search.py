@@ -70,7 +70,7 @@ class OptionSearch(LineField):
             column.addWidget(self.list)
         theme = current_theme()
         width = theme.px(380)
-        height = theme.px(30) * max(1, self.list.count()) + theme.px(14)
+        height = self.list.sizeHintForRow(0) * max(1, self.list.count()) + theme.px(14)
         corner = self.mapTo(self.window(), QPoint(self.width() - width, self.height() + 4))
         self._popup.setGeometry(max(8, corner.x()), corner.y(), width, height)
         self._popup.show()

@@ -70,11 +70,10 @@ class ScheduleView(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         peak = max(rate for _, rate in self._points) or 1.0
         self._paint_axes(painter, area, peak)
+        pace = area.width() / max(1, self._total - 1)
+        scale = area.height() / peak
         line = QPolygonF(
-            [
-                QPointF(self._x(step), area.bottom() - rate / peak * area.height())
-                for step, rate in self._points
-            ]
+            [QPointF(area.left() + (s - 1) * pace, area.bottom() - rate * scale) for s, rate in self._points]
         )
         filled = QPolygonF(line)
         filled.append(QPointF(line.last().x(), area.bottom()))

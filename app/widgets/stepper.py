@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QVBoxLayout, QWidget
 
 from app.theme.icons import draw_icon
 from app.theme.style import current_theme
+from app.widgets.label import set_tip
 
 STATES = ("open", "current", "done", "bad")
 
@@ -89,6 +90,8 @@ class StepButton(QAbstractButton):
 
     def _paint_words(self, painter: QPainter, side: int) -> None:
         theme = current_theme()
+        if self.width() < theme.px(100):
+            return
         left, top = side + theme.px(11), 2
         current = self._state == "current"
         painter.setFont(theme.font("body", 600 if current else 500))
@@ -127,11 +130,19 @@ class Stepper(QWidget):
             column.addWidget(step)
             self.buttons[name] = step
         column.addStretch(1)
+        self._compact = False
         self._fix_width()
         theme.changed.connect(self._fix_width)
 
+    def set_compact(self, compact: bool) -> None:
+        """Show the circles only, where room is short; the names are in the tooltips then."""
+        self._compact = compact
+        for step in self.buttons.values():
+            set_tip(step, step.text() if compact else "")
+        self._fix_width()
+
     def _fix_width(self) -> None:
-        self.setFixedWidth(current_theme().px(204))
+        self.setFixedWidth(current_theme().px(64 if self._compact else 204))
 
     def show_step(self, name: str, state: str, facts: str) -> None:
         """Show the state and the facts of one step."""

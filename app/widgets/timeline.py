@@ -54,7 +54,7 @@ class Timeline(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(current_theme().px(420), current_theme().px(92))
+        return QSize(current_theme().px(420), current_theme().px(82))
 
     def _places(self) -> list[tuple[Phase, QRectF]]:
         theme = current_theme()

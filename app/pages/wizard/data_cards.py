@@ -12,9 +12,8 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
 from app.pages.wizard.data_view import DataView
-from app.theme.style import current_theme
 from app.widgets.button import button
-from app.widgets.card import Card
+from app.widgets.card import Card, Inset
 from app.widgets.label import ElidedLabel, TextLabel, hairline
 from app.widgets.mark import Mark
 from app.widgets.meter import StackedBar
@@ -68,30 +67,50 @@ EXAMPLES = (
 )
 
 _SHAPES = (
-    ("Messages", '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'),
-    ("Prompt and answer", '{"prompt": "…", "completion": "…"}   or two columns of a CSV file'),
-    ("Alpaca", '{"instruction": "…", "input": "…", "output": "…"}'),
-    ("Plain text", "any .txt or .md file, or one column named text"),
+    (
+        "Messages",
+        "Conversations with roles, also several turns long.",
+        '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}',
+    ),
+    (
+        "Prompt and answer",
+        "One question, one answer. Two columns of a CSV file will do.",
+        '{"prompt": "…", "completion": "…"}',
+    ),
+    (
+        "Alpaca",
+        "An instruction, perhaps something to work on, and the answer.",
+        '{"instruction": "…", "input": "…", "output": "…"}',
+    ),
+    (
+        "Plain text",
+        "A .txt or .md file, or one column named text: learned word by word.",
+        "Once there was a keeper of a lighthouse who …",
+    ),
 )
 
 
-class ExampleCard(QWidget):
-    """A format's name and how one row of it looks."""
+class FormatSample(QWidget):
+    """A format's name, when it is the right one, and how one row of it looks."""
 
-    def __init__(self, title: str, row: str) -> None:
+    def __init__(self, title: str, sentence: str, row: str) -> None:
         super().__init__()
-        line = QHBoxLayout(self)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.setSpacing(16)
-        name = TextLabel(title, "body")
-        name.setFixedWidth(current_theme().px(130))
-        line.addWidget(name)
-        line.addWidget(ElidedLabel(row, "mono_dim"), 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 4)
+        column.setSpacing(4)
+        line = QHBoxLayout()
+        line.setSpacing(10)
+        line.addWidget(TextLabel(title, "body"))
+        line.addWidget(ElidedLabel(sentence, "small"), 1)
+        column.addLayout(line)
+        inset = Inset()
+        inset.body.addWidget(ElidedLabel(row, "mono"))
+        column.addWidget(inset)
 
     @classmethod
-    def all(cls) -> list[ExampleCard]:
+    def all(cls) -> list[FormatSample]:
         """Return one for each format that people have most often."""
-        return [cls(title, row) for title, row in _SHAPES]
+        return [cls(title, sentence, row) for title, sentence, row in _SHAPES]
 
 
 class SourceLine(QWidget):

@@ -11,16 +11,18 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from app import i18n
-from app.pages.wizard.data_cards import EXAMPLES, ExampleCard, FactsRow, ProblemsCard, SourceLine
+from app.pages.wizard.data_cards import EXAMPLES, FactsRow, FormatSample, ProblemsCard, SourceLine
 from app.pages.wizard.data_parts import ExamplePanel, LengthsPanel
 from app.pages.wizard.data_view import DataView, copy_without
+from app.pages.wizard.fields import counted
 from app.pages.wizard.mapping import column_lines, columns_after, roles_of
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step, take_focus
+from app.pages.wizard.template_editor import TemplateEditor
 from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.drop_zone import DropZone
-from app.widgets.form import Form
+from app.widgets.form import FieldRow, Form
 from app.widgets.mapping_view import MappingView
 from app.widgets.notice import Notice
 from app.widgets.option_card import OptionRow
@@ -64,8 +66,8 @@ class DataStep(Step):
         self.bundled.body.addWidget(self.examples)
         self.column.addWidget(self.bundled)
         self.formats = Card("What a row may look like")
-        for card in ExampleCard.all():
-            self.formats.body.addWidget(card)
+        for shape in FormatSample.all():
+            self.formats.body.addWidget(shape)
         self.column.addWidget(self.formats)
 
     def _build_filled(self) -> None:
@@ -84,7 +86,13 @@ class DataStep(Step):
         self.columns_card.body.addWidget(self.mapping)
         column.addWidget(self.columns_card)
         column.addWidget(self._build_lengths())
-        self.reading, _ = self.form_card("How it is read and learned", READING)
+        self.reading = Card("How it is read and learned")
+        form = Form([], self.rules)
+        for path in READING:
+            spec = field_spec(path)
+            editor = TemplateEditor(spec) if path == "data.chat_template" else None
+            form.add_row(FieldRow(spec, self.rules, editor))
+        self.reading.body.addWidget(self.add_form(form))
         column.addWidget(self.reading)
         self.splitting, _ = self.form_card("Kept aside to measure on", SPLITTING)
         column.addWidget(self.splitting)
@@ -145,6 +153,8 @@ class DataStep(Step):
         view = self.state.data if files else None
         error = self.state.data_error if files else None
         self.error.setVisible(error is not None and not self.state.data_busy)
+        if view is not None:
+            self._show_mapping(view)
         if error is not None:
             self.error.show_error(error, self._repairs(error))
         if view is not None and error is None:
@@ -155,8 +165,7 @@ class DataStep(Step):
             self.problems.show_problems(view.problems)
         else:
             self.figures.show_waiting(self.state.data_busy)
-        if view is not None:
-            self._show_mapping(view)
+        self.figures.setVisible(error is None)
         self._show_cards()
         self.advice_changed.emit()
 
@@ -191,6 +200,8 @@ class DataStep(Step):
             return ""
         name = Path(files[0]).name + (f" + {len(files) - 1}" if len(files) > 1 else "")
         view = self.state.data
+        if self.state.data_error is not None:
+            return f"{name} · cannot be read"
         if self.state.data_busy or view is None:
             return f"{name} · reading" if self.state.data_busy else name
         return f"{name} · {i18n.number(view.train_examples + view.validation_examples)}"
@@ -206,18 +217,17 @@ class DataStep(Step):
                 f"Raise to {i18n.number(limit)}",
                 lambda: self.state.set_value("data.max_length", limit),
             )
-            count, cut = i18n.number(view.truncated), i18n.number(view.max_length)
-            title = f"{count} examples are longer than {cut} tokens"
+            count = counted(view.truncated, "example", "examples")
+            title = f"{count} longer than {i18n.number(view.max_length)} tokens"
             found.append(Advice("warn", title, "What is behind the cut is not learned.", press))
         if view.refused:
             text = view.problems[0].message if view.problems else ""
-            found.append(
-                Advice("bad", f"{i18n.number(view.refused)} rows cannot be used", text, self._mend_action())
-            )
+            title = f"{counted(view.refused, 'row', 'rows')} cannot be used"
+            found.append(Advice("bad", title, text, self._mend_action()))
         if view.duplicates and not self.state.value("data.dedupe"):
             press = ("Leave them out", lambda: self.state.set_value("data.dedupe", True))
-            title = f"{i18n.number(view.duplicates)} rows are the same as an earlier one"
-            found.append(Advice("info", title, "They count twice when the model learns.", press))
+            title = f"{counted(view.duplicates, 'row', 'rows')} said before, word for word"
+            found.append(Advice("info", title, "Repeated rows count twice when the model learns.", press))
         if not view.validation_examples:
             press = ("Keep 10 % aside", lambda: self.state.set_value("data.validation_split", 0.1))
             found.append(Advice("warn", "Nothing is kept to measure on", "", press))
@@ -307,6 +317,8 @@ class DataStep(Step):
 
     def _repairs(self, error: Any) -> list[tuple[str, Any]]:
         found: list[tuple[str, Any]] = [("Read again", self.state.look_again)]
+        if self.mapping.combos and error.field == "data.columns":
+            found.insert(0, ("Choose the columns", lambda: self.focus_field("data.columns")))
         if len(self.state.value("data.train")) == 1:
             found.append(("Choose another file…", self._on_replace_pressed))
         if error.field and error.field in self.rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from app import i18n
 from engine.errors import EngineError
 from engine.recipe import codec
 from engine.recipe.fields import FieldSpec, field_spec, field_specs
@@ -84,6 +85,11 @@ def fault_of(path: str, value: Any) -> str:
     except EngineError as error:
         return error.hint or error.message
     return ""
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Return `1 row`, `4,812 rows`."""
+    return f"{i18n.number(count)} {one if count == 1 else many}"
 
 
 def short_model(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
-from app.pages.wizard.fields import later_words
+from app.pages.wizard.fields import later_words, step_of
 from app.pages.wizard.inquiries import METHODS
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
@@ -95,9 +95,10 @@ class MethodStep(Step):
         row = QHBoxLayout(place)
         row.setContentsMargins(0, 4, 0, 0)
         row.setSpacing(16)
-        words = TextLabel("Rank per layer", "body")
-        words.setFixedWidth(current_theme().px(LABEL_WIDTH))
-        row.addWidget(words)
+        self.bars_label = TextLabel("Rank per layer", "body")
+        self._fix_width()
+        current_theme().changed.connect(self._fix_width)
+        row.addWidget(self.bars_label)
         right = QVBoxLayout()
         right.setSpacing(3)
         self.bars = RankBars()
@@ -106,6 +107,9 @@ class MethodStep(Step):
         right.addWidget(self.bars_words)
         row.addLayout(right, 1)
         return place
+
+    def _fix_width(self) -> None:
+        self.bars_label.setFixedWidth(current_theme().px(LABEL_WIDTH))
 
     def _connect(self) -> None:
         self.options.chosen.connect(self._on_method_chosen)
@@ -125,9 +129,10 @@ class MethodStep(Step):
         row.setVisible(self.level == "all" and bool(self.state.value("model.load_in_4bit")))
 
     def on_values(self, paths: frozenset[str]) -> None:
-        self.show_method()
-        self._show_four_bit_fields()
-        self._draw_ranks()
+        if any(step_of(path) == "method" for path in paths):
+            self.show_method()
+            self._show_four_bit_fields()
+            self._draw_ranks()
 
     @property
     def method(self) -> str:

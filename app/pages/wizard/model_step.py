@@ -112,7 +112,13 @@ class ModelStep(Step):
         self.search.textChanged.connect(self._on_search_changed)
         self.search.returnPressed.connect(self._on_search_entered)
         self.state.model_changed.connect(self.show_model)
+        self.state.data_changed.connect(self._on_data_changed)
         self.state.services.hardware.probed.connect(self._on_probed)
+
+    def _on_data_changed(self) -> None:
+        # The needs of a model are those with this data's lengths.
+        if self.isVisible() and not self.state.data_busy:
+            self.list_again()
 
     def _on_probed(self, machine: object) -> None:
         self.list_again()

@@ -29,7 +29,7 @@ def figures_of(state: WizardState) -> PlanFigures | None:
         steps=plan.steps,
         trainable=plan.trainable_parameters,
         total=plan.total_parameters,
-        longest=state.data.longest if state.data is not None else None,
+        longest=(state.data.longest or None) if state.data is not None else None,
         tokens=plan.tokens,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app import i18n
-from app.pages.wizard.fields import step_of
+from app.pages.wizard.fields import counted, step_of
 from app.pages.wizard.inquiries import DataView, Plans
 from engine import paths
 from engine.errors import EngineError
@@ -99,7 +99,7 @@ def _data(recipe: Recipe, data: DataView | None) -> Check:
     if not data.train_examples:
         return Check(BAD, "No row can be trained on", "The data step says what is wrong.", "data.train")
     if data.refused:
-        words = f"{i18n.number(data.refused)} rows cannot be used"
+        words = f"{counted(data.refused, 'row', 'rows')} cannot be used"
         return Check(BAD, words, data.problems[0].message, "data.train")
     words = f"{i18n.number(data.supervised_tokens)} tokens will be trained"
     held = f"{i18n.number(data.validation_examples)} kept for validation"
@@ -124,9 +124,9 @@ def _lengths(recipe: Recipe, data: DataView) -> list[Check]:
         return [
             Check(OK, "No example is cut", f"longest {i18n.number(data.longest)} tokens", "data.max_length")
         ]
-    words = {"truncate": "are cut", "drop": "are left out", "split": "are split", "error": "stop the run"}
+    words = {"truncate": "cut", "drop": "left out", "split": "split", "error": "refused"}
     how = words[recipe.data.too_long]
-    title = f"{i18n.number(cut)} examples {how} at {i18n.number(recipe.data.max_length)} tokens"
+    title = f"{counted(cut, 'example', 'examples')} {how} at {i18n.number(recipe.data.max_length)} tokens"
     detail = f"the longest has {i18n.number(data.longest)}"
     return [Check(BAD if recipe.data.too_long == "error" else WARN, title, detail, "data.max_length")]
 

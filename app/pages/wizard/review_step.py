@@ -21,16 +21,19 @@ from app.widgets.editors import TypedEditor, make_editor
 from app.widgets.form import FieldRow, Form
 from app.widgets.label import TextLabel
 from app.widgets.pill import Pill
+from app.widgets.plan_column import Advice
 from app.widgets.timeline import Phase, RunLine, Timeline
 from engine.durable import write_file
 from engine.errors import EngineError, from_os_error
 from engine.paths import home
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
+from engine.recipe.recipe import Recipe
 from engine.runs.store import readable_name
 
 LOAD_SECONDS, PREPARE_SECONDS_PER_EXAMPLE, CLOSE_SECONDS = 8.0, 0.0004, 4.0
 AUTO_EVALUATIONS, AUTO_SAVES = 5, 10
+TRIAL_STEPS = 20
 
 
 class ReviewStep(Step):
@@ -38,9 +41,11 @@ class ReviewStep(Step):
 
     Signals:
         checks_changed: other checks are shown.
+        trial_requested: a run of a few steps is wanted, the draft staying as it is.
     """
 
     checks_changed = Signal()
+    trial_requested = Signal()
 
     name = "review"
 
@@ -192,6 +197,7 @@ class ReviewStep(Step):
         else:
             self.verdict.set(f"{warn} to look at" if warn else "ready", "warn" if warn else "ok")
         self.checks_changed.emit()
+        self.advice_changed.emit()
 
     @property
     def blocking(self) -> list[Check]:
@@ -203,8 +209,18 @@ class ReviewStep(Step):
         """Say whether everything was looked at and nothing stands in the way."""
         return bool(self.checks) and all(check.state in (OK, WARN) for check in self.checks)
 
-    def facts(self) -> str:
-        return ""
+    def trial(self) -> Recipe:
+        """Return the recipe of a run that ends after a few steps and says so in its name."""
+        recipe = self.state.recipe
+        changes = {"training.max_steps": TRIAL_STEPS, "name": f"{readable_name(recipe)[:90]}-trial"}
+        return codec.override(recipe, changes)
+
+    def advice(self) -> list[Advice]:
+        text = (
+            f"Trains {TRIAL_STEPS} steps and stops: real speed and memory on this machine. The draft stays."
+        )
+        trial = Advice("info", "Not sure?", text, (f"Try {TRIAL_STEPS} steps", self.trial_requested.emit))
+        return [trial] if not self.blocking else []
 
     def _on_check_chosen(self, index: int) -> None:
         check = self.checks[index]

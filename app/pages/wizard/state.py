@@ -235,7 +235,8 @@ class WizardState(QObject):
 
     def _ask_data(self) -> None:
         turn, recipe, facts = self._next("data"), self.recipe, self.facts
-        if not recipe.data.train:
+        if not recipe.data.train or facts is None:
+            # Without a tokenizer nothing can be counted; the model step says what is wrong there.
             self.data, self.data_error, self.data_busy = None, None, False
             self.data_changed.emit()
             self._timers["plan"].start()

@@ -38,7 +38,7 @@ class TrainingStep(Step):
     def __init__(self, state: WizardState) -> None:
         super().__init__(state)
         rate, form = self.form_card(
-            "Learning rate",
+            "How far each step goes",
             ("training.learning_rate", "training.lr_scheduler_type", "training.warmup_steps"),
         )
         self.schedule = ScheduleView()
@@ -67,7 +67,8 @@ class TrainingStep(Step):
 
     def _build_batch(self) -> Card:
         card, form = self.form_card(
-            "Batch", ("training.per_device_train_batch_size", "training.gradient_accumulation_steps")
+            "How many examples a step takes",
+            ("training.per_device_train_batch_size", "training.gradient_accumulation_steps"),
         )
         self.blocks = BatchBlocks()
         self.batch_words = TextLabel("", "small", wrap=True)

@@ -35,6 +35,7 @@ from engine.recipe.recipe import Recipe
 
 SAVE_MS = 1000
 FOLD_BELOW = 1280
+COMPACT_BELOW = 1000
 PLAN_WIDTH = 350
 
 
@@ -113,6 +114,7 @@ class WizardPage(Page):
             step.ghost_changed.connect(self._on_ghost)
             step.step_requested.connect(self._on_step_requested)
         self._review_step.checks_changed.connect(self._show_steps)
+        self._review_step.trial_requested.connect(self.start_trial)
         undo, redo = QKeySequence.StandardKey.Undo, QKeySequence.StandardKey.Redo
         for keys, act in ((undo, state.undo), (redo, state.redo)):
             QShortcut(QKeySequence(keys), self).activated.connect(act)
@@ -255,30 +257,35 @@ class WizardPage(Page):
 
     def start(self) -> None:
         """Hand the recipe over, unless a check says that it cannot run."""
+        recipe = self.state.recipe
+        if self._submit(recipe):
+            self._forget(recipe)
+
+    def start_trial(self) -> None:
+        """Start a run of a few steps; the draft stays for the real one."""
+        self._submit(self._review_step.trial())
+
+    def _submit(self, recipe: Recipe) -> bool:
         if self._review_step.blocking:
             check = self._review_step.blocking[0]
             self._on_step_requested(check.step, check.field)
             self.footer.say(check.title, bad=True)
-            return
-        if self._starting:
-            return
-        self._starting = True
-        recipe = self.state.recipe
+            return False
         self.start_requested.emit(recipe)
         queue = self.services.run_queue
-        if queue is None:
-            self._starting = False
-            return
+        if queue is None or self._starting:
+            return False
+        self._starting = True
         try:
             run = queue.submit(recipe)
         except EngineError as error:
             self.footer.say(f"{error.message} {error.hint}".strip(), bad=True)
             self.services.notify(error.message, "bad", hint=error.hint)
-            return
+            return False
         finally:
             self._starting = False
-        self._forget(recipe)
         self.navigate_requested.emit("monitor", {"run": runs_dir() / run})
+        return True
 
     def _forget(self, recipe: Recipe) -> None:
         """The run has its own frozen recipe now; the next draft begins with the same model and settings."""
@@ -377,6 +384,7 @@ class WizardPage(Page):
         narrow = self.window().width() < current_theme().px(FOLD_BELOW)
         self._plan_place.setVisible(not narrow)
         self.plan_strip.setVisible(narrow)
+        self.stepper.set_compact(self.window().width() < current_theme().px(COMPACT_BELOW))
 
 
 def _read_draft() -> tuple[Draft, EngineError | None]:
