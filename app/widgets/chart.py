@@ -13,17 +13,19 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QContextMenuEvent, QFocusEvent, QGuiApplication, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
 from app.widgets.chart_axis import ChartAxis
 from app.widgets.chart_curve import Curve
 from app.widgets.chart_group import ChartGroup, HorizontalLine, SeriesSpec
+from app.widgets.chart_menu import chart_menu
 from app.widgets.chart_overlay import ChartOverlay, Pointed
 from app.widgets.chart_pointer import ChartPointer
 from app.widgets.chart_words import announce, csv_of
 
 TINY = 1e-12
+END_PIXELS = 7
 
 
 class Chart(QWidget):
@@ -201,7 +203,9 @@ class Chart(QWidget):
             axis.blank = empty and not (axis is self._left and self._levels)
         if self._left.width() != (width := self._left.fit_width(low, high, self.box.height())):
             self._left.setWidth(width)
-        self.box.setRange(xRange=(start, end), yRange=(low, high), padding=0, disableAutoRange=True)
+        self._place_words(low, high)
+        beyond = (end - start) * END_PIXELS / columns  # a star at the last step is seen whole
+        self.box.setRange(xRange=(start, end + beyond), yRange=(low, high), padding=0, disableAutoRange=True)
         self.overlay.plot_area = self.box.sceneBoundingRect()
         self._on_step_pointed(self.group.step)
 
@@ -253,6 +257,16 @@ class Chart(QWidget):
             pen=pg.mkPen(theme.color("surface"), width=1.5),
         )
 
+    def _place_words(self, low: float, high: float) -> None:
+        """Put the words of a level over its line, or below it where there is no room over it."""
+        for item in self._level_items:
+            share = (item.value() - low) / max(high - low, TINY)
+            side = 1 if item.label.orthoPos > 0.5 else 0
+            anchor = (side, 0 if share > 0.75 else 1)
+            if item.label.anchors != [anchor, anchor]:
+                item.label.anchors = [anchor, anchor]
+                item.label.updatePosition()
+
     def _make_levels(self) -> None:
         theme = current_theme()
         for item in self._level_items:
@@ -262,10 +276,9 @@ class Chart(QWidget):
             if self.logarithmic and level.value <= 0:
                 continue
             style = Qt.PenStyle.DashLine if level.dash else Qt.PenStyle.SolidLine
-            # The highest has its words below it at the right, others above them at the left.
+            # The highest has its words at the right, the others at the left.
             highest = level.value == max(each.value for each in self._levels)
-            anchor, position = ((1, 0), 0.99) if highest else ((0, 1), 0.01)
-            place = {"position": position, "color": theme.color(level.token), "anchors": [anchor, anchor]}
+            place = {"position": 0.99 if highest else 0.01, "color": theme.color(level.token)}
             item = pg.InfiniteLine(
                 math.log10(level.value) if self.logarithmic else level.value,
                 angle=0,
@@ -381,12 +394,4 @@ class Chart(QWidget):
         self._late.start()
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        menu = QMenu(self)
-        menu.addAction("Show all", lambda: self.group.show_stretch(None)).setShortcut("0")
-        menu.addAction("Logarithmic", lambda: self.set_log(not self.logarithmic)).setShortcut("L")
-        menu.addAction("As a table", self.table_requested.emit).setShortcut("T")
-        menu.addSeparator()
-        menu.addAction("Copy picture", self.copy_picture).setShortcut("Ctrl+C")
-        menu.addAction("Copy values as CSV", self.copy_csv).setShortcut("Ctrl+Shift+C")
-        menu.popup(event.globalPos())
-        menu.aboutToHide.connect(menu.deleteLater)
+        chart_menu(self).popup(event.globalPos())

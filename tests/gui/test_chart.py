@@ -12,6 +12,7 @@ from app.widgets.chart import Chart
 from app.widgets.chart_axis import log_ticks, round_ticks
 from app.widgets.chart_card import ChartCard, choice_button, scale_button, smoothing_button
 from app.widgets.chart_group import ChartGroup, HorizontalLine, SeriesSpec
+from app.widgets.chart_menu import chart_menu
 
 STEPS = array("d", range(1, 301))
 LOSS = array("d", (2.0 - 1.0 * step / 300 + 0.1 * (step % 3) for step in range(1, 301)))
@@ -253,3 +254,11 @@ def test_that_ticks_are_round(low, high, most, expected):
 def test_that_logarithmic_ticks_are_decades_or_parts_of_one():
     assert [round(10**v, 6) for v in log_ticks(-4, -1, 5)] == [0.0001, 0.001, 0.01, 0.1]
     assert [round(10**v, 3) for v in log_ticks(0, 0.4, 5)] == pytest.approx([1, 1.5, 2, 2.5])
+
+
+def test_that_a_right_click_offers_the_same_with_keys(chart):
+    menu = chart_menu(chart)
+    keys = {action.text(): action.shortcut().toString() for action in menu.actions() if action.text()}
+    assert keys["Copy picture"] == "Ctrl+C" and keys["As a table"] == "T"
+    next(action for action in menu.actions() if action.text() == "Logarithmic").trigger()
+    assert chart.logarithmic
