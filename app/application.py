@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from engine.paths import home, show_name
+from engine.paths import home, resources, show_name
 
 log = logging.getLogger("tunesmith")
 
@@ -96,6 +97,7 @@ def start_log() -> None:
 def make_application() -> Any:
     """Return the one QApplication, named and at full resolution."""
     from PySide6.QtCore import Qt
+    from PySide6.QtGui import QIcon
     from PySide6.QtWidgets import QApplication
 
     existing = QApplication.instance()
@@ -106,6 +108,7 @@ def make_application() -> Any:
     app.setApplicationName("Tunesmith")
     app.setApplicationDisplayName("Tunesmith")
     app.setDesktopFileName("tunesmith")
+    app.setWindowIcon(QIcon(str(resources("theme", "app.svg"))))
     return app
 
 
@@ -141,10 +144,12 @@ def make_window(app: Any, options: argparse.Namespace) -> Any:
 
 def start_work(window: Any) -> None:
     """Start the run queue and the look at the hardware; a plain start paints first."""
+    from app.notices import RunNotices
     from app.workers.run_queue import RunQueue
 
     window.services.run_queue = RunQueue(window.services)
     window.follow_run_queue()
+    RunNotices(window, window.services)
     window.services.hardware.start()
 
 
@@ -165,6 +170,11 @@ def run(app: Any, window: Any) -> int:
 
     # The charts' libraries are brought in once the window stands, so that the first chart does not wait.
     window.painted.connect(lambda: QTimer.singleShot(600, window, import_charts))
+    signal.signal(signal.SIGINT, lambda *_: app.exit(130))
+    # Python looks at signals only between its own instructions: give it some while the window is idle.
+    heartbeat = QTimer(window, interval=500)
+    heartbeat.timeout.connect(lambda: None)
+    heartbeat.start()
     code: int = app.exec()
     finish(window)
     return code

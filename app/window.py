@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -222,12 +223,9 @@ class MainWindow(QMainWindow):
         runs = self.active_runs()
         self.navigation.buttons["runs"].set_active(bool(runs))
         self.strip.set_own_bytes(sum(getattr(run, "memory_bytes", 0) or 0 for run in runs))
-        title = "Tunesmith"
-        if runs:
-            run = runs[0]
-            share = f"{100 * run.step // run.total_steps} % · " if run.total_steps else ""
-            title = f"{share}{run.name} - Tunesmith"
-        self.setWindowTitle(title)
+        run = runs[0] if runs else None
+        share = f"{100 * run.step // run.total_steps} % · " if run and run.total_steps else ""
+        self.setWindowTitle(f"{share}{run.name} - Tunesmith" if run else "Tunesmith")
 
     def notify(self, text: str, kind: str = "info", action: Any = None, hint: str = "") -> Toast:
         """Show a toast; an error stays until it is read."""
@@ -387,7 +385,7 @@ class MainWindow(QMainWindow):
         if self.page is not None:
             self.page.hidden_()
         geometry = bytes(self.saveGeometry().toBase64().data()).decode("ascii")
-        self.services.settings.change(geometry=geometry, page=self.page_name or "home")
+        self.services.settings.change(geometry=geometry, page=self.page_name, last_seen=time.time())
         event.accept()
 
     def ask_closing(self) -> str:

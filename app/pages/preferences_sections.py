@@ -158,8 +158,8 @@ class HardwareSection(Section):
         super().__init__(services, "Hardware", "gpu cpu memory driver awake sleep")
         self.facts = text_label("Looking at the hardware", "body", wrap=True, selectable=True)
         self.add_row("This computer", self.facts)
-        self.notices = _box("Tell me when a run ends", services, "notify")
-        self.add_row("Notices", self.notices, "By the system, and only while this window is not in front.")
+        self.notices = _box("Call me when a run ends", services, "notify")
+        self.add_row("Notices", self.notices, "The task bar marks the window when it is not in front.")
         services.hardware.probed.connect(self._show)
         if services.hardware.machine is not None:
             self._show(services.hardware.machine)

@@ -64,7 +64,7 @@ class Card(QFrame):
         if (
             self._pressable
             and event.button() == Qt.MouseButton.LeftButton
-            and self.rect().contains(event.pos())
+            and self.rect().contains(event.position().toPoint())
         ):
             self.pressed.emit()
         super().mouseReleaseEvent(event)

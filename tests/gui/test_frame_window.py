@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,19 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QApplication, QDialog
+from PySide6.QtWidgets import QApplication
 
+from app.application import install_excepthook
 from app.closing import KEEP, STAY, STOP, ClosingDialog, sentence
 from app.drop import classify
+from app.notices import RunNotices
 from app.pages.page import Page
 from app.services import Services, make_services
 from app.window import ENTRIES, PAGES, MainWindow
+from app.workers.run_queue import RunQueue
+from engine.errors import EngineError
+from engine.jobs.lock import FolderLock
+from tests.gui.run_folders import make_run
 
 
 @pytest.fixture
@@ -35,19 +42,24 @@ def services(home: Path, qapp: QApplication) -> Services:
 @pytest.fixture
 def window(services: Services, qtbot) -> MainWindow:
     made = MainWindow(services)
-    qtbot.addWidget(made)
+    # Closed by the test's end with nothing going on, or it would ask.
+    qtbot.addWidget(made, before_close_func=lambda _: setattr(services, "run_queue", None))
     made.resize(1440, 900)
     made.navigate("experiments")
     made.show()
     return made
 
 
-class GoingRun:
-    """A run that is going on, as the run queue describes it."""
-
-    def __init__(self, folder: Path, step: int = 236, total: int = 302, left: float | None = 36 * 60) -> None:
-        self.folder, self.name = folder, "tickets"
-        self.step, self.total_steps, self.seconds_left, self.memory_bytes = step, total, left, 0
+@pytest.fixture
+def going(services: Services, qtbot):
+    """Give a run that goes on as far as anybody can see: its folder's lock is held."""
+    folder = make_run("tickets", "running", 236, 302, age_hours=0.1)
+    with FolderLock(folder):
+        queue = services.run_queue = RunQueue(services)
+        queue.look()
+        qtbot.waitUntil(lambda: bool(queue.active()) and queue.active()[0].step == 236, timeout=10_000)
+        yield folder
+        queue.close()
 
 
 def test_that_a_page_is_built_on_its_first_visit_only(window: MainWindow) -> None:
@@ -121,62 +133,73 @@ def test_that_the_place_and_page_of_the_window_are_remembered(window: MainWindow
     again.deleteLater()
 
 
-def test_that_the_title_tells_how_far_the_training_is(
-    window: MainWindow, services: Services, home: Path
-) -> None:
-    class Queue:
-        def active(self) -> list[GoingRun]:
-            return [GoingRun(home)]
-
-    services.run_queue = Queue()
-    window.show_activity()
+def test_that_the_title_tells_how_far_the_training_is(window, services: Services, going: Path) -> None:
+    window.follow_run_queue()
     assert window.windowTitle() == "78 % · tickets - Tunesmith"
     assert window.navigation.buttons["runs"].active
-    services.run_queue = None
-    window.show_activity()
-    assert window.windowTitle() == "Tunesmith"
 
 
-def test_that_closing_during_a_training_says_where_it_stands(home: Path) -> None:
-    assert sentence([GoingRun(home)]) == "Training goes on: step 236 of 302, 36 min left."
-    assert sentence([GoingRun(home, 0, 0, None)]) == "Training goes on: it is being prepared."
-    assert sentence([GoingRun(home), GoingRun(home)]) == "2 trainings go on."
+def test_that_closing_during_a_training_says_where_it_stands(services: Services, going: Path) -> None:
+    runs = services.run_queue.active()
+    assert sentence(runs).startswith("Training goes on: step 236 of 302, ")
+    assert sentence(runs).endswith(" left.") or "minute" in sentence(runs)
+    assert sentence(runs * 2) == "2 trainings go on."
 
 
-@pytest.mark.parametrize(
-    ("press", "choice"), [("keep_button", KEEP), ("stop_button", STOP), ("stay_button", STAY)]
-)
-def test_that_the_closing_question_answers_what_was_pressed(window, home, press: str, choice: str) -> None:
-    dialog = ClosingDialog([GoingRun(home)], window)
+ANSWERS = [("keep_button", KEEP), ("stop_button", STOP), ("stay_button", STAY)]
+
+
+@pytest.mark.parametrize(("press", "choice"), ANSWERS)
+def test_that_the_closing_question_answers_what_was_pressed(window, services, going, press, choice) -> None:
+    dialog = ClosingDialog(services.run_queue.active(), window)
+    assert dialog.keep_button.isDefault()
     QTimer.singleShot(0, lambda: getattr(dialog, press).click())
     dialog.exec()
     assert dialog.choice == choice
 
 
-def test_that_keeping_the_training_is_the_default_answer(window, home) -> None:
-    dialog = ClosingDialog([GoingRun(home)], window)
-    assert dialog.keep_button.isDefault()
-    dialog.deleteLater()
-
-
-def test_that_staying_keeps_the_window_open(
-    window: MainWindow, services: Services, home: Path, qtbot
-) -> None:
-    class Queue:
-        def active(self) -> list[GoingRun]:
-            return [GoingRun(home)]
-
-    services.run_queue = Queue()
-
-    def stay() -> None:
+def _press_when_asked(name: str) -> None:
+    def press() -> None:
         dialog = QApplication.activeModalWidget()
-        assert isinstance(dialog, QDialog)
-        dialog.reject()
+        assert isinstance(dialog, ClosingDialog)
+        getattr(dialog, name).click()
 
-    QTimer.singleShot(50, stay)
+    QTimer.singleShot(50, press)
+
+
+def test_that_staying_keeps_the_window_open(window: MainWindow, going: Path) -> None:
+    _press_when_asked("stay_button")
     window.close()
     assert window.isVisible()
-    services.run_queue = None
+
+
+def test_that_keeping_closes_the_window_and_leaves_the_run_alone(window: MainWindow, going: Path) -> None:
+    _press_when_asked("keep_button")
+    window.close()
+    assert not window.isVisible()
+    assert not any((going / "control").iterdir())
+
+
+def test_that_stop_and_save_asks_the_run_to_stop(window: MainWindow, going: Path) -> None:
+    _press_when_asked("stop_button")
+    window.close()
+    assert not window.isVisible()
+    (asked,) = (going / "control").glob("*.json")
+    assert json.loads(asked.read_text())["command"] == "stop"
+
+
+def test_that_the_end_of_a_run_is_told_with_a_way_to_it(window, services, going: Path, qtbot) -> None:
+    window.follow_run_queue()
+    notices = RunNotices(window, services)
+    services.run_queue.changed.emit()
+    services.run_queue.run_ended.emit(
+        going.name, {"status": "failed", "message": "No memory.", "hint": "Less."}
+    )
+    toast = window.toasts.toasts[-1]
+    assert toast.text == "tickets has failed."
+    services.run_queue.run_ended.emit("some-old-run", {"status": "finished"})
+    assert window.toasts.toasts[-1] is toast
+    notices.deleteLater()
 
 
 # -- dropping
@@ -293,8 +316,6 @@ def test_that_markup_in_a_toast_is_shown_as_it_is(window: MainWindow) -> None:
 
 # -- log, palette
 def test_that_ctrl_l_shows_the_log_of_a_run(window: MainWindow, home: Path) -> None:
-    from tests.gui.run_folders import make_run
-
     folder = make_run("logged", steps=20)
     window.drawer.open_for(folder)
     lines = window.drawer.view.toPlainText()
@@ -307,7 +328,6 @@ def test_that_ctrl_l_shows_the_log_of_a_run(window: MainWindow, home: Path) -> N
 
 def test_that_the_palette_finds_pages_and_runs_by_name(window: MainWindow, services, home, qtbot) -> None:
     from app.palette import Palette
-    from tests.gui.run_folders import make_run
 
     make_run("findable-run", steps=5)
     palette = Palette(window.commands(), services, window)
@@ -353,3 +373,23 @@ def test_that_a_wrong_size_is_refused_with_the_right_form() -> None:
     )
     assert done.returncode == 2
     assert "1440x900" in done.stderr
+
+
+def test_that_an_unexpected_error_in_the_window_becomes_a_toast_with_app_01(window, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    install_excepthook(window)
+    try:
+        raise KeyError("a surprise")
+    except KeyError:
+        sys.excepthook(*sys.exc_info())
+    assert "APP-01" in window.toasts.toasts[-1].text
+
+
+def test_that_a_known_error_in_the_window_is_told_in_its_own_words(window, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    install_excepthook(window)
+    try:
+        raise EngineError("There is no run x.", "Open another.", "RUN-03")
+    except EngineError:
+        sys.excepthook(*sys.exc_info())
+    assert window.toasts.toasts[-1].text == "There is no run x. (RUN-03)"
