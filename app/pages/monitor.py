@@ -201,8 +201,11 @@ class MonitorPage(Page):
         self.actions_changed.emit()
 
     def _on_run_changed(self, run: str) -> None:
-        if self.watch is not None and run == self.watch.id:
-            self._on_state_changed(self.watch.state)
+        if self.watch is None or run != self.watch.id:
+            return
+        if self.services.run_queue.attach(self.watch.folder) is not self.watch:
+            self.open_run(self.watch.folder)  # it had been put away meanwhile
+        self._on_state_changed(self.watch.state)
 
     def _on_changed(self) -> None:
         if self._visible and not self._draw.isActive():

@@ -167,7 +167,7 @@ class RunQueue(QObject):
         for watch in idle[: max(0, len(idle) - KEPT_WATCHES)]:
             del self._watches[watch.folder]
             watch.look_away()
-            watch.deleteLater()
+            watch.setParent(None)  # a page may still hold it
 
     def _on_watch_changed(self) -> None:
         if not self._tell.isActive():

@@ -340,3 +340,18 @@ def test_that_a_silent_child_is_told_with_a_way_out(qtbot, page, monkeypatch):
         monkeypatch.setattr("app.pages.monitor.SILENT_SECONDS", 60.0)
         page._look_for_silence()
         assert page.notice.isHidden()
+
+
+def test_that_a_run_put_away_by_the_queue_stays_on_the_page(qtbot, page, services):
+    opened(qtbot, page, finished_run("first", steps=40))
+    held = page.watch
+    for number in range(7):
+        watch = services.run_queue.attach(finished_run(f"other-{number}", steps=20))
+        qtbot.waitUntil(lambda watch=watch: watch.ending is not None and not watch.watching, timeout=5000)
+    assert page.watch is held
+    page.refresh()
+    assert figure(page, "step") == "40 / 40"
+    services.run_queue.run_changed.emit(held.id)
+    assert page.watch is not held
+    qtbot.waitUntil(page.settled, timeout=5000)
+    assert figure(page, "step") == "40 / 40"
