@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidg
 from app.choices import Choice, choice_for, read_choices, read_prompts
 from app.i18n import tr
 from app.pages.chat_message import MessageField
+from app.pages.chat_parts import PromptChips, Turn, messages_for, nobody_yet, state_words
 from app.pages.chat_settings import ChatSettings
 from app.pages.page import Page
 from app.services import Services
@@ -20,20 +20,12 @@ from app.theme.style import current_theme
 from app.theme.tokens import GAP, PAGE_PADDING
 from app.widgets.button import button
 from app.widgets.chat_view import AnswerBlock, ChatColumn
-from app.widgets.label import set_tip
 from app.widgets.notice import Notice
 from app.workers.chat_process import ChatProcess
 from engine.errors import EngineError
 
 SPEAKERS = ("base", "adapter")
-
-
-@dataclass
-class Turn:
-    """One question and what each speaker made of it."""
-
-    question: str
-    answers: dict[str, str] = field(default_factory=dict)
+STARTER = Choice("starter", "starter", "starter", False)
 
 
 class ChatPage(Page):
@@ -78,17 +70,25 @@ class ChatPage(Page):
         self.settings = ChatSettings()
         row.addWidget(self.settings)
         column.addLayout(row, 1)
-        self.prompts = QWidget()
-        self.prompts_row = QHBoxLayout(self.prompts)
-        self.prompts_row.setContentsMargins(0, 0, 0, 0)
-        self.prompts_row.setSpacing(8)
+        self.prompts = PromptChips()
         column.addWidget(self.prompts)
+        self.upper, self.footer = upper, self._build_footer()
+        self.empty = nobody_yet(
+            lambda: self.navigate_requested.emit("wizard", {"example": True}), lambda: self._want(STARTER)
+        )
+        outer.addWidget(self.empty, 1)
         outer.addWidget(upper, 1)
-        outer.addWidget(self._build_footer())
+        outer.addWidget(self.footer)
         self.target = QComboBox()
         self.target.setMinimumWidth(current_theme().px(250))
         self.target.setAccessibleName(tr("What to chat with"))
         self.clear_button = button(tr("Clear"), on_click=self.clear, tip=tr("Begin a new conversation"))
+        self._actions = QWidget()
+        actions = QHBoxLayout(self._actions)
+        actions.setContentsMargins(0, 0, 0, 0)
+        actions.setSpacing(12)
+        actions.addWidget(self.target)
+        actions.addWidget(self.clear_button)
 
     def _build_footer(self) -> QFrame:
         footer = QFrame()
@@ -108,8 +108,9 @@ class ChatPage(Page):
     def _connect(self) -> None:
         self.target.activated.connect(self._on_target_chosen)
         self.message.sent.connect(self.send)
+        self.prompts.chosen.connect(self._on_prompt_pressed)
         self.message.last_asked_for.connect(self._on_edit_last)
-        self.process.loading.connect(self._on_loading)
+        self.process.loading.connect(self._show_state)
         self.process.loaded.connect(self._on_loaded)
         self.process.token_arrived.connect(self._on_token)
         self.process.answered.connect(self._on_answered)
@@ -122,7 +123,7 @@ class ChatPage(Page):
 
     # -- what the window asks ------------------------------------------------------------------------------
     def top_bar_actions(self) -> list[QWidget]:
-        return [self.target, self.clear_button]
+        return [self._actions]
 
     def open_with(self, argument: dict[str, Any]) -> None:
         for name in ("run", "adapter", "model"):
@@ -199,24 +200,14 @@ class ChatPage(Page):
         )
         self.columns["adapter"].show_speaker(choice.label)
         self.columns["adapter"].setVisible(choice.has_adapter)
+        self.columns["base"].show_hint(tr("The base, without the adapter, answers here."))
+        self.columns["adapter"].show_hint(tr("The same message, answered with your adapter."))
+        if not choice.has_adapter:
+            self.columns["base"].show_hint(tr("This model answers alone: it has no adapter beside it."))
         self.send_button.setText(tr("Send to both") if choice.has_adapter else tr("Send"))
         target = choice.target
-        self.services.background.run(lambda: read_prompts(target), self._show_prompts)
+        self.services.background.run(lambda: read_prompts(target), self.prompts.show_prompts)
         self._show_state()
-
-    def _show_prompts(self, prompts: list[str]) -> None:
-        while (item := self.prompts_row.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.deleteLater()
-        for prompt in prompts:
-            short = " ".join(prompt.split())
-            made = button(short if len(short) <= 44 else short[:43] + "…", kind="chip")
-            made.setCheckable(False)
-            set_tip(made, prompt)
-            made.clicked.connect(lambda _checked=False, text=prompt: self._on_prompt_pressed(text))
-            self.prompts_row.addWidget(made)
-        self.prompts_row.addStretch(1)
 
     def _on_prompt_pressed(self, prompt: str) -> None:
         self.message.setPlainText(prompt)
@@ -231,9 +222,6 @@ class ChatPage(Page):
         self.process.load(self._wanted.target, self._device)
         self._show_state()
 
-    def _on_loading(self) -> None:
-        self._show_state()
-
     def _on_loaded(self, told: dict[str, Any]) -> None:
         self._loaded, self._loading = told, False
         self.columns["base"].show_speaker(
@@ -242,7 +230,7 @@ class ChatPage(Page):
         if told["adapter"]:
             step = f" · {tr('step')} {told['step']}" if told.get("step") else ""
             self.columns["adapter"].show_speaker(f"{told['name']}{step}")
-        self.settings.show_trained_prompt(told.get("system_prompt"))
+        self.settings.show_trained_prompt(told.get("system_prompt"), known=bool(told.get("run")))
         self.set_heading(facts=f"{told['dtype']} · {told['device']}")
         self._show_state()
         if self._waiting_question:
@@ -285,13 +273,7 @@ class ChatPage(Page):
         self._show_state()
 
     def _messages(self, who: str) -> list[dict[str, str]]:
-        system = self.settings.system_prompt
-        messages = [{"role": "system", "content": system}] if system else []
-        for turn in self.turns:
-            messages.append({"role": "user", "content": turn.question})
-            if turn.answers.get(who):
-                messages.append({"role": "assistant", "content": turn.answers[who]})
-        return messages
+        return messages_for(self.turns, who, self.settings.system_prompt)
 
     @property
     def _has_adapter(self) -> bool:
@@ -406,16 +388,13 @@ class ChatPage(Page):
     # -- looks ---------------------------------------------------------------------------------------------
     def _show_state(self) -> None:
         busy = bool(self._open)
+        nobody = self._wanted is None and not self._reading
+        self.empty.setVisible(nobody)
+        for part in (self.upper, self.footer, self.target, self.clear_button):
+            part.setHidden(nobody)
         self.send_button.setVisible(not busy)
         self.stop_button.setVisible(busy)
-        if self._loading:
-            self.state_pill.set(tr("Loading the model"), "accent", "clock")
-        elif busy:
-            self.state_pill.set(tr("Answering"), "accent")
-        elif self._loaded is None:
-            self.state_pill.set(tr("Loads with the first message"), "dim")
-        elif self._has_adapter:
-            self.state_pill.set(tr("2 columns from one loaded model"), "accent", "")
-        else:
-            self.state_pill.set(tr("Ready"), "ok")
+        loaded = self._loaded is not None
+        pill = state_words(nobody, self._loading, busy, loaded, self._has_adapter)
+        self.state_pill.set(*pill)
         self.heading_changed.emit()

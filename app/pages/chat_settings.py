@@ -67,6 +67,7 @@ class ChatSettings(Card):
         area.setWidget(inner)
         self.body.addWidget(area, 1)
         self._trained: str | None = None
+        self._known = False
         self.system.textChanged.connect(self._say_source)
 
     def _add_knob(self, column: QVBoxLayout, knob: Knob) -> None:
@@ -129,8 +130,9 @@ class ChatSettings(Card):
         """Return the system prompt as it stands."""
         return self.system.toPlainText().strip()
 
-    def show_trained_prompt(self, prompt: str | None) -> None:
-        """Fill in what the adapter was trained with, unless a person wrote another one."""
+    def show_trained_prompt(self, prompt: str | None, *, known: bool) -> None:
+        """Fill in the trained prompt, unless a person wrote another one; `known` when its run is here."""
+        self._known = known
         untouched = self.system_prompt == (self._trained or "")
         self._trained = prompt
         if untouched:
@@ -139,7 +141,8 @@ class ChatSettings(Card):
 
     def _say_source(self) -> None:
         if self._trained is None:
-            words = tr("The adapter was trained without one.") if not self.system_prompt else ""
+            known = self._known and not self.system_prompt
+            words = tr("The adapter was trained without one.") if known else ""
         else:
             words = tr("as trained") if self.system_prompt == self._trained else tr("not as trained")
         self.system_source.setText(words)

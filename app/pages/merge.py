@@ -287,6 +287,7 @@ class MergePage(Page):
         self.certificate.show_result(self.result)
         self._show_chain()
         self.state_pill.set(tr("Merging") if busy else "", "accent")
+        self.facts = str(self.choice.folder) if busy else type(self).facts
         self.heading_changed.emit()
 
     def _show_chain(self) -> None:

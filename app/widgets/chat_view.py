@@ -175,11 +175,14 @@ class ChatColumn(Card):
         self.column.setContentsMargins(0, 4, 8, 4)
         self.column.setSpacing(current_theme().px(12))
         self.column.addStretch(1)
+        self.hint = TextLabel("", "dim", wrap=True)
+        self.hint.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.area = QScrollArea()
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.area.setWidget(self._inner)
+        self.body.addWidget(self.hint)
         self.body.addWidget(self.area, 1)
         self._at_end = True
         bar = self.area.verticalScrollBar()
@@ -190,6 +193,10 @@ class ChatColumn(Card):
         """Say whose column it is."""
         self.name.setText(name)
         self.setAccessibleName(name)
+
+    def show_hint(self, text: str) -> None:
+        """Say what will stand here, until the first question."""
+        self.hint.setText(text)
 
     def show_figures(self, tokens: int, per_second: float | None) -> None:
         """Show how much was said, and how fast."""
@@ -205,6 +212,7 @@ class ChatColumn(Card):
         row.setContentsMargins(0, 0, 0, 0)
         holder.setLayout(row)
         block = AnswerBlock(self.name.text())
+        self.hint.hide()
         at = self.column.count() - 1
         self.column.insertWidget(at, holder)
         self.column.insertWidget(at + 1, block)
@@ -218,6 +226,7 @@ class ChatColumn(Card):
             self.blocks.pop()
             for _ in range(2):
                 self._remove(self.column.count() - 2)
+            self.hint.setHidden(bool(self.blocks))
 
     def clear(self) -> None:
         """Begin anew."""
@@ -225,6 +234,7 @@ class ChatColumn(Card):
         while self.column.count() > 1:
             self._remove(0)
         self.figures.setText("")
+        self.hint.show()
 
     def _remove(self, index: int) -> None:
         item = self.column.takeAt(index)

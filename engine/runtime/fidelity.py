@@ -21,7 +21,7 @@ from engine.models.facts import read_facts
 from engine.runs.event_log import EventReader
 from engine.runtime.adapted import load_adapted
 from engine.runtime.device import cpu_dtype, quieten
-from engine.runtime.generate import Sampling, generate, stop_ids
+from engine.runtime.generate import Sampling, generate, stops_of
 from engine.runtime.load import Compute
 from engine.runtime.target import Target
 
@@ -41,7 +41,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Limit:
-    """What a merge into this type must reach; rounding to 8 bits turns some next words that were nearly even."""
+    """What a merge into this type must reach; rounding to 8 bits turns words that were nearly even."""
 
     max_logit_difference: float | None
     top1_agreement: float
@@ -110,12 +110,12 @@ def _speak(
 ) -> _Spoken:
     """Answer each prompt greedily, then take the scores over the prompt's end and the answer.
 
-    The second model is given the first one's answers: where its likeliest words along them are the same, it would
-    have answered the same.
+    The second model is given the first one's answers: where its likeliest words along them are the same,
+    it would have answered the same.
     """
     adapted = load_adapted(target.base, target.adapter, compute)
     tokenizer = ModelTokenizer(target.base.path)
-    stops = stop_ids(target.base.path, lambda text: _single(tokenizer.encode(text)))
+    stops = stops_of(target.base.path, load_template(target.base.path, target.chat_template), tokenizer)
     scores: list[Tensor] = []
     answers: list[tuple[int, ...]] = []
     greedy = Sampling(max_new_tokens=ANSWER_TOKENS)
@@ -132,10 +132,6 @@ def _speak(
     del adapted
     gc.collect()
     return _Spoken(scores, answers)
-
-
-def _single(ids: list[int]) -> int | None:
-    return ids[0] if len(ids) == 1 else None
 
 
 def _same_answers(first: _Spoken, second: _Spoken) -> int:

@@ -2,7 +2,7 @@
 
     for each safetensors file of the base, in the order of its bytes:
         a tensor without adapter  -> copied as it is
-        a tensor with adapter     -> read in blocks of rows, W + scaling * B A in float32, rounded once, written
+        a tensor with adapter     -> read in blocks, W + scaling * B A in float32, rounded once, written
     tokenizer, template, generation settings -> copied; of config.json only the dtype changes
     the whole folder -> renamed into place, loaded again and compared with base + adapter (fidelity.py)
 
@@ -47,7 +47,8 @@ NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 BLOCK_VALUES = 1 << 22
 COPIED = frozenset(
     "generation_config.json tokenizer.json tokenizer_config.json tokenizer.model special_tokens_map.json "
-    "added_tokens.json vocab.json merges.txt chat_template.jinja chat_template.json LICENSE LICENSE.txt".split()
+    "added_tokens.json vocab.json merges.txt chat_template.jinja chat_template.json "
+    "LICENSE LICENSE.txt".split()
 )
 Progress = Callable[[str, int, int], None]
 
@@ -116,7 +117,7 @@ def _refuse_later(adapters: Sequence[Path], weights: Sequence[float] | None, met
 def _refuse_quantized(base: ModelFacts) -> None:
     if base.quantization is not None:
         raise EngineError(
-            f"{base.name} is quantised ({base.quantization}); an adapter is never merged into rounded weights.",
+            f"{base.name} is quantised ({base.quantization}); adapters are never merged into it.",
             "Choose its full-precision original as the base (--base).",
             "MODEL-05",
             file=str(base.path),

@@ -181,10 +181,10 @@ def test_that_a_run_brings_its_system_prompt_and_its_questions(page, trained, qt
     assert read_prompts(str(trained)) == ["Where is it?"]
     page.open_with({"run": trained})
     page.shown()
-    qtbot.waitUntil(lambda: page.settled() and page.prompts_row.count() == 2, timeout=LONG)
+    qtbot.waitUntil(lambda: page.settled() and page.prompts.row.count() == 2, timeout=LONG)
     assert page.settings.system_prompt == "Be short."
     assert "as trained" in page.settings.system_source.text()
-    page.prompts_row.itemAt(0).widget().click()
+    page.prompts.row.itemAt(0).widget().click()
     qtbot.waitUntil(lambda: answered(page), timeout=LONG)
     assert page._messages("base")[0] == {"role": "system", "content": "Be short."}
     assert page.prompts.isHidden()

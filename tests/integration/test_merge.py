@@ -140,7 +140,7 @@ def test_that_program_files_are_not_copied(adapters: Path, tmp_path: Path) -> No
         ({"method": "ties"}, "REC-01", "ties"),
         ({"weights": [0.5]}, "REC-01", "weight"),
         ({"base": "gpt2"}, "MODEL-07", "does not fit"),
-        ({"base": "quantised"}, "MODEL-05", "never merged"),
+        ({"base": "quantised"}, "MODEL-05", "never merged into"),
     ],
 )
 def test_that_what_cannot_be_merged_says_why_and_writes_nothing(
