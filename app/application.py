@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import traceback
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +17,9 @@ from engine.paths import home, resources, show_name
 
 log = logging.getLogger("tunesmith")
 
+LOG_BYTES = 1_000_000
+# The first picture and the first press come before the store and the drivers are brought in.
+START_WORK_MS = 60
 PAGE_NAMES = (
     "home wizard-model wizard-data wizard-method wizard-training wizard-review monitor runs compare evaluate "
     "experiments merge chat settings"
@@ -84,10 +86,16 @@ def choose_platform() -> None:
 
 
 def start_log() -> None:
-    """Write the application's own log into home/logs, bounded."""
+    """Write the application's own log into home/logs; one that has grown long makes way at a start.
+
+    (logging.handlers would bring in sockets and pickle, and the first paint would wait for them.)
+    """
     folder = home() / "logs"
     folder.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(folder / "app.log", maxBytes=1_000_000, backupCount=2, encoding="utf-8")
+    file = folder / "app.log"
+    if file.is_file() and file.stat().st_size > LOG_BYTES:
+        file.replace(folder / "app.log.1")
+    handler = logging.FileHandler(file, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -114,6 +122,8 @@ def make_application() -> Any:
 
 def make_window(app: Any, options: argparse.Namespace) -> Any:
     """Return the window with its services, at the page that was asked for or was last open."""
+    from PySide6.QtCore import QTimer
+
     from app.i18n import set_language
     from app.services import make_services
     from app.theme.style import load_fonts
@@ -131,7 +141,7 @@ def make_window(app: Any, options: argparse.Namespace) -> Any:
     if options.page or options.demo:
         start_work(window)
     else:
-        window.painted.connect(lambda: start_work(window))
+        window.painted.connect(lambda: QTimer.singleShot(START_WORK_MS, window, lambda: start_work(window)))
     page = options.page or ("home" if options.demo else _last_page(services))
     window.navigate(page, {"run": _run_folder(options.run)} if options.run else None)
     if missing:

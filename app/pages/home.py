@@ -299,7 +299,7 @@ class HomePage(Page):
     def shown(self) -> None:
         self._timer.start()
         # After the paint that is due: reading folders would take the processor from it.
-        QTimer.singleShot(0 if self._loaded else 40, self, self._refresh_all)
+        QTimer.singleShot(0 if self._loaded else 90, self, self._refresh_all)
 
     def _refresh_all(self) -> None:
         if not self._loaded:
