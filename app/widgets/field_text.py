@@ -16,6 +16,7 @@ CHOICE_WORDS: dict[str, str] = {
     "sharegpt": "ShareGPT",
     "alpaca": "Alpaca",
     "text": "Plain text",
+    "preference": "Preference pairs",
     "assistant": "Every answer",
     "last": "Last answer",
     "all": "Everything",

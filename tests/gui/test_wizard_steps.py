@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -302,3 +303,34 @@ def test_that_a_quick_trial_preset_ends_after_sixty_steps(qtbot, page, tiny_mode
     assert page.state.base("adapter.r") == 8
     assert page.state.undo()
     assert page.state.recipe.adapter.r == 16
+
+
+def test_that_a_newer_choice_ends_an_older_reading(qtbot, page, tiny_model, tmp_path, rows):
+    large = tmp_path / "large.jsonl"
+    large.write_text(rows.read_text(encoding="utf-8") * 200, encoding="utf-8")
+    page.state.set_values({"model.path": str(tiny_model), "data.train": [str(large)]})
+    qtbot.waitSignal(page.state.data_read, timeout=10_000).wait()
+    page.state.set_value("data.train", [str(rows)])
+    settle(qtbot, page)
+    assert page.state.data_error is None
+    assert len(page.state.data.whole.rows) == 60
+
+
+def test_that_too_few_rows_to_measure_on_are_said(qtbot, page, tiny_model, tmp_path):
+    few = tmp_path / "few.csv"
+    few.write_text("prompt,completion\n" + "".join(f"ask {n},say {n}\n" for n in range(9)), encoding="utf-8")
+    ready(qtbot, page, tiny_model, few)
+    assert page.state.data.validation_examples == 0
+    assert any("too few" in finding.message for finding in page.state.data.problems)
+    assert page.state.problems("data") == []
+
+
+def test_that_a_column_inside_a_column_is_shown_with_its_role(qtbot, page, tiny_model, tmp_path):
+    nested = tmp_path / "nested.jsonl"
+    lines = [{"instruction": f"add {n}", "instances": [{"input": "1", "output": str(n)}]} for n in range(30)]
+    nested.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    ready(qtbot, page, tiny_model, nested)
+    page.go_to("data")
+    step = page.steps["data"]
+    assert isinstance(step, DataStep)
+    assert step.mapping.combos["instances"].currentData() == "output"

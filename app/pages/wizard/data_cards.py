@@ -29,7 +29,7 @@ FORMAT_WORDS = {
     "alpaca": "Alpaca: instruction and output",
     "prompt_completion": "Prompt and answer",
     "text": "Plain text",
-    "preference": "Preference pairs",
+    "preference": "Preference pairs, of which the chosen answer is learned",
 }
 
 
@@ -177,6 +177,12 @@ class FactsRow(QWidget):
             figure.show_figure("–")
         self.split.set([], 1.0)
         self.format.setText("Reading and counting tokens…" if busy else "")
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Say how far reading has come."""
+        self.format.setText(
+            f"Reading and counting tokens… {i18n.number(done)} of about {i18n.number(total)} rows"
+        )
 
     def show_view(self, view: DataView, busy: bool) -> None:
         """Show the figures of the data."""

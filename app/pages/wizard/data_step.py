@@ -123,6 +123,7 @@ class DataStep(Step):
         self.mapping.role_chosen.connect(self._on_role_chosen)
         self.lengths.cut_pulled.connect(lambda cut: self.state.set_value("data.max_length", cut))
         self.state.data_changed.connect(self.show_data)
+        self.state.data_read.connect(self.figures.show_progress)
         within = Qt.ShortcutContext.WidgetWithChildrenShortcut
         for keys, act in (
             (Qt.Key.Key_PageUp, lambda: self.panel.page(-1)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,12 @@ from engine.plan.planner import DataFacts
 from engine.recipe.recipe import Recipe
 
 UNCUT = 1_048_576
+Progress = Callable[[int, int], None]
 FIRST_ROWS = 200
+
+
+class Superseded(EngineError):
+    """Reading ends because other data, or another way to read it, was chosen meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class DataView:
     train: tuple[Any, ...] = ()
     validation: tuple[Any, ...] = ()
     max_length: int = 0
+    remarks: tuple[Any, ...] = ()
 
     @property
     def error(self) -> EngineError | None:
@@ -69,8 +75,9 @@ class DataView:
 
     @property
     def problems(self) -> tuple[Any, ...]:
-        """Return the first findings (engine.data.rows.Finding)."""
-        return tuple(self.whole.report.problems) if self.whole.report is not None else ()
+        """Return the first findings of reading, and those of the split (engine.data.rows.Finding)."""
+        found = tuple(self.whole.report.problems) if self.whole.report is not None else ()
+        return (*found, *self.remarks)
 
     @property
     def refused(self) -> int:
@@ -144,10 +151,10 @@ class DataView:
         return pieces
 
 
-_kept: dict[str, Any] = {"key": None, "whole": None}
+_kept: list[Any] = [None, None]
 
 
-def look_at_data(recipe: Recipe, facts: Any) -> DataView:
+def look_at_data(recipe: Recipe, facts: Any, progress: Progress | None = None) -> DataView:
     """Read, render and tokenise the recipe's data as training will; what is read is kept until it changes.
 
     Raises EngineError DATA-* with file and line when a file cannot be read at all.
@@ -156,10 +163,11 @@ def look_at_data(recipe: Recipe, facts: Any) -> DataView:
         words = "The data is read once the model is known."
         raise EngineError(words, "Choose a model first.", "MODEL-02", field="model.path")
     key = _key(recipe, facts.path)
-    if _kept["key"] != key:
-        whole = _read(recipe, facts.path)
-        _kept.update(key=key, whole=whole)
-    return _cut_and_split(_kept["whole"], recipe)
+    kept_key, whole = _kept
+    if kept_key != key:
+        whole = _read(recipe, facts.path, progress)
+        _kept[:] = [key, whole]
+    return _cut_and_split(whole, recipe)
 
 
 def _key(recipe: Recipe, folder: Path) -> tuple[Any, ...]:
@@ -180,7 +188,7 @@ def _key(recipe: Recipe, folder: Path) -> tuple[Any, ...]:
     return (str(folder), repr(data.model_dump(exclude=read_only_once)), tuple(stamps))
 
 
-def _read(recipe: Recipe, folder: Path) -> Whole:
+def _read(recipe: Recipe, folder: Path, progress: Progress | None) -> Whole:
     from engine.data.dataset import prepare
     from engine.data.tokenizer import ModelTokenizer
 
@@ -189,9 +197,10 @@ def _read(recipe: Recipe, folder: Path) -> Whole:
         return Whole(about=about, error=error)
     changes = {"max_length": UNCUT, "too_long": "truncate", "validation_split": 0.0}
     try:
-        prepared = prepare(
-            recipe.data.model_copy(update=changes), folder, recipe.training.seed, skip_bad_rows=True
-        )
+        data, seed = recipe.data.model_copy(update=changes), recipe.training.seed
+        prepared = prepare(data, folder, seed, progress=progress, skip_bad_rows=True)
+    except Superseded:
+        raise
     except EngineError as refused:
         return Whole(about=about, error=refused)
     return Whole(
@@ -209,13 +218,13 @@ def _cut_and_split(whole: Whole, recipe: Recipe) -> DataView:
     from engine.data.report import Report
     from engine.data.split import keep_aside
 
-    data = recipe.data
+    data, report = recipe.data, Report()
     rows = list(_cut(whole.rows, data.max_length, data.too_long, whole.about.format))
     if whole.validation is not None:
         held = list(_cut(whole.validation, data.max_length, data.too_long, whole.about.format))
     else:
-        rows, held = keep_aside(rows, data.validation_split, recipe.training.seed, Report(), "")
-    return DataView(whole, tuple(rows), tuple(held), data.max_length)
+        rows, held = keep_aside(rows, data.validation_split, recipe.training.seed, report, data.train[0])
+    return DataView(whole, tuple(rows), tuple(held), data.max_length, tuple(report.problems))
 
 
 def _cut(rows: Iterable[Any], limit: int, how: str, format: str) -> Iterator[Any]:

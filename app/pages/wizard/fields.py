@@ -8,7 +8,7 @@ from typing import Any
 from app import i18n
 from engine.errors import EngineError
 from engine.recipe import codec
-from engine.recipe.fields import FieldSpec, field_spec, field_specs
+from engine.recipe.fields import FieldSpec, field_specs
 from engine.recipe.recipe import Recipe
 
 STEP_TITLES = {
@@ -54,9 +54,6 @@ def offered_choices() -> dict[str, tuple[Any, ...]]:
     for spec in field_specs():
         if spec.kind == "choice" and spec.path in codec.UNSUPPORTED_FIELDS:
             narrowed[spec.path] = tuple(c for c in spec.choices if not _asked(spec.path, c))
-    # Preference pairs are read, but nothing trains on them yet.
-    formats = field_spec("data.format").choices
-    narrowed["data.format"] = tuple(c for c in formats if c != "preference")
     return narrowed
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from app.pages.wizard.data_view import DataView
 from app.widgets.mapping_view import UNUSED, ColumnLine
 from engine.data.columns import NEEDED, OPTIONAL
@@ -25,13 +27,19 @@ def role_map(view: DataView, data: DataOptions) -> dict[str, str]:
 
 def column_lines(view: DataView, data: DataOptions) -> list[ColumnLine]:
     """Return one line for each column of the first file."""
-    by_column = {column: role for role, column in role_map(view, data).items()}
+    by_column = {_outer(column): role for role, column in role_map(view, data).items()}
+    exact = {column: role for role, column in role_map(view, data).items()}
     lines = []
     for column in view.about.columns:
-        role = by_column.get(column, UNUSED)
+        role = exact.get(column) or by_column.get(column, UNUSED)
         trained = role in TRAINED or (data.train_on == "all" and role != UNUSED)
         lines.append(ColumnLine(column, role, trained, view.about.samples.get(column, "")))
     return lines
+
+
+def _outer(path: str) -> str:
+    """Return the column that a path such as `instances[0].output` goes into."""
+    return re.split(r"[.\[]", path, maxsplit=1)[0] or path
 
 
 def columns_after(view: DataView, data: DataOptions, column: str, role: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.drafts import Draft
 from app.pages.wizard import inquiries
-from app.pages.wizard.data_view import DataView, look_at_data
+from app.pages.wizard.data_view import DataView, Superseded, look_at_data
 from app.pages.wizard.fields import fault_of, step_of
 from app.services import Services
 from engine.errors import EngineError
@@ -49,6 +49,7 @@ class WizardState(QObject):
         faults_changed: a field became readable or unreadable.
         model_changed: the model is being looked at, or its facts (or why there are none) arrived.
         data_changed: the same for the data.
+        data_read: (rows, rows in all) that are read so far.
         plan_changed: another plan, or none.
     """
 
@@ -56,6 +57,7 @@ class WizardState(QObject):
     faults_changed = Signal()
     model_changed = Signal()
     data_changed = Signal()
+    data_read = Signal(int, int)
     plan_changed = Signal()
 
     def __init__(self, services: Services, draft: Draft | None = None) -> None:
@@ -252,7 +254,15 @@ class WizardState(QObject):
             self.data_changed.emit()
             self._timers["plan"].start()
 
-        self.services.background.run(lambda: look_at_data(recipe, facts), taken, lambda e: taken(None, e))
+        def progress(done: int, total: int) -> None:
+            # Called in the background: a newer question ends this reading.
+            if turn != self._turns["data"]:
+                raise Superseded("Other data was chosen meanwhile.")
+            self.data_read.emit(done, total)
+
+        self.services.background.run(
+            lambda: look_at_data(recipe, facts, progress), taken, lambda e: taken(None, e)
+        )
 
     def _ask_plan(self) -> None:
         turn, recipe = self._next("plan"), self.recipe
