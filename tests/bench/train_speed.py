@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGETS = {"qv": ["q_proj", "v_proj"], "all": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]}
+TARGETS = {
+    "qv": ["q_proj", "v_proj"],
+    "all": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+}
 BATCH = 8
 
 
@@ -86,8 +89,14 @@ def own(args: argparse.Namespace) -> None:
         train.take_step(run)
         wall = time.perf_counter() - began
         step = [e for e in reader.read_new() if e.type == "step"][-1]
-        emit(kind="step", loss=step.loss, tokens=step.tokens, supervised=step.supervised_tokens, wall=wall,
-             memory=memory.peak_bytes(run.compute.device))
+        emit(
+            kind="step",
+            loss=step.loss,
+            tokens=step.tokens,
+            supervised=step.supervised_tokens,
+            wall=wall,
+            memory=memory.peak_bytes(run.compute.device),
+        )
 
 
 def draw_adapter(model: Any) -> None:
@@ -130,15 +139,26 @@ def trl(args: argparse.Namespace) -> None:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             self.wall = time.perf_counter() - self.began
 
-        def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float] | None = None, **__: Any) -> None:
+        def on_log(
+            self, _args: Any, state: Any, _control: Any, logs: dict[str, float] | None = None, **__: Any
+        ) -> None:
             if logs and "loss" in logs:
                 tokens, supervised = seen[state.global_step - 1]
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-                emit(kind="step", loss=logs["loss"], tokens=tokens, supervised=supervised, wall=self.wall, memory=peak)
+                emit(
+                    kind="step",
+                    loss=logs["loss"],
+                    tokens=tokens,
+                    supervised=supervised,
+                    wall=self.wall,
+                    memory=peak,
+                )
 
     dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules=TARGETS[args.targets], task_type="CAUSAL_LM")
+    lora = LoraConfig(
+        r=8, lora_alpha=16, lora_dropout=0.0, target_modules=TARGETS[args.targets], task_type="CAUSAL_LM"
+    )
     config = SFTConfig(
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=BATCH,
@@ -159,7 +179,14 @@ def trl(args: argparse.Namespace) -> None:
     )
     data = Dataset.from_list([{"prompt": m[:-1], "completion": m[-1:]} for m in rows_of(args.rows)])
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    trainer = SFTTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer, peft_config=lora, callbacks=[Clock()])
+    trainer = SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=data,
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[Clock()],
+    )
     collate = trainer.data_collator
 
     def counting(features: Any) -> Any:
@@ -185,12 +212,22 @@ def read(process: subprocess.Popen[str], kind: str) -> dict[str, Any] | None:
 
 def compare(args: argparse.Namespace) -> int:
     """Start both, let one take a step at a time, and print what came of it."""
-    environment = dict(os.environ, HF_HUB_OFFLINE="1", OMP_WAIT_POLICY="passive", TOKENIZERS_PARALLELISM="false", PYTHONPATH=str(ROOT))
+    environment = dict(
+        os.environ,
+        HF_HUB_OFFLINE="1",
+        OMP_WAIT_POLICY="passive",
+        TOKENIZERS_PARALLELISM="false",
+        PYTHONPATH=str(ROOT),
+    )
     logs = {name: tempfile.NamedTemporaryFile("w+", suffix=".log") for name in ("own", "trl")}
     workers = {
         name: subprocess.Popen(
             [sys.executable, __file__, "--worker", name, *sys.argv[1:]],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=logs[name], text=True, env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=logs[name],
+            text=True,
+            env=environment,
         )
         for name in ("own", "trl")
     }
@@ -219,14 +256,20 @@ def report(steps: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> 
     pairs = list(zip(steps["own"], steps["trl"], strict=True))[1:]
     speeds = {name: [s["tokens"] / s["wall"] for s in values[1:]] for name, values in steps.items()}
     ratios = [(a["tokens"] / a["wall"]) / (b["tokens"] / b["wall"]) for a, b in pairs]
-    print(f"{os.cpu_count()} cores, targets {args.targets}, {args.precision}, batch {BATCH}, {len(pairs)} steps after the first")
+    print(
+        f"{os.cpu_count()} cores, targets {args.targets}, {args.precision}, batch {BATCH}, {len(pairs)} steps after the first"
+    )
     for name, values in steps.items():
-        print(f"{name:4s} {statistics.median(speeds[name]):7.0f} tok/s  peak {values[-1]['memory'] / 1e9:.2f} GB  "
-              f"loss {values[0]['loss']:.4f} -> {values[-1]['loss']:.4f}  tokens {sum(v['tokens'] for v in values)}  "
-              f"supervised {sum(v['supervised'] for v in values)}")
+        print(
+            f"{name:4s} {statistics.median(speeds[name]):7.0f} tok/s  peak {values[-1]['memory'] / 1e9:.2f} GB  "
+            f"loss {values[0]['loss']:.4f} -> {values[-1]['loss']:.4f}  tokens {sum(v['tokens'] for v in values)}  "
+            f"supervised {sum(v['supervised'] for v in values)}"
+        )
     worst = max(abs(a["loss"] - b["loss"]) for a, b in pairs)
-    print(f"ratio own / trl: min {min(ratios):.2f}  median {statistics.median(ratios):.2f}  max {max(ratios):.2f}; "
-          f"largest difference of losses {worst:.1e}")
+    print(
+        f"ratio own / trl: min {min(ratios):.2f}  median {statistics.median(ratios):.2f}  max {max(ratios):.2f}; "
+        f"largest difference of losses {worst:.1e}"
+    )
 
 
 def main() -> int:

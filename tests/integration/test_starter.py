@@ -1,0 +1,91 @@
+"""The real starter model: a complete run, its merge, its chat, and the demo in its short form."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine import paths
+from engine.models import library
+from engine.recipe import codec
+from engine.recipe.recipe import Recipe
+
+EXAMPLE = paths.resources("examples", "support", "train.jsonl")
+DEMO_PAGES = (
+    "home wizard-model wizard-data wizard-method wizard-training wizard-review monitor-running "
+    "monitor-finished runs merge chat settings"
+).split()
+
+
+def call(*words: str) -> list[dict[str, object]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", *words, "--json"], capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run of the starter on the bundled example: 12 steps."""
+    library.ensure_starter()
+    folder = tmp_path_factory.mktemp("starter")
+    values = {
+        "data.train": [str(EXAMPLE)],
+        "data.max_length": 256,
+        "data.validation_split": 0.02,
+        "training.max_steps": 12,
+        "training.learning_rate": 1e-3,
+        "evaluation.sample_prompts": ["My parcel has not arrived."],
+    }
+    (folder / "recipe.yaml").write_text(codec.dumps(codec.override(Recipe(), values)))
+    events = call("train", str(folder / "recipe.yaml"), "--run-dir", str(folder / "run"))
+    losses = [e["loss"] for e in events if e["type"] == "step"]
+    assert len(losses) == 12
+    assert sum(losses[-4:]) < sum(losses[:4]) * 0.8  # type: ignore[operator]
+    assert events[-1]["type"] == "finished"
+    return folder / "run"
+
+
+@pytest.mark.slow
+def test_that_the_merged_starter_is_base_plus_adapter_in_plain_transformers(
+    run: Path, tmp_path: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    merged = call("merge", str(run), "--out", str(tmp_path / "merged"))[0]
+    assert merged["fidelity"]["max_logit_difference"] < 1e-3  # type: ignore[index]
+    config = json.loads((run / "adapter" / "adapter_config.json").read_text())
+    base = AutoModelForCausalLM.from_pretrained(config["base_model_name_or_path"])
+    adapted = PeftModel.from_pretrained(base, run / "adapter").eval()
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
+    ids = torch.randint(10, 40_000, (1, 64), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        difference = (adapted(input_ids=ids).logits - plain(input_ids=ids).logits).abs().max()
+    assert float(difference) < 1e-3
+
+
+@pytest.mark.slow
+def test_that_chat_answers_as_base_and_as_adapter(run: Path) -> None:
+    words = ("--message", "My parcel has not arrived.", "--compare-base", "--max-new-tokens", "24")
+    replies = call("chat", str(run), *words)[0]["replies"]
+    assert len(replies) == 2  # type: ignore[arg-type]
+    assert replies[0]["text"] != replies[1]["text"]  # type: ignore[index]
+
+
+@pytest.mark.slow
+def test_that_the_short_demo_leaves_a_picture_of_each_page(run: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "app", "--demo", "--fast", "--screenshots", str(tmp_path)]
+    environment = dict(os.environ, QT_QPA_PLATFORM="offscreen")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=900, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = [p.stem[3:] for p in sorted(tmp_path.glob("*.png"))]
+    assert names[: len(DEMO_PAGES)] == DEMO_PAGES
+    assert "Traceback" not in done.stderr
