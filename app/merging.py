@@ -8,11 +8,12 @@ from pathlib import Path
 from app.choices import Choice
 from engine import paths
 from engine.errors import EngineError
-from engine.models.adapter_facts import AdapterFacts, read_adapter_facts
+from engine.models.adapter_facts import CONFIG, AdapterFacts, read_adapter_facts
 from engine.models.facts import DTYPE_BYTES, ModelFacts, read_facts
 from engine.models.fit import check_fit, refuse_unready
 from engine.models.library import resolve_model
 from engine.runs import store
+from engine.runs.check import last_checkpoint
 
 DTYPES: tuple[tuple[str | None, str], ...] = (
     (None, "As the base"),
@@ -46,7 +47,7 @@ def read_pair(choice: Choice) -> Pair:
     """Read what is to be merged; raises EngineError when it does not fit or is not there."""
     folder = Path(choice.target)
     run = folder if (folder / "job.json").is_file() else None
-    adapter = read_adapter_facts(folder / "adapter" if run is not None else folder)
+    adapter = read_adapter_facts(folder if run is None else _newest(run))
     refuse_unready(adapter)
     try:
         base = read_facts(resolve_model(adapter.base))
@@ -56,6 +57,18 @@ def read_pair(choice: Choice) -> Pair:
         base = read_facts(resolve_model(store.load_recipe(run).model.path))
     check_fit(adapter, base)
     return Pair(choice.label, adapter.path, adapter, base)
+
+
+def _newest(run: Path) -> Path:
+    """Return a run's result, or its last sound save while it has none."""
+    if (run / "adapter" / CONFIG).is_file():
+        return run / "adapter"
+    saved, _ = last_checkpoint(run)
+    if saved is None:
+        raise EngineError(
+            f"{paths.show_name(run.name)} has no saved adapter yet.", "Wait for its first save.", "RUN-05"
+        )
+    return saved
 
 
 def free_folder(name: str, parent: Path | None = None) -> Path:
