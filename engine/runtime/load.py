@@ -127,7 +127,7 @@ def _four_bit(options: ModelOptions, compute: Compute) -> Any:
 
 
 def _keep_gradients_right(model: nn.Module) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights on CPUs with AVX512-BF16: gradients go wrong after it."""
+    """Keep bitsandbytes from repacking 4-bit weights on CPUs with AVX512-BF16: gradients go wrong then."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False

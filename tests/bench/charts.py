@@ -87,7 +87,8 @@ def main() -> int:
         median, p95 = ms[len(ms) // 2], ms[int(len(ms) * 0.95)]
         print(
             f"4 x {options.points:,} points, {words}: median {median:.1f} ms, p95 {p95:.1f} ms, "
-            f"worst {ms[-1]:.1f} ms an update with repaint (goal {GOAL_MS:.0f}); spikes {'kept' if kept else 'LOST'}",
+            f"worst {ms[-1]:.1f} ms an update with repaint (goal {GOAL_MS:.0f}); "
+            f"spikes {'kept' if kept else 'LOST'}",
             flush=True,
         )
         good = good and kept and (median <= GOAL_MS or kind != "line")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 TARGETS = {
     "qv": ["q_proj", "v_proj"],
     "all": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
@@ -253,23 +254,27 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def report(steps: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> None:
+    """Print speeds, losses and the ratio step by step."""
+    from tests.bench.machine import describe
+
     pairs = list(zip(steps["own"], steps["trl"], strict=True))[1:]
     speeds = {name: [s["tokens"] / s["wall"] for s in values[1:]] for name, values in steps.items()}
     ratios = [(a["tokens"] / a["wall"]) / (b["tokens"] / b["wall"]) for a, b in pairs]
     print(
-        f"{os.cpu_count()} cores, targets {args.targets}, {args.precision}, batch {BATCH}, {len(pairs)} steps after the first"
+        f"{describe()}\ntargets {args.targets}, {args.precision}, batch {BATCH}, {len(pairs)} steps after the first"
     )
     for name, values in steps.items():
+        first, last = values[0], values[-1]
+        supervised = sum(v["supervised"] for v in values)
         print(
-            f"{name:4s} {statistics.median(speeds[name]):7.0f} tok/s  peak {values[-1]['memory'] / 1e9:.2f} GB  "
-            f"loss {values[0]['loss']:.4f} -> {values[-1]['loss']:.4f}  tokens {sum(v['tokens'] for v in values)}  "
-            f"supervised {sum(v['supervised'] for v in values)}"
+            f"{name:4s} {statistics.median(speeds[name]):7.0f} tok/s, peak {last['memory'] / 1e9:.2f} GB, ",
+            end="",
         )
+        print(f"loss {first['loss']:.4f} -> {last['loss']:.4f}, {supervised} supervised tokens")
     worst = max(abs(a["loss"] - b["loss"]) for a, b in pairs)
-    print(
-        f"ratio own / trl: min {min(ratios):.2f}  median {statistics.median(ratios):.2f}  max {max(ratios):.2f}; "
-        f"largest difference of losses {worst:.1e}"
-    )
+    middle = statistics.median(ratios)
+    print(f"ratio own / trl: min {min(ratios):.2f}, median {middle:.2f}, max {max(ratios):.2f}")
+    print(f"largest difference of losses {worst:.1e}")
 
 
 def main() -> int:
