@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from engine.errors import EngineError
 from engine.paths import home, resources, show_name
 
 log = logging.getLogger("tunesmith")
@@ -63,6 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("PYQTGRAPH_QT_LIB", "PySide6")
     choose_platform()
     start_log()
+    try:
+        options.run = _run_folder(options.run) if options.run else None
+    except EngineError as error:  # a wrong call: say it and end, before anything is started
+        print(error, file=sys.stderr)
+        return 2
     app = make_application()
     window = make_window(app, options)
     if options.demo:
@@ -143,7 +149,7 @@ def make_window(app: Any, options: argparse.Namespace) -> Any:
     else:
         window.painted.connect(lambda: QTimer.singleShot(START_WORK_MS, window, lambda: start_work(window)))
     page = options.page or ("home" if options.demo else _last_page(services))
-    window.navigate(page, {"run": _run_folder(options.run)} if options.run else None)
+    window.navigate(page, {"run": Path(options.run)} if options.run else None)
     if missing:
         hint = "Text uses another font. Run `python3 launch.py --setup` to bring it back."
         window.notify(f"Font missing: {', '.join(missing)}.", "warn", hint=hint)
@@ -215,7 +221,6 @@ def finish(window: Any) -> None:
 def install_excepthook(window: Any) -> None:
     """Show an unexpected error as APP-01, with its trace in the log; a known one in its own words."""
     from app.widgets.toast import Toast
-    from engine.errors import EngineError
 
     def show(error: BaseException) -> Toast:
         if isinstance(error, EngineError):

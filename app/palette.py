@@ -14,7 +14,7 @@ from app.services import Services
 from app.theme.icons import icon
 from app.theme.style import current_theme
 
-MOST_ROWS = 12
+MOST_ROWS, MOST_FOUND = 12, 60
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Palette(QDialog):
         self._commands = commands
         self._services = services
         theme = current_theme()
+        self.setObjectName("palette")
         self.setFixedWidth(theme.px(520))
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 10, 10, 10)
@@ -72,14 +73,14 @@ class Palette(QDialog):
         self.list.clear()
         words = text.lower().split()
         found = [c for c in self._commands if all(word in c.words.lower() for word in words)]
-        for command in found[: 60 if words else MOST_ROWS]:
+        for command in found[:MOST_FOUND]:
             line = f"{command.words}    {command.keys}" if command.keys else command.words
             item = QListWidgetItem(icon(command.icon, "dim"), line)
             item.setData(Qt.ItemDataRole.UserRole, command)
             self.list.addItem(item)
         self.list.setCurrentRow(0)
         rows = max(1, min(MOST_ROWS, self.list.count()))
-        self.list.setFixedHeight(rows * current_theme().px(34) + 4)
+        self.list.setFixedHeight(rows * max(self.list.sizeHintForRow(0), 1) + 4)
         self.adjustSize()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -13,6 +13,7 @@ from app.widgets.label import TextLabel
 from app.widgets.mark import Mark
 
 SECONDS, UNDO_SECONDS, MOST = 6, 10, 3
+WIDTH = 380
 KIND_MARKS = {
     "info": ("info", "accent"),
     "ok": ("check", "ok"),
@@ -52,11 +53,17 @@ class Toast(QFrame):
         if action is not None:
             row.addWidget(button(action[0], kind="link", on_click=lambda: self._do(action[1])))
         row.addWidget(button(icon="x", kind="ghost", name="Close message", on_click=self.close_now))
-        self.setFixedWidth(theme.px(380))
         self._timer = QTimer(self, singleShot=True)
         self._timer.timeout.connect(self.close_now)
         if kind != "bad":
             self._timer.start((UNDO_SECONDS if action else SECONDS) * 1000)
+
+    def height_for(self, width: int) -> int:
+        """Return the height that its words need at a width."""
+        self.ensurePolished()
+        layout = self.layout()
+        layout.activate()
+        return max(layout.heightForWidth(width), layout.sizeHint().height(), current_theme().px(48))
 
     def close_now(self) -> None:
         """Take the message away."""
@@ -110,11 +117,11 @@ class ToastStack(QWidget):
         self.setVisible(bool(self.toasts))
         if not self.toasts:
             return
-        self._column.activate()
-        self.adjustSize()
-        size = self.sizeHint()
-        width = current_theme().px(380)
-        height = max(size.height(), self._column.heightForWidth(width))
+        width = current_theme().px(WIDTH)
+        heights = [toast.height_for(width) for toast in self.toasts]
+        for toast, height in zip(self.toasts, heights, strict=True):
+            toast.setFixedSize(width, height)
+        height = sum(heights) + self._column.spacing() * (len(heights) - 1)
         self.setGeometry(self._host.width() - width - 24, self._host.height() - height - 24, width, height)
         self.raise_()
 

@@ -48,7 +48,8 @@ def wait_until_nothing_is_cut(page: QWidget, qtbot: QtBot) -> None:
     """Give layouts a moment to settle, then fail with the words that are still cut."""
     with contextlib.suppress(qtbot.TimeoutError):
         qtbot.waitUntil(lambda: not cut_texts(page), timeout=2000)
-    assert not cut_texts(page)
+    found = cut_texts(page)
+    assert not found, found
 
 
 def _flags(label: QLabel) -> int:

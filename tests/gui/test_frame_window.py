@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from app.window import ENTRIES, PAGES, MainWindow
 from app.workers.run_queue import RunQueue
 from engine.errors import EngineError
 from engine.jobs.lock import FolderLock
+from tests.gui.drawn import wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
 
 
@@ -295,6 +295,16 @@ def test_that_at_most_three_toasts_stand_and_errors_stay(window: MainWindow) -> 
     assert "an error" in texts
 
 
+def test_that_toasts_are_as_high_as_their_words_and_lie_inside_the_window(window: MainWindow, qtbot) -> None:
+    window.notify("short")
+    window.notify("The disk is full. " * 8 + "End.", "bad", hint="Free some space. " * 5 + "Then resume.")
+    qtbot.wait(20)
+    for toast in window.toasts.toasts:
+        assert window.rect().contains(toast.geometry().translated(window.toasts.pos()))
+    wait_until_nothing_is_cut(window.toasts, qtbot)
+    assert window.toasts.toasts[1].height() > window.toasts.toasts[0].height() >= 32
+
+
 def test_that_pressing_undo_does_it_and_closes_the_toast(window: MainWindow, qtbot) -> None:
     done: list[bool] = []
     toast = window.notify("gone", "info", ("Undo", lambda: done.append(True)))
@@ -337,42 +347,6 @@ def test_that_the_palette_finds_pages_and_runs_by_name(window: MainWindow, servi
     palette.field.setText("settings")
     qtbot.keyClick(palette.field, Qt.Key.Key_Return)
     assert window.page_name == "settings"
-
-
-# -- the whole program
-def test_that_importing_the_window_brings_in_neither_torch_nor_numpy() -> None:
-    code = "import sys, app.window, app.pages.home; print([m for m in HEAVY if m in sys.modules])"
-    code = code.replace("HEAVY", "('torch', 'numpy', 'pyqtgraph')")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "[]", done.stderr
-
-
-def test_that_a_page_can_be_drawn_from_the_command_line(home: Path, tmp_path: Path) -> None:
-    picture = tmp_path / "home.png"
-    done = subprocess.run(
-        [sys.executable, "-m", "app", "--home", str(home), "--page", "home", "--screenshot", str(picture)]
-        + ["--size", "1100x700", "--theme", "light"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    from PySide6.QtGui import QImage
-
-    drawn = QImage(str(picture))
-    assert (drawn.width(), drawn.height()) == (1100, 700)
-    assert len({drawn.pixel(x, y) for x in range(0, 1100, 25) for y in range(0, 700, 25)}) > 5
-
-
-def test_that_a_wrong_size_is_refused_with_the_right_form() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "app", "--page", "home", "--screenshot", "x.png", "--size", "big"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 2
-    assert "1440x900" in done.stderr
 
 
 def test_that_an_unexpected_error_in_the_window_becomes_a_toast_with_app_01(window, monkeypatch) -> None:
