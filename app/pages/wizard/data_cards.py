@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from app.widgets.meter import StackedBar
 from app.widgets.plan_column import Figure
 from engine.data.rows import Finding
 from engine.paths import resources
+from engine.recipe import codec
+from engine.recipe.fields import field_specs
 
 MOST_PROBLEMS = 12
 SEVERITIES = {"error": ("octagon", "bad"), "warning": ("triangle", "warn"), "report": ("info", "accent")}
@@ -41,7 +43,18 @@ class Example:
     file: str
     title: str
     sentence: str
-    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def overrides(self) -> dict[str, Any]:
+        """Return what its own recipe.yaml sets, its files as absolute paths."""
+        file = resources("examples", self.name, "recipe.yaml")
+        recipe = codec.absolute(codec.load(file), file.parent)
+        found: dict[str, Any] = {}
+        for spec in field_specs():
+            if spec.section:
+                value = getattr(getattr(recipe, spec.section), spec.name)
+                if value != spec.default:
+                    found[spec.path] = value
+        return found
 
     def figures(self) -> str:
         """Return how large its file is."""
@@ -55,14 +68,12 @@ EXAMPLES = (
         "train.jsonl",
         "Answer in a format",
         "Support messages in, one JSON object out: queue, priority, summary.",
-        {"training.num_train_epochs": 1.0, "data.max_length": 256},
     ),
     Example(
         "formal",
         "formal.csv",
         "Teach a style",
         "Plain sentences rewritten formally. Two columns of a CSV file.",
-        {"training.num_train_epochs": 3.0, "data.max_length": 256},
     ),
 )
 

@@ -275,7 +275,7 @@ class DataStep(Step):
             "data.format": "auto",
             "data.columns": {},
             "data.validation": None,
-            **example.overrides,
+            **example.overrides(),
         }
         self.state.set_values(changes)
 
