@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QFontDatabase, QFontMetrics, QGuiApplication, QPalette
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QFontInfo, QFontMetrics, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication
 
 from app.theme.tokens import FONT_SIZES, FONT_WEIGHTS, MONO_ROLES, SCHEMES, mix
@@ -16,6 +16,7 @@ SANS = ["Inter", "Noto Sans", "DejaVu Sans", "sans-serif"]
 MONO = ["JetBrains Mono", "Noto Sans Mono", "DejaVu Sans Mono", "monospace"]
 THEMES = ("dark", "light", "system")
 SMALLEST_TEXT, LARGEST_TEXT = 85, 150
+DESIGN_PIXELS = 10 * 96 / 72
 
 _SCALED = re.compile(r"(\d+(?:\.\d+)?)sp\b")
 _TOKEN = re.compile(r"\$([a-z_0-9]+)")
@@ -188,11 +189,14 @@ def load_fonts(folder: Path | None = None) -> list[str]:
 
 
 def _system_factor() -> float:
-    """Return the system's font size over the design's 10 pt; drawing without a screen has no system font."""
+    """Return the system's font size over the design's 10 pt (13.3 px), never below the design itself.
+
+    In pixels, because a point differs between systems; without a screen there is no system font.
+    """
     if QGuiApplication.platformName() in ("offscreen", "minimal"):
         return 1.0
-    points = QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont).pointSizeF()
-    return max(0.9, min(1.6, points / 10)) if points > 0 else 1.0
+    pixels = QFontInfo(QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont)).pixelSize()
+    return max(1.0, min(1.6, pixels / DESIGN_PIXELS))
 
 
 def _wants_high_contrast() -> bool:
