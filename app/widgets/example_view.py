@@ -57,8 +57,11 @@ class ExampleView(QTextEdit):
     def _fit(self) -> None:
         """Take the height of the text, between a few lines and a third of a page."""
         theme = current_theme()
-        wanted = round(self.document().size().height()) + 14
-        self.setFixedHeight(max(theme.px(64), min(theme.px(300), wanted)))
+        wanted = round(self.document().size().height()) + 6
+        most = theme.px(300)
+        off, needed = Qt.ScrollBarPolicy.ScrollBarAlwaysOff, Qt.ScrollBarPolicy.ScrollBarAsNeeded
+        self.setVerticalScrollBarPolicy(needed if wanted > most else off)
+        self.setFixedHeight(max(theme.px(64), min(most, wanted)))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

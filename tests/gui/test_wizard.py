@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,4 +226,43 @@ def test_that_six_presses_lead_from_home_to_a_started_run(qtbot, services, home,
         assert page.step_name == "model"
     finally:
         services.run_queue.cancel(argument["run"].name)
+        services.run_queue.close()
+
+
+def test_that_the_example_starts_with_two_presses_even_before_it_is_read(qtbot, services, home, tiny_model):
+    shutil.copytree(tiny_model, home / "models" / "starter")
+    services.run_queue = RunQueue(services)
+    page = open_page(qtbot, services)
+    gone: list[Any] = []
+    page.navigate_requested.connect(lambda name, argument: gone.append((name, argument)))
+    page.open_with({"example": True})  # the first press: Try the example
+    assert page.step_name == "review"
+    page.footer.next.click()  # the second, while the data is still being read
+    assert gone == []
+    qtbot.waitUntil(lambda: bool(gone), timeout=20_000)
+    try:
+        assert gone[0][0] == "monitor"
+        assert load_recipe(gone[0][1]["run"]).data.train[0].endswith("support/train.jsonl")
+    finally:
+        services.run_queue.cancel(gone[0][1]["run"].name)
+        services.run_queue.close()
+
+
+def test_that_twenty_steps_are_tried_and_the_draft_stays(qtbot, services, page, tiny_model, rows):
+    services.run_queue = RunQueue(services)
+    ready(qtbot, page, tiny_model, rows)
+    page.go_to("review")
+    settle(qtbot, page)
+    gone: list[Any] = []
+    page.navigate_requested.connect(lambda name, argument: gone.append(argument["run"]))
+    review = page.steps["review"]
+    assert isinstance(review, ReviewStep)
+    review.trial_requested.emit()
+    try:
+        assert load_recipe(gone[0]).training.max_steps == 20
+        assert load_recipe(gone[0]).name.endswith("-trial")
+        assert page.state.recipe.training.max_steps is None
+        assert page.state.recipe.data.train == [str(rows)]
+    finally:
+        services.run_queue.cancel(gone[0].name)
         services.run_queue.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QWidget
@@ -53,6 +54,7 @@ class ReviewStep(Step):
         super().__init__(state)
         self.checks: list[Check] = []
         self._examining = False
+        self._checked_for: tuple[Any, Any, Any] = (None, None, None)
         self.column.addWidget(self._build_sentence())
         drawing = Card("Timeline", self._build_legend())
         self.timeline = Timeline()
@@ -176,12 +178,14 @@ class ReviewStep(Step):
 
         def taken(checks: list[Check]) -> None:
             self._examining = False
+            self._checked_for = (recipe, data, plans)
             self._show_checks(checks)
             if recipe is not state.recipe or plans is not state.plans or data is not state.data:
                 self.examine()
 
         def failed(error: EngineError) -> None:
             self._examining = False
+            self._checked_for = (recipe, data, plans)
             self._show_checks([Check(BAD, error.message, error.hint, error.field or "model.path")])
 
         state.services.background.run(lambda: examine(recipe, data, plans, unread), taken, failed)
@@ -203,6 +207,18 @@ class ReviewStep(Step):
     def blocking(self) -> list[Check]:
         """Return the checks that stand in the way of Start."""
         return [check for check in self.checks if check.state == BAD]
+
+    @property
+    def checked(self) -> bool:
+        """Say whether the checks shown are complete and of the recipe as it is."""
+        waits = any(check.state == WAIT for check in self.checks)
+        state = self.state
+        now = (state.recipe, state.data, state.plans)
+        return (
+            bool(self.checks)
+            and not waits
+            and all(a is b for a, b in zip(now, self._checked_for, strict=True))
+        )
 
     @property
     def passed(self) -> bool:

@@ -57,6 +57,7 @@ class WizardPage(Page):
         self.step_name = draft.step
         self._begun = False
         self._reached = 0
+        self._start_when_checked = False
         self._starting = False
         self._build()
         self._connect()
@@ -74,8 +75,12 @@ class WizardPage(Page):
         self.stepper = Stepper([(name, STEP_TITLES[name]) for name in STEPS])
         middle.addWidget(self.stepper)
         middle.addWidget(hairline(vertical=True))
-        made = (ModelStep, DataStep, MethodStep, TrainingStep, ReviewStep)
-        self.steps: dict[str, Step] = {kind.name: kind(self.state) for kind in made}
+        state = self.state
+        self._model_step, self._data_step = ModelStep(state), DataStep(state)
+        self._review_step = ReviewStep(state)
+        middle_steps = (MethodStep(state), TrainingStep(state))
+        made = (self._model_step, self._data_step, *middle_steps, self._review_step)
+        self.steps: dict[str, Step] = {step.name: step for step in made}
         self.stack = QStackedWidget()
         for step in self.steps.values():
             area = scrolled(step)
@@ -113,7 +118,7 @@ class WizardPage(Page):
             step.advice_changed.connect(self._show_advice)
             step.ghost_changed.connect(self._on_ghost)
             step.step_requested.connect(self._on_step_requested)
-        self._review_step.checks_changed.connect(self._show_steps)
+        self._review_step.checks_changed.connect(self._on_checks_changed)
         self._review_step.trial_requested.connect(self.start_trial)
         undo, redo = QKeySequence.StandardKey.Undo, QKeySequence.StandardKey.Redo
         for keys, act in ((undo, state.undo), (redo, state.redo)):
@@ -179,24 +184,6 @@ class WizardPage(Page):
             self.go_to("data")
         return True
 
-    @property
-    def _model_step(self) -> ModelStep:
-        step = self.steps["model"]
-        assert isinstance(step, ModelStep)
-        return step
-
-    @property
-    def _review_step(self) -> ReviewStep:
-        step = self.steps["review"]
-        assert isinstance(step, ReviewStep)
-        return step
-
-    @property
-    def _data_step(self) -> DataStep:
-        step = self.steps["data"]
-        assert isinstance(step, DataStep)
-        return step
-
     def open_example(self, example: object) -> None:
         """Fill the whole recipe for a bundled example, so that Start is one press away."""
         self._data_step.take_example(example if isinstance(example, str) else "support")
@@ -257,6 +244,11 @@ class WizardPage(Page):
 
     def start(self) -> None:
         """Hand the recipe over, unless a check says that it cannot run."""
+        self._start_when_checked = not self._review_step.checked
+        if self._start_when_checked:
+            self.footer.say("Starts as soon as the checks are made…")
+            self._review_step.shown()
+            return
         recipe = self.state.recipe
         if self._submit(recipe):
             self._forget(recipe)
@@ -297,6 +289,7 @@ class WizardPage(Page):
 
     # -- showing -------------------------------------------------------------------------------------------
     def _show_step(self, name: str) -> None:
+        self._start_when_checked = False
         review_before = self.step_name == "review"
         self.step_name = name
         self.stack.setCurrentIndex(STEPS.index(name))
@@ -345,7 +338,13 @@ class WizardPage(Page):
             step.set_level(level)
 
     # -- slots ---------------------------------------------------------------------------------------------
+    def _on_checks_changed(self) -> None:
+        self._show_steps()
+        if self._start_when_checked and self._review_step.checked and self.step_name == "review":
+            self.start()
+
     def _on_changed(self) -> None:
+        self._start_when_checked = False
         self._save_timer.start()
         self.footer.say()
         self._show_steps()
