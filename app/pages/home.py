@@ -20,12 +20,13 @@ from app.theme.tokens import GAP
 from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.cells import RowTable
-from app.widgets.help_card import HelpCard, paint_format, paint_language, paint_style
+from app.widgets.help_card import HelpCard, Paint, paint_format, paint_language, paint_style
 from app.widgets.label import ElidedLabel, TextLabel, text_label
 from app.widgets.meter import Meter
 from app.widgets.pill import Pill
 from app.widgets.spark import Sparkline
 from app.widgets.way import WayDrawing
+from engine.paths import resources
 
 if TYPE_CHECKING:
     from engine.runs.store import RunSummary
@@ -244,28 +245,26 @@ class HomePage(Page):
     def _help_cards(self) -> QGridLayout:
         grid = QGridLayout()
         grid.setSpacing(GAP)
-        cards = (
+        manual = resources("examples", "manual", "pump-manual.md")
+        cards: tuple[tuple[str, str, Paint, dict[str, object]], ...] = (
             (
                 "Answer in a format",
-                "Messages in, JSON out. 400 rows, about 4 min here.",
+                "Messages in, JSON out. A few minutes here.",
                 paint_format,
-                "support",
+                {"example": "support"},
             ),
-            ("Teach a style", "Your own texts, letters, posts.", paint_style, "formal"),
+            ("Teach a style", "Your own texts, letters, posts.", paint_style, {"example": "formal"}),
             (
                 "A field's language",
                 "Books, manuals, Markdown: continued pretraining.",
                 paint_language,
-                "text",
+                {"data": manual, "example": "text"},
             ),
         )
         for place, (title, sentence, paint, example) in enumerate(cards):
             card = HelpCard(title, sentence, paint)
-            card.pressed.connect(
-                lambda example=example: self.navigate_requested.emit(
-                    "wizard", {"example": example, "step": "data"}
-                )
-            )
+            goal = {**example, "step": "data"}
+            card.pressed.connect(lambda goal=goal: self.navigate_requested.emit("wizard", goal))
             grid.addWidget(card, 0, place)
             grid.setColumnStretch(place, 1)
         return grid

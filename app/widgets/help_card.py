@@ -13,13 +13,14 @@ from app.widgets.card import Card
 from app.widgets.label import text_label
 
 LEAST_HEIGHT = 76
+Paint = Callable[[QPainter, QRect, Theme], None]
 CENTRE = Qt.AlignmentFlag.AlignCenter
 
 
 class _Drawing(QWidget):
     """The raised area of a help card."""
 
-    def __init__(self, paint: Callable[[QPainter, QRect, Theme], None]) -> None:
+    def __init__(self, paint: Paint) -> None:
         super().__init__()
         self._paint = paint
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -115,7 +116,7 @@ def paint_language(painter: QPainter, area: QRect, theme: Theme) -> None:
 class HelpCard(Card):
     """A pressable card with a drawing on top; `pressed` says that it shall be done."""
 
-    def __init__(self, title: str, sentence: str, paint: Callable[[QPainter, QRect, Theme], None]) -> None:
+    def __init__(self, title: str, sentence: str, paint: Paint) -> None:
         super().__init__()
         self.make_pressable(f"{title}. {sentence}")
         self.body.addWidget(_Drawing(paint), 1)

@@ -14,8 +14,9 @@ from app.readiness import BAD, OK, WARN, Line, examine, headline
 from app.services import Services, make_services
 from app.storage import folder_bytes, measure
 from app.widgets.cells import Cell
+from app.widgets.help_card import HelpCard
 from engine.jobs.lock import FolderLock
-from tests.gui.drawn import wait_until_nothing_is_cut
+from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
 
 
@@ -190,3 +191,15 @@ def test_that_no_text_of_home_is_cut(
     page = shown(services, qtbot)
     page.resize(*size)
     wait_until_nothing_is_cut(page, qtbot)
+    assert not nameless_controls(page)
+
+
+@pytest.mark.parametrize(("place", "example"), [(0, "support"), (1, "formal"), (2, "text")])
+def test_that_a_help_card_brings_data_that_is_there(services, qtbot, place: int, example: str) -> None:
+    page = shown(services, qtbot)
+    card = page.findChildren(HelpCard)[place]
+    with qtbot.waitSignal(page.navigate_requested) as asked:
+        qtbot.keyClick(card, Qt.Key.Key_Return)
+    name, goal = asked.args
+    assert (name, goal["example"], goal["step"]) == ("wizard", example, "data")
+    assert "data" not in goal or goal["data"].is_file()
