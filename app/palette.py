@@ -27,6 +27,28 @@ class Command:
     keys: str = ""
 
 
+def commands_of(window: Any) -> list[Command]:
+    """Return what can be done from anywhere in the window."""
+    to = window.navigate
+    entries = enumerate(window.navigation.buttons.items(), 1)
+    found = [
+        Command(made.text(), made.icon_name, lambda page=page: to(page), f"Ctrl+{place}")
+        for place, (page, made) in entries
+    ]
+    theme = "light" if current_theme().scheme == "dark" else "dark"
+    return [
+        *found,
+        Command("Compare runs", "chart", lambda: to("compare")),
+        Command("Evaluate a run", "table", lambda: to("evaluate")),
+        Command("Try the example", "play", lambda: to("wizard", {"example": True})),
+        Command("Open or import", "folder", window.open_anything, "Ctrl+O"),
+        Command("Show the log", "log", window.toggle_log, "Ctrl+L"),
+        Command(f"Use the {theme} theme", "sun", lambda: window.set_theme(theme)),
+        Command("Larger text", "text", lambda: window.change_text_size(5), "Ctrl++"),
+        Command("Smaller text", "text", lambda: window.change_text_size(-5), "Ctrl+-"),
+    ]
+
+
 class Palette(QDialog):
     """A field and a list; Enter does the chosen line, Esc leaves."""
 

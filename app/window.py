@@ -13,6 +13,7 @@ from PySide6.QtGui import (
     QDragEnterEvent,
     QDragLeaveEvent,
     QDropEvent,
+    QKeyEvent,
     QKeySequence,
     QResizeEvent,
     QShortcut,
@@ -23,7 +24,7 @@ from app.closing import KEEP, STOP, ClosingDialog
 from app.drawer import LogDrawer
 from app.drop import DropOverlay, Dropped, classify
 from app.pages.page import Page
-from app.palette import Command, Palette
+from app.palette import Palette, commands_of
 from app.services import Services
 from app.widgets.focus_ring import FocusRing
 from app.widgets.hardware_strip import HardwarePanel, HardwareStrip
@@ -134,8 +135,8 @@ class MainWindow(QMainWindow):
         self._shortcut("Ctrl+,", lambda: self.navigate("settings"))
         self._shortcut("Alt+Left", self.go_back)
         for keys in ("Ctrl++", "Ctrl+="):
-            self._shortcut(keys, lambda: self._change_text_size(TEXT_STEP))
-        self._shortcut("Ctrl+-", lambda: self._change_text_size(-TEXT_STEP))
+            self._shortcut(keys, lambda: self.change_text_size(TEXT_STEP))
+        self._shortcut("Ctrl+-", lambda: self.change_text_size(-TEXT_STEP))
         self._shortcut("Ctrl+0", lambda: self._set_text_size(100))
 
     def _shortcut(self, keys: str, act: Any) -> None:
@@ -256,27 +257,16 @@ class MainWindow(QMainWindow):
 
     def open_palette(self) -> None:
         """Find a command, a run or a page by name."""
-        Palette(self.commands(), self.services, self).open_over(self)
+        Palette(commands_of(self), self.services, self).open_over(self)
 
-    def commands(self) -> list[Command]:
-        """Return what can be done from anywhere."""
-        to = self.navigate
-        found = [
-            Command(word, mark, lambda page=page: to(page), f"Ctrl+{i}")
-            for i, (page, word, mark) in enumerate(ENTRIES, 1)
-        ]
-        theme = "light" if self.services.theme.scheme == "dark" else "dark"
-        return [
-            *found,
-            Command("Compare runs", "chart", lambda: to("compare")),
-            Command("Evaluate a run", "table", lambda: to("evaluate")),
-            Command("Try the example", "play", lambda: to("wizard", {"example": True})),
-            Command("Open or import", "folder", self.open_anything, "Ctrl+O"),
-            Command("Show the log", "log", self.toggle_log, "Ctrl+L"),
-            Command(f"Use the {theme} theme", "sun", lambda: self._set_theme(theme)),
-            Command("Larger text", "text", lambda: self._change_text_size(TEXT_STEP), "Ctrl++"),
-            Command("Smaller text", "text", lambda: self._change_text_size(-TEXT_STEP), "Ctrl+-"),
-        ]
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Esc closes the topmost layer: a message, then the log."""
+        if event.key() == Qt.Key.Key_Escape and self.toasts.toasts:
+            self.toasts.toasts[-1].close_now()
+        elif event.key() == Qt.Key.Key_Escape and self.drawer.isVisible():
+            self.drawer.close_drawer()
+        else:
+            super().keyPressEvent(event)
 
     def open_anything(self) -> None:
         """Ask for a file and use it for what it is."""
@@ -344,11 +334,13 @@ class MainWindow(QMainWindow):
         QTimer.singleShot(0, self, lambda: [self.use(path) for path in paths[:1]])
 
     # -- look --------------------------------------------------------------------------------------------
-    def _set_theme(self, name: str) -> None:
+    def set_theme(self, name: str) -> None:
+        """Switch the theme and remember it."""
         self.services.theme.set_theme(name)
         self.services.settings.change(theme=name)
 
-    def _change_text_size(self, step: int) -> None:
+    def change_text_size(self, step: int) -> None:
+        """Make text larger or smaller by some percent."""
         self._set_text_size(self.services.theme.text_size + step)
 
     def _set_text_size(self, percent: int) -> None:

@@ -25,7 +25,7 @@ class NavButton(QAbstractButton):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._icon, self._tip = icon, tip
+        self.icon_name, self._tip = icon, tip
         self._narrow, self._active = False, False
         set_tip(self, tip)
         current_theme().changed.connect(self.updateGeometry)
@@ -66,7 +66,7 @@ class NavButton(QAbstractButton):
         side = theme.px(16)
         left = (self.width() - side) / 2 if self._narrow else theme.px(10)
         token = "text" if chosen else "dim"
-        draw_icon(painter, self._icon, QRectF(left, (self.height() - side) / 2, side, side), token)
+        draw_icon(painter, self.icon_name, QRectF(left, (self.height() - side) / 2, side, side), token)
         if not self._narrow:
             painter.setFont(theme.font("body", 600 if chosen else 500))
             painter.setPen(theme.color(token))

@@ -116,7 +116,7 @@ def test_that_the_navigation_is_narrow_in_a_narrow_window(window: MainWindow, qt
 
 
 def test_that_text_size_keys_change_and_remember_the_size(window: MainWindow, services: Services) -> None:
-    window._change_text_size(10)
+    window.change_text_size(10)
     assert services.theme.text_size == 110
     assert services.settings.value.text_size == 110
     window._set_text_size(100)
@@ -336,11 +336,21 @@ def test_that_ctrl_l_shows_the_log_of_a_run(window: MainWindow, home: Path) -> N
     window.drawer.close_drawer()
 
 
+def test_that_escape_closes_the_topmost_layer_first(window: MainWindow, qtbot) -> None:
+    window.drawer.open_for(None)
+    window.notify("a message")
+    qtbot.keyClick(window, Qt.Key.Key_Escape)
+    assert not window.toasts.toasts
+    assert window.drawer.isVisible()
+    qtbot.keyClick(window, Qt.Key.Key_Escape)
+    assert not window.drawer.isVisible()
+
+
 def test_that_the_palette_finds_pages_and_runs_by_name(window: MainWindow, services, home, qtbot) -> None:
-    from app.palette import Palette
+    from app.palette import Palette, commands_of
 
     make_run("findable-run", steps=5)
-    palette = Palette(window.commands(), services, window)
+    palette = Palette(commands_of(window), services, window)
     qtbot.addWidget(palette)
     palette.field.setText("findable")
     qtbot.waitUntil(lambda: palette.list.count() == 1, timeout=5000)
