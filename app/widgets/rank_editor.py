@@ -82,11 +82,13 @@ class ModulesEditor(Editor):
         super().__init__(spec)
         self._row = self._in_flow()
         self.chips: dict[str, QPushButton] = {}
+        self._names: list[str] = []
         self._value: Any = ALL_LINEAR
 
     def show_groups(self, names: list[str]) -> None:
         """Offer the modules of another model; modules of the recipe that it lacks stay visible."""
-        chosen = [] if self._value == ALL_LINEAR else _as_list(self._value)
+        self._names = list(names)
+        chosen = _as_list(self._value)
         wanted = [*names, *(name for name in chosen if name not in names)]
         if wanted == list(self.chips):
             return
@@ -108,6 +110,9 @@ class ModulesEditor(Editor):
     def show_value(self, value: Any) -> None:
         self._value = value
         chosen = _as_list(value)
+        if any(name not in self.chips for name in chosen):
+            self.show_groups(self._names)
+            return
         for name, chip in self.chips.items():
             whole = value == ALL_LINEAR and not is_head(name)
             chip.setChecked(whole or name in chosen)

@@ -334,3 +334,17 @@ def test_that_a_column_inside_a_column_is_shown_with_its_role(qtbot, page, tiny_
     step = page.steps["data"]
     assert isinstance(step, DataStep)
     assert step.mapping.combos["instances"].currentData() == "output"
+
+
+def test_that_modules_the_model_lacks_are_said_before_the_start(qtbot, page, tiny_model, rows):
+    ready(qtbot, page, tiny_model, rows)
+    page.state.set_value("adapter.target_modules", ["c_attn"])
+    settle(qtbot, page)
+    assert page.state.problems("method")[0].field == "adapter.target_modules"
+    page.go_to("method")
+    page.go_on()
+    assert page.step_name == "method"
+    assert page.footer.note.token == "bad"
+    step = page.steps["method"]
+    assert isinstance(step, MethodStep)
+    assert step.modules.chips["c_attn"].isChecked()

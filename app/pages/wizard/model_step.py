@@ -183,7 +183,8 @@ class ModelStep(Step):
         self.error.setVisible(error is not None and not state.model_busy)
         self.drawing.setVisible(error is None and facts is not None)
         if state.model_busy:
-            self.pill.set("looking at it", "dim")
+            converting = path.lower().endswith(".gguf")
+            self.pill.set("converting, once" if converting else "looking at it", "dim")
         elif error is not None:
             self.pill.set("cannot be used", "bad")
             self.error.show_error(error, self._repairs(error))
@@ -272,10 +273,16 @@ class ModelStep(Step):
         else:
             self.found.hide()
 
-    def _offer_hub(self, identity: str) -> None:
+    @staticmethod
+    def _is_here(identity: str) -> bool:
         try:
             library.resolve_model(identity)
         except EngineError:
+            return False
+        return True
+
+    def _offer_hub(self, identity: str) -> None:
+        if not self._is_here(identity):
             if offline():
                 text = "This program is told to stay offline (HF_HUB_OFFLINE). Models on disk still work."
                 self.found.show_notice("warn", f"{identity} is not on this computer", text)
@@ -293,6 +300,9 @@ class ModelStep(Step):
         path = Path(text).expanduser()
         if text and path.is_absolute() and path.exists():
             self._take_path(path)
+        elif hub_id_of(text) and self._is_here(hub_id_of(text)):
+            self.choose(hub_id_of(text))
+            self.search.clear()
         elif not hub_id_of(text) and self.list.shown_rows:
             self.choose(self.list.shown_rows[0].line.path)
 

@@ -135,6 +135,9 @@ def _memory(plans: Plans | None) -> Check:
     if plans is None:
         return Check(WAIT, "Memory is known once the model can be read", "", "model.path")
     plan = plans.now
+    if plan.trainable_parameters == 0:
+        words = "Its modules and layers name none of this model's."
+        return Check(BAD, "Nothing would be trained", words, "adapter.target_modules")
     needed = i18n.size(plan.memory_bytes)
     of = (
         f"{needed} of {i18n.size(plan.device_memory_bytes)}, {plans.device}"

@@ -22,6 +22,7 @@ from engine.recipe.recipe import Recipe
 
 PLAN_DELAY_MS, DATA_DELAY_MS, MODEL_DELAY_MS = 60, 250, 150
 ONE_CHANGE_SECONDS = 1.5
+NOTHING_ADAPTED = "Apply to: choose modules and layers that this model has."
 DATA_FIELDS = frozenset(
     f"data.{name}"
     for name in (
@@ -289,6 +290,8 @@ class WizardState(QObject):
             found.append(StepProblem(step, "model.path", self.model_error.message))
         if step == "data":
             found += self._data_problems()
+        if step == "method" and self.plans is not None and self.plans.now.trainable_parameters == 0:
+            found.append(StepProblem(step, "adapter.target_modules", NOTHING_ADAPTED))
         order = {spec.path: index for index, spec in enumerate(field_specs())}
         for path in sorted(self.unread, key=lambda p: order[p]):
             if step_of(path) == step:
