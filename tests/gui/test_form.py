@@ -275,3 +275,17 @@ def test_that_a_row_can_be_reached_and_read_without_seeing(qtbot):
     assert row.editor.line.accessibleName() == "Rank (r)"
     assert row.editor.line.accessibleDescription() == field_spec("adapter.r").help
     assert row.label.buddy() is row.editor
+
+
+def test_that_all_built_in_templates_are_offered_and_others_are_kept(qtbot):
+    from app.pages.wizard.template_editor import TemplateEditor
+    from engine.data.templates import BUILT_IN
+
+    editor = TemplateEditor(field_spec("data.chat_template"))
+    qtbot.addWidget(editor)
+    offered = {editor.combo.itemData(index) for index in range(editor.combo.count())}
+    assert {"auto", *BUILT_IN} <= offered
+    editor.show_value("/somewhere/mine.jinja")
+    assert editor.combo.currentText() == "mine.jinja"
+    editor.show_value("auto")
+    assert editor.combo.currentData() == "auto"

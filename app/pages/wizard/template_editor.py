@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtWidgets import QFileDialog
 
 from app.widgets.editors import ComboEditor
-from engine.data.templates import BUILT_IN
+from engine.paths import resources
 from engine.recipe.fields import FieldSpec
 
 FROM_FILE = "\0file"
@@ -21,8 +21,9 @@ class TemplateEditor(ComboEditor):
     def __init__(self, spec: FieldSpec) -> None:
         super().__init__(spec, ())
         self.combo.addItem("Auto: the model's own", "auto")
-        for name in BUILT_IN:
-            self.combo.addItem(name, name)
+        # By their files: the engine's room of templates brings jinja2, which a form does not need.
+        for file in sorted(resources("templates").glob("*.jinja")):
+            self.combo.addItem(file.stem, file.stem)
         self.combo.addItem("From a file…", FROM_FILE)
         self._value = "auto"
         self.combo.activated.disconnect()
