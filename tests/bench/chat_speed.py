@@ -13,7 +13,8 @@ import time
 from typing import Any
 
 import torch
-from transformers import TextIteratorStreamer
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
 
 from engine.runtime.chat import ChatModel
 from engine.runtime.generate import Sampling
@@ -29,24 +30,27 @@ def ours(chat: ChatModel, who: str, tokens: int) -> tuple[float, float]:
     return answer.first_token_seconds, len(answer.ids) / answer.seconds
 
 
-def theirs(chat: ChatModel, who: str, tokens: int, tokenizer: Any) -> tuple[float, float]:
-    """The same from `generate` with TextIteratorStreamer on the same loaded model."""
-    ids = torch.tensor([chat.prompt_ids(MESSAGES)])
+def theirs(model: Any, tokenizer: Any, prompt: list[int], tokens: int) -> tuple[float, float]:
+    """Return the same of `generate` with TextIteratorStreamer."""
+    ids = torch.tensor([prompt])
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True)
     options = {"max_new_tokens": tokens, "do_sample": False, "streamer": streamer}
-    with chat.adapted.speaking(who):
-        began = time.perf_counter()
-        mask = torch.ones_like(ids)
-        thread = threading.Thread(
-            target=chat.adapted.model.generate, kwargs={"input_ids": ids, "attention_mask": mask, **options}
-        )
-        thread.start()
-        pieces = iter(streamer)
-        next(pieces)
-        first = time.perf_counter() - began
-        made = 1 + sum(1 for _ in pieces)
-        thread.join()
-        return first, made / (time.perf_counter() - began)
+    made: list[int] = []
+
+    def work() -> None:
+        out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+        made.append(out.shape[1] - len(prompt))
+
+    began = time.perf_counter()
+    thread = threading.Thread(target=work)
+    thread.start()
+    pieces = iter(streamer)
+    next(pieces)
+    first = time.perf_counter() - began
+    for _ in pieces:
+        pass
+    thread.join()
+    return first, made[0] / (time.perf_counter() - began)
 
 
 def main() -> None:
@@ -57,14 +61,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     chosen = parser.parse_args()
     chat = ChatModel(resolve_target(chosen.adapter), device="cpu")
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(chat.target.base.path)
+    folder = chat.target.base.path
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    plain, under = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval() for _ in range(2)
+    )
+    models = {"base": plain, "adapter": PeftModel.from_pretrained(under, chat.target.adapter.path).eval()}
+    prompt = chat.prompt_ids(MESSAGES)
     print(describe())
-    for who in ("base", "adapter"):
+    for who, model in models.items():
         pairs = []
         for _ in range(chosen.rounds):
-            pairs.append((ours(chat, who, chosen.tokens), theirs(chat, who, chosen.tokens, tokenizer)))
+            pairs.append((ours(chat, who, chosen.tokens), theirs(model, tokenizer, prompt, chosen.tokens)))
         speed = statistics.median(a[1] / b[1] for a, b in pairs)
         first = statistics.median(a[0] / b[0] for a, b in pairs)
         own = statistics.median(a[1] for a, _ in pairs)

@@ -260,9 +260,8 @@ def report(steps: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> 
     pairs = list(zip(steps["own"], steps["trl"], strict=True))[1:]
     speeds = {name: [s["tokens"] / s["wall"] for s in values[1:]] for name, values in steps.items()}
     ratios = [(a["tokens"] / a["wall"]) / (b["tokens"] / b["wall"]) for a, b in pairs]
-    print(
-        f"{describe()}\ntargets {args.targets}, {args.precision}, batch {BATCH}, {len(pairs)} steps after the first"
-    )
+    print(describe())
+    print(f"targets {args.targets}, {args.precision}, batch {BATCH}, {len(pairs)} steps after the first")
     for name, values in steps.items():
         first, last = values[0], values[-1]
         supervised = sum(v["supervised"] for v in values)
