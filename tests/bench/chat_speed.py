@@ -7,10 +7,13 @@ Both answer the same prompt greedily in turn, round by round; the ratios are tho
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import threading
 import time
 from typing import Any
+
+os.environ["OMP_WAIT_POLICY"] = "passive"  # as in every child; read when torch loads its threads
 
 import torch
 from peft import PeftModel
