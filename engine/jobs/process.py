@@ -18,6 +18,7 @@ from engine import durable, paths
 from engine.errors import EngineError, from_os_error
 from engine.jobs import lock
 
+LOG_BYTES = 10 * 1024**2
 COMMANDS = ("stop", "pause", "resume", "save", "evaluate", "sample")
 
 _PASSED = frozenset(
@@ -92,6 +93,7 @@ def start(folder: Path, *, environment: dict[str, str] | None = None) -> JobProc
             "This run is already going.", "Open it to watch; stop it first to start again.", "RUN-02"
         )
     try:
+        _set_aside_long_log(folder / "child.log")
         with open(folder / "child.log", "ab") as log:
             process = subprocess.Popen(
                 child_command(["job", str(folder.resolve())]),
@@ -106,6 +108,12 @@ def start(folder: Path, *, environment: dict[str, str] | None = None) -> JobProc
     except OSError as error:
         raise from_os_error(error, str(folder)) from error
     return JobProcess(process, folder)
+
+
+def _set_aside_long_log(path: Path) -> None:
+    """Begin a new child.log once the old one is long; one former log is kept."""
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_name("child-1.log"))
 
 
 def send(folder: Path, command: str, **fields: Any) -> str:
