@@ -29,7 +29,7 @@ TERM_TOKENS = {
     "runtime": "dim",
 }
 VERDICTS = {"fits": ("fits", "ok"), "tight": ("tight", "warn"), "too_large": ("does not fit", "bad")}
-ROUGH = "A rough first estimate, within about 15 %."
+ROUGH = "A rough first estimate, not yet corrected by measuring."
 
 
 @dataclass(frozen=True)
