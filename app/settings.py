@@ -21,17 +21,13 @@ class Settings(BaseModel):
     language: str = Field(default="en", max_length=16)
     page: str = "home"
     geometry: str = ""
-    maximized: bool = False
-    splitters: dict[str, list[int]] = {}
     recent_models: list[str] = []
     recent_data: list[str] = []
     recent_recipes: list[str] = []
-    pinned: list[str] = []
     model_folders: list[str] = []
     form_level: Literal["simple", "all"] = "simple"
     tip_dismissed: bool = False
     last_seen: float = 0.0
-    keep_awake: bool = True
     notify: bool = True
 
 
