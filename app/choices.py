@@ -8,7 +8,7 @@ from pathlib import Path
 from engine import events
 from engine.errors import EngineError
 from engine.models import library
-from engine.models.adapter_facts import CONFIG, read_adapter_facts
+from engine.models.adapter_facts import CONFIG, WEIGHTS, read_adapter_facts
 from engine.runs import store
 
 MAX_PROMPTS = 4
@@ -46,6 +46,13 @@ def read_choices() -> list[Choice]:
             found.append(Choice(facts.name, str(facts.path), Path(facts.base).name, True))
     found += [Choice(facts.name, str(facts.path), facts.name, False) for facts in library.list_models()]
     return found
+
+
+def stamp_of(choice: Choice) -> float:
+    """Return when the adapter of a choice was last written; a run that went on is another partner then."""
+    folder = Path(choice.target)
+    found = [folder / WEIGHTS, folder / "adapter" / WEIGHTS, *folder.glob(f"checkpoints/*/{WEIGHTS}")]
+    return max((path.stat().st_mtime for path in found if path.is_file()), default=0.0)
 
 
 def choice_for(argument: Path) -> Choice:

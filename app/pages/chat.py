@@ -9,12 +9,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from app.choices import Choice, choice_for, read_choices, read_prompts
+from app.choices import Choice, choice_for, read_choices, read_prompts, stamp_of
 from app.i18n import tr
 from app.pages.chat_message import MessageField
 from app.pages.chat_parts import PromptChips, Turn, messages_for, nobody_yet, state_words
 from app.pages.chat_settings import ChatSettings
-from app.pages.page import Page
+from app.pages.page import Page, padded_column
 from app.services import Services
 from app.theme.style import current_theme
 from app.theme.tokens import GAP, PAGE_PADDING
@@ -40,6 +40,7 @@ class ChatPage(Page):
         services.chat = self.process
         self._choices: list[Choice] = []
         self._wanted: Choice | None = None
+        self._partner: tuple[str, float] | None = None
         self._loaded: dict[str, Any] | None = None
         self._loading = False
         self._reading = False
@@ -56,9 +57,7 @@ class ChatPage(Page):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(0)
         upper = QWidget()
-        column = QVBoxLayout(upper)
-        column.setContentsMargins(PAGE_PADDING, 18, PAGE_PADDING, 18)
-        column.setSpacing(GAP)
+        column = padded_column(upper)
         self.notice = Notice()
         self.notice.hide()
         column.addWidget(self.notice)
@@ -131,8 +130,7 @@ class ChatPage(Page):
                 try:
                     self._want(choice_for(Path(argument[name])))
                 except EngineError as error:
-                    self.notice.show_error(error)
-                    self.notice.show()
+                    self._say_error(error)
                 return
 
     def shown(self) -> None:
@@ -166,6 +164,9 @@ class ChatPage(Page):
 
     def _on_choices_failed(self, error: EngineError) -> None:
         self._reading = False
+        self._say_error(error)
+
+    def _say_error(self, error: EngineError) -> None:
         self.notice.show_error(error)
         self.notice.show()
 
@@ -183,9 +184,12 @@ class ChatPage(Page):
 
     def _want(self, choice: Choice) -> None:
         """Take another partner: the conversation so far was with somebody else."""
-        if self._wanted is not None and choice.target != self._wanted.target:
+        partner = (choice.target, stamp_of(choice))
+        if partner == self._partner and (self._loaded is not None or self._loading):
+            return
+        if self._partner is not None:
             self.clear()
-        self._wanted = choice
+        self._partner, self._wanted = partner, choice
         if all(known.target != choice.target for known in self._choices):
             self._choices = [choice, *self._choices]
         self._fill_target()
@@ -381,8 +385,7 @@ class ChatPage(Page):
         return self._wanted is not None and self._wanted.has_adapter
 
     def _use_cpu(self) -> None:
-        self._device = "cpu"
-        self._loaded = None
+        self._device, self._loaded = "cpu", None
         self._try_again()
 
     # -- looks ---------------------------------------------------------------------------------------------

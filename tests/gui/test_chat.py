@@ -192,6 +192,18 @@ def test_that_a_run_brings_its_system_prompt_and_its_questions(page, trained, qt
     assert not page.turns and page.prompts.isVisible()
 
 
+def test_that_the_same_partner_keeps_the_conversation_and_another_begins_anew(
+    page, adapters, tiny_model, qtbot
+):
+    open_adapter(page, adapters, qtbot)
+    ask(page, qtbot, "hello")
+    page.open_with({"adapter": adapters / "plain-adapter"})
+    assert page.settled() and len(page.turns) == 1
+    page.open_with({"model": tiny_model})
+    qtbot.waitUntil(page.settled, timeout=LONG)
+    assert page.turns == []
+
+
 def test_that_json_is_laid_out_and_what_is_not_valid_says_so(qtbot):
     column = ChatColumn("accent")
     qtbot.addWidget(column)
