@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidg
 from app.choices import Choice, choice_for, read_choices, read_prompts, stamp_of
 from app.i18n import tr
 from app.pages.chat_message import MessageField
-from app.pages.chat_parts import PromptChips, Turn, messages_for, nobody_yet, state_words
+from app.pages.chat_parts import PromptChips, Turn, in_a_row, messages_for, nobody_yet, state_words
 from app.pages.chat_settings import ChatSettings
 from app.pages.page import Page, padded_column
 from app.services import Services
@@ -82,12 +82,7 @@ class ChatPage(Page):
         self.target.setMinimumWidth(current_theme().px(250))
         self.target.setAccessibleName(tr("What to chat with"))
         self.clear_button = button(tr("Clear"), on_click=self.clear, tip=tr("Begin a new conversation"))
-        self._actions = QWidget()
-        actions = QHBoxLayout(self._actions)
-        actions.setContentsMargins(0, 0, 0, 0)
-        actions.setSpacing(12)
-        actions.addWidget(self.target)
-        actions.addWidget(self.clear_button)
+        self._actions = in_a_row(self.target, self.clear_button)
 
     def _build_footer(self) -> QFrame:
         footer = QFrame()

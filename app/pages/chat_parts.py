@@ -66,6 +66,17 @@ class PromptChips(QWidget):
         self.row.addStretch(1)
 
 
+def in_a_row(*widgets: QWidget) -> QWidget:
+    """Return one widget that holds several: the top bar shows what it is given, and each may hide."""
+    holder = QWidget()
+    row = QHBoxLayout(holder)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(12)
+    for widget in widgets:
+        row.addWidget(widget)
+    return holder
+
+
 def nobody_yet(on_example: Callable[[], object], on_starter: Callable[[], object]) -> EmptyState:
     """Return what the page shows on a computer without adapters and models."""
     words = tr(
