@@ -312,5 +312,5 @@ def refuse_unsupported(recipe: Recipe) -> None:
             )
     if not recipe.data.train:
         raise EngineError(
-            "data.train is empty.", "Name at least one file with examples.", "REC-01", field="data.train"
+            "No training data is named.", "Name at least one file with examples.", "REC-01", field="data.train"
         )
