@@ -28,6 +28,8 @@ _KEPT = frozenset(
     "peft_version revision layers_to_transform layers_pattern exclude_modules auto_mapping corda_config "
     "trainable_token_indices".split()
 )
+# What peft writes into every file; it says nothing.
+_DEFAULTS = {"megatron_core": "megatron.core", "qalora_group_size": 16}
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def _of_pattern(patterns: dict[str, float], name: str, default: float) -> float:
 def _dropped(config: dict[str, Any]) -> tuple[str, ...]:
     """Name the fields that are set and not obeyed: code paths, foreign back ends, patterns."""
     empty: tuple[Any, ...] = (None, False, [], {}, "", 1)
-    named = [k for k, v in config.items() if k not in _KEPT and v not in empty]
+    named = [k for k, v in config.items() if k not in _KEPT and v not in empty and v != _DEFAULTS.get(k)]
     if isinstance(config.get("target_modules"), str) and config["target_modules"] != "all-linear":
         named.append("target_modules")
     for key in ("auto_mapping", "exclude_modules", "layers_pattern", "corda_config"):

@@ -9,7 +9,7 @@ from engine.models.facts import ModelFacts
 from engine.recipe.recipe import Recipe
 
 # Reached, not promised: matrix products of a training step in floating-point operations a second.
-CPU_CORE_FP32 = 5.5e10
+CPU_CORE_FP32 = 4.5e10
 CPU_BF16_GAIN = 1.5
 GPU_SHARE = 0.35
 GPU_PEAK_BF16 = {
