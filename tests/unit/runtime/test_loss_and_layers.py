@@ -27,7 +27,13 @@ from engine.runtime.batches import collate
 from engine.runtime.load import choose_layout
 from engine.runtime.loss import loss_sum, plain_head
 
-SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 97}
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 97,
+}
 FAMILIES: dict[str, tuple[Any, bool]] = {
     "llama": (LlamaConfig(**SMALL, num_key_value_heads=2), True),
     "mistral-window": (MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=6), True),
@@ -94,7 +100,10 @@ def _adapted(targets: str | list[str], dropout: float = 0.0, dtype: torch.dtype 
     torch.manual_seed(1)
     config, _ = FAMILIES["llama"]
     model = AutoModelForCausalLM.from_config(config).to(dtype).eval()
-    wrapped = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM"))
+    wrapped = get_peft_model(
+        model,
+        LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM"),
+    )
     for name, parameter in wrapped.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(std=0.05)
