@@ -165,7 +165,8 @@ class Demo:
         folder.mkdir(parents=True)
         chosen = folder / "holdout.jsonl"
         chosen.write_text("\n".join(rows[: FAST_ROWS if self._fast else None]) + "\n", encoding="utf-8")
-        create_job("answers", {"run": str(run), "data": str(chosen)}, folder, name="Held-out answers")
+        arguments = {"run": str(run), "data": str(chosen), "max_new_tokens": 64}
+        create_job("answers", arguments, folder, name="Held-out answers")
         thread = EngineThread(folder, start_child=True)
         thread.start()
         self.wait("Held-out answers", thread.isFinished, 1800)
