@@ -192,6 +192,8 @@ def trl(args: argparse.Namespace) -> None:
 
     def counting(features: Any) -> Any:
         batch = collate(features)
+        for row in batch["labels"]:  # TRL trains the newline behind the end of the turn too; we do not
+            row[(row != -100).nonzero()[-1]] = -100
         mask = batch.get("attention_mask")
         real = int(mask.sum()) if mask is not None else batch["input_ids"].numel()
         seen.append((real, int((batch["labels"] != -100).sum())))
