@@ -143,10 +143,12 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.
     )
     job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {layout.reason}."))
     compare_environment(job, folder)
-    _describe_environment(job, recipe, folder, compute.device_name)
-    prompts = evaluate.choose_prompts(
-        data, recipe.evaluation.sample_prompts, template, tokenizer, recipe.data.system_prompt
+    data_options = recipe.data
+    system = data_options.system_prompt or common_system_prompt(
+        data_options.train[0], data_options.format, data_options.columns
     )
+    _describe_environment(job, recipe, folder, compute.device_name, system)
+    prompts = evaluate.choose_prompts(data, recipe.evaluation.sample_prompts, template, tokenizer, system)
     return train.Training(
         job=job,
         recipe=recipe,
@@ -160,6 +162,7 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.
         prompts=prompts,
         tokenizer=tokenizer,
         template=template,
+        system_prompt=system,
         stops=stops_of(folder, template, tokenizer),
     )
 
@@ -199,7 +202,9 @@ def check_room(job: Job, trainable_parameters: int, kept: int) -> None:
         )
 
 
-def _describe_environment(job: Job, recipe: Recipe, folder: Path, device: str) -> None:
+def _describe_environment(
+    job: Job, recipe: Recipe, folder: Path, device: str, system_prompt: str | None
+) -> None:
     weights = sorted(folder.glob("*.safetensors"))
     durable.write_json(
         job.folder / "environment.json",
@@ -210,8 +215,7 @@ def _describe_environment(job: Job, recipe: Recipe, folder: Path, device: str) -
             "model": {"path": str(folder), "files": {w.name: _fingerprint(w) for w in weights}},
             "data": {p: durable.sha256_file(Path(p)) for p in recipe.data.train if Path(p).is_file()},
             "data_digest": job.data_digest,
-            "system_prompt": recipe.data.system_prompt
-            or common_system_prompt(recipe.data.train[0], recipe.data.format, recipe.data.columns),
+            "system_prompt": system_prompt,
         },
     )
 

@@ -73,6 +73,7 @@ class Training:
     tokenizer: ModelTokenizer
     template: ChatTemplate
     stops: frozenset[int]
+    system_prompt: str | None  # the recipe's, or the one that all rows begin with
     step: int = 0
     best_step: int | None = None
     best_loss: float | None = None
@@ -210,9 +211,7 @@ def obey(run: Training) -> str:
     for prompt in requests.take_prompts():
         sample(
             run,
-            extra=evaluate.prompt_from_text(
-                prompt, run.template, run.tokenizer, run.recipe.data.system_prompt
-            ),
+            extra=evaluate.prompt_from_text(prompt, run.template, run.tokenizer, run.system_prompt),
         )
     return wait(run) if requests.take("pause") else ""
 

@@ -267,3 +267,17 @@ def test_that_the_adapter_opens_in_plain_peft_with_the_same_logits(
     ids = torch.arange(3, 40)[None]
     with torch.no_grad():
         assert torch.allclose(plain(input_ids=ids).logits, ours(input_ids=ids).logits, atol=1e-5)
+
+
+def test_that_sample_prompts_are_asked_under_the_system_prompt_of_the_rows(
+    make_training: MakeTraining, sound_rows: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line)["messages"] for line in sound_rows.read_text().splitlines()]
+    path = tmp_path / "with-system.jsonl"
+    system = {"role": "system", "content": "Answer like a farmer."}
+    path.write_text("\n".join(json.dumps({"messages": [system, *messages]}) for messages in rows) + "\n")
+    run = make_training(data__train=[str(path)], evaluation__sample_prompts=["What does the cat say?"])
+    asked = run.tokenizer.decode(list(run.prompts[0].ids))
+    assert "Answer like a farmer." in asked and "What does the cat say?" in asked
+    environment = json.loads((run.job.folder / "environment.json").read_text())
+    assert environment["system_prompt"] == "Answer like a farmer."
