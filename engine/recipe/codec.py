@@ -312,5 +312,8 @@ def refuse_unsupported(recipe: Recipe) -> None:
             )
     if not recipe.data.train:
         raise EngineError(
-            "No training data is named.", "Name at least one file with examples.", "REC-01", field="data.train"
+            "No training data is named.",
+            "Name at least one file with examples.",
+            "REC-01",
+            field="data.train",
         )
