@@ -14,7 +14,7 @@ from app.i18n import clock, loss, time_left
 from app.pages.home_cards import DraftCard, FitsCard, ReadinessCard, StorageCard, TipCard
 from app.pages.page import Page, padded_column, scrolled
 from app.services import Services
-from app.tables.runs import HOME, RunsModel, state_words
+from app.tables.runs import HOME, RunsModel, state_token, state_words
 from app.theme.style import current_theme
 from app.theme.tokens import GAP
 from app.widgets.button import button
@@ -22,6 +22,7 @@ from app.widgets.card import Card
 from app.widgets.cells import RowTable
 from app.widgets.help_card import HelpCard, Paint, paint_format, paint_language, paint_style
 from app.widgets.label import ElidedLabel, TextLabel, text_label
+from app.widgets.loss_curve import LossCurve
 from app.widgets.meter import Meter
 from app.widgets.pill import Pill
 from app.widgets.spark import Sparkline
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from engine.runs.store import RunSummary
 
 MOST_RUNS = 8
+FEW_RUNS = 5
 REFRESH_MS = 3000
 SIDE_WIDTH = 330
 WIDTHS = {"name": 200, "curve": 150, "best": 76, "date": 140}
@@ -118,6 +120,12 @@ class LastRuns(Card):
         self.table.resized.connect(self._fit_columns)
         current_theme().changed.connect(self._fit_columns)
         self.body.addWidget(self.table)
+        # While there are few runs the room below them shows the newest one's loss.
+        self.curve_name = text_label("", "small")
+        self.curve = LossCurve()
+        self.body.addWidget(self.curve_name)
+        self.body.addWidget(self.curve, 1)
+        self.body.addStretch(0)
 
     def _fit_columns(self) -> None:
         """Give the state what the others leave; the date and the best value go where that is too little."""
@@ -136,6 +144,13 @@ class LastRuns(Card):
         """Show the newest runs, as many as Home has room for."""
         self.model.show_runs(runs[:MOST_RUNS])
         self.table.setFixedHeight(self.table.height_for(len(self.model.runs)))
+        newest = next((run for run in runs if run.curve), None)
+        roomy = newest is not None and len(self.model.runs) <= FEW_RUNS
+        self.curve_name.setVisible(roomy)
+        self.curve.setVisible(roomy)
+        if roomy and newest is not None:
+            self.curve_name.setText(f"Loss of {newest.name}")
+            self.curve.show_curve(newest.curve, newest.step, state_token(newest))
 
     def show_away(self, runs: list[RunSummary], since: float) -> None:
         """Say what finished while the window was closed."""
@@ -231,8 +246,9 @@ class HomePage(Page):
         self.last_runs.table.clicked.connect(self._on_run_activated)
         self.first_steps = FirstSteps(self)
         self.draft = DraftCard(self.services)
-        for widget in (self.running, self.draft, self.last_runs):
+        for widget in (self.running, self.draft):
             left.addWidget(widget)
+        left.addWidget(self.last_runs, 3)
         left.addWidget(self.first_steps, 3)
         left.addLayout(self._help_cards(), 2)
         self._columns.addLayout(left, 1)

@@ -4,65 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout
 
 from app.i18n import duration, loss, number, when
 from app.tables.runs import about, state_icon, state_token, state_word, state_words
-from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.label import ElidedLabel, TextLabel, text_label
+from app.widgets.loss_curve import LossCurve
 from app.widgets.pill import Pill
-from app.widgets.spark import paint_curve, spoken
 from engine.runs.store import RunSummary
 
 FIGURES = (("step", "Step"), ("best", "Best validation"), ("time", "Time"))
-
-
-class LossCurve(QWidget):
-    """The training loss with its highest and lowest value and the steps at both ends."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._run: RunSummary | None = None
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        current_theme().changed.connect(self.update)
-
-    def show_run(self, run: RunSummary) -> None:
-        """Draw another run."""
-        self._run = run
-        self.setAccessibleName(f"Loss {spoken(run.curve)}")
-        self.update()
-
-    def sizeHint(self) -> QSize:
-        return QSize(current_theme().px(420), current_theme().px(150))
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        run, theme = self._run, current_theme()
-        painter = QPainter(self)
-        painter.setFont(theme.font("least", mono=True))
-        if run is None or not run.curve:
-            painter.setPen(theme.color("dim"))
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "No step has been made yet")
-            return
-        left, bottom = theme.px(52), theme.px(20)
-        area = QRectF(left, theme.px(6), self.width() - left - 2, self.height() - bottom - theme.px(8))
-        low, high = min(run.curve), max(run.curve)
-        flags = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        for share in (0.0, 0.5, 1.0):
-            y = area.bottom() - share * area.height()
-            painter.setPen(QPen(theme.color("line"), 1))
-            painter.drawLine(round(area.left()), round(y), round(area.right()), round(y))
-            painter.setPen(theme.color("dim"))
-            place = QRectF(0, y - theme.px(8), left - theme.px(8), theme.px(16))
-            painter.drawText(place, flags, loss(low + share * (high - low)))
-        paint_curve(painter, area, run.curve, state_token(run), 1.8, (low, high))
-        painter.setPen(theme.color("dim"))
-        below = QRectF(area.left(), area.bottom() + theme.px(4), area.width(), theme.px(16))
-        painter.drawText(below, Qt.AlignmentFlag.AlignLeft, "step 1")
-        painter.drawText(below, Qt.AlignmentFlag.AlignRight, f"step {number(run.step)}")
 
 
 class RunPreview(Card):
@@ -138,7 +91,7 @@ class RunPreview(Card):
         has_adapter = (run.folder / "adapter" / "adapter_config.json").is_file()
         self.chat_button.setVisible(has_adapter)
         self.merge_button.setVisible(has_adapter)
-        self.curve.show_run(run)
+        self.curve.show_curve(run.curve, run.step, state_token(run))
         self.setAccessibleName(f"{run.name}, {state_words(run)}")
 
     def _to(self, page: str) -> None:

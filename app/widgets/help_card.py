@@ -13,6 +13,7 @@ from app.widgets.card import Card
 from app.widgets.label import text_label
 
 LEAST_HEIGHT = 76
+MOST_HEIGHT = 230
 Paint = Callable[[QPainter, QRect, Theme], None]
 CENTRE = Qt.AlignmentFlag.AlignCenter
 
@@ -24,7 +25,12 @@ class _Drawing(QWidget):
         super().__init__()
         self._paint = paint
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        current_theme().changed.connect(self.update)
+        current_theme().changed.connect(self._fit)
+        self._fit()
+
+    def _fit(self) -> None:
+        self.setMaximumHeight(current_theme().px(MOST_HEIGHT))
+        self.update()
 
     def sizeHint(self) -> QSize:
         return QSize(current_theme().px(180), current_theme().px(LEAST_HEIGHT))
