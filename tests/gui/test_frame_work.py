@@ -62,7 +62,7 @@ def test_that_work_which_hangs_does_not_keep_the_application(qapp) -> None:
     background.run(released.wait)
     start = time.monotonic()
     background.finish(0.2)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 20  # without the limit it would wait for ever
     released.set()
 
 

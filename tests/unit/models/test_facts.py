@@ -121,7 +121,7 @@ def test_that_targets_and_ranks_come_from_the_tensors_and_patterns_are_dropped(t
             eva_config={"rho": 1},
         )
     )
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 20  # the pattern itself would never end
     assert {m.name: (m.r, m.alpha) for m in facts.modules} == {
         Q0: (4, 16),
         "model.layers.1.mlp.up_proj": (2, 6),

@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import struct
-import time
 from pathlib import Path
 from typing import Any
 
@@ -69,19 +68,15 @@ def test_that_a_forged_header_is_refused(tmp_path: Path, header: Any) -> None:
 
 @pytest.mark.parametrize("length", [2**63, 2**40, 17 * 2**20, 4_000])
 def test_that_a_header_longer_than_the_file_is_refused_before_it_is_read(tmp_path: Path, length: int) -> None:
-    began = time.perf_counter()
     with pytest.raises(EngineError, match="longer"):
         read_header(safetensors(tmp_path / "m.safetensors", GOOD, length=length))
-    assert time.perf_counter() - began < 0.5
 
 
-def test_that_too_many_tensors_are_refused_within_a_second(tmp_path: Path) -> None:
+def test_that_too_many_tensors_are_refused(tmp_path: Path) -> None:
     many = {f"t{i}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for i in range(70_000)}
     path = safetensors(tmp_path / "m.safetensors", many, b"")
-    began = time.perf_counter()
     with pytest.raises(EngineError, match="tensors"):
         read_header(path)
-    assert time.perf_counter() - began < 1.0
 
 
 def test_that_bytes_after_the_end_are_refused(tmp_path: Path) -> None:

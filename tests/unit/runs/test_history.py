@@ -274,19 +274,3 @@ def test_that_rising_validation_is_remarked_with_the_step_it_rises_from():
     (remark,) = remarks(folded(tape))
     assert remark.text.startswith("Validation rises since step 20")
     assert any("clipped" in r.text for r in remarks(folded(tape), max_grad_norm=0.1))
-
-
-def test_that_folding_a_step_costs_the_same_at_any_length():
-    import time
-
-    tape = Tape()
-    tape.start()
-    for step in range(1, 20_001):
-        tape.step(step)
-    history = RunHistory()
-    times = []
-    for start in range(0, 20_000, 5000):
-        began = time.perf_counter()
-        history.fold(tape.events[start : start + 5000])
-        times.append(time.perf_counter() - began)
-    assert min(times[2:]) < 5 * min(times[:2])
