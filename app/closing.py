@@ -7,7 +7,6 @@ from typing import Any
 
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
-from app.i18n import time_left
 from app.widgets.button import button
 from app.widgets.label import text_label
 
@@ -16,6 +15,8 @@ KEEP, STOP, STAY = "keep", "stop", "stay"
 
 def sentence(runs: Sequence[Any]) -> str:
     """Return what goes on: step of steps and the time left of one run, or how many there are."""
+    from engine.runs.eta import spoken_eta  # not needed for the first paint
+
     if len(runs) != 1:
         return f"{len(runs)} trainings go on."
     run = runs[0]
@@ -23,7 +24,7 @@ def sentence(runs: Sequence[Any]) -> str:
     if not run.total_steps:
         return "Training goes on: it is being prepared."
     words = f"Training goes on: step {run.step} of {run.total_steps}"
-    return f"{words}, {time_left(left)}." if left is not None else f"{words}."
+    return f"{words}, {spoken_eta(left)}." if left is not None else f"{words}."
 
 
 class ClosingDialog(QDialog):

@@ -98,19 +98,6 @@ def duration(seconds: float | None) -> str:
     return f"{minutes}{space}min {rest:02d}{space}s" if minutes else f"{rest}{space}s"
 
 
-def time_left(seconds: float | None) -> str:
-    """Return the time left coarsely: 36 min left, about 2 h left, less than a minute, estimating."""
-    if seconds is None or not math.isfinite(seconds):
-        return "estimating"
-    if seconds < 60:
-        return "less than a minute"
-    minutes = seconds / 60
-    if minutes < 90:
-        step = 1 if minutes < 45 else 5
-        return f"{max(1, round(minutes / step) * step)} min left"
-    return f"about {round(minutes / 60)} h left"
-
-
 def clock(stamp: float) -> str:
     """Return the time of day of a Unix time, as 17:40."""
     return datetime.fromtimestamp(stamp).strftime("%H:%M")

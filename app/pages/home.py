@@ -10,7 +10,7 @@ from PySide6.QtCore import QModelIndex, Qt, QTimer
 from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
-from app.i18n import clock, loss, time_left
+from app.i18n import clock, loss
 from app.pages.home_cards import DraftCard, FitsCard, ReadinessCard, StorageCard, TipCard
 from app.pages.page import Page, padded_column, scrolled
 from app.services import Services
@@ -82,6 +82,8 @@ class RunningCard(Card):
     def show_run(self, run: RunSummary, seconds_left: float | None) -> None:
         """Show a run that is going on."""
         self.run = run
+        from engine.runs.eta import spoken_eta  # not needed for the first paint
+
         self.name.setText(run.name)
         paused = run.state == "paused"
         self.state.set(
@@ -95,7 +97,7 @@ class RunningCard(Card):
         self.facts.setText(" · ".join(parts))
         self.bar.set(run.step / run.total_steps if run.total_steps else 0.0)
         self.curve.set(run.curve)
-        self.left.setText("" if paused else time_left(seconds_left))
+        self.left.setText("" if paused else spoken_eta(seconds_left))
         self.until.setText(
             f"done at {clock(time.time() + seconds_left)}" if seconds_left and not paused else ""
         )

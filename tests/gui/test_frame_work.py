@@ -113,14 +113,6 @@ def test_that_durations_read_as_a_person_says_them(seconds: float, words: str) -
     assert i18n.duration(seconds) == words
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(None, "estimating"), (40, "less than a minute"), (36 * 60, "36 min left"), (7100, "about 2 h left")],
-)
-def test_that_time_left_is_coarse(seconds: float | None, words: str) -> None:
-    assert i18n.time_left(seconds) == words
-
-
 def test_that_missing_values_are_a_dash() -> None:
     assert i18n.number(None) == i18n.loss(float("nan")) == i18n.size(None) == "–"
 
