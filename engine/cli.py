@@ -10,12 +10,15 @@ import argparse
 import json
 import os
 import sys
+import time
+import traceback
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.errors import EngineError
+from engine import paths
+from engine.errors import EngineError, from_os_error
 from engine.verbs import library, runs
 from engine.verbs.follow import CrashError
 
@@ -304,6 +307,21 @@ def _fail(error: EngineError, as_json: bool) -> int:
     return 1 if isinstance(error, CrashError) else 2
 
 
+def _unexpected(error: Exception, as_json: bool) -> int:
+    """Tell what nobody foresaw in one line; its trace goes to a file that can be sent."""
+    folder = paths.home() / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    report = folder / f"report-{time.time_ns():x}.txt"
+    report.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    told = EngineError(
+        f"Something unexpected happened ({type(error).__name__}).",
+        f"Your runs are safe; send {report} to report it.",
+        "APP-01",
+    )
+    _fail(told, as_json)
+    return 1
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     words = sys.argv[1:] if argv is None else argv
@@ -322,6 +340,10 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        return _fail(from_os_error(error, str(error.filename or paths.home())), as_json)
+    except Exception as error:
+        return _unexpected(error, as_json)
     if isinstance(answer, int):
         return answer
     _print(answer, as_json)

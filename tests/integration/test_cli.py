@@ -173,3 +173,17 @@ def test_that_detach_leaves_the_run_going_and_stop_ends_it(recipe_file: Path, tm
     done = call("stop", started["run"], "--json", home=home)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["type"] == "stopped"
+
+
+def test_that_what_nobody_foresaw_is_one_line_and_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from engine import cli
+    from engine.verbs import runs
+
+    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path))
+    monkeypatch.setattr(runs.store, "list_runs", lambda: 1 / 0)
+    assert cli.main(["runs", "list", "--json"]) == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"]["code"] == "APP-01" and "Traceback" not in told.err
+    assert "ZeroDivisionError" in next((tmp_path / "logs").iterdir()).read_text()
