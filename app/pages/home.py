@@ -185,7 +185,7 @@ class FirstSteps(Card):
         column.addSpacing(6)
         column.addWidget(self.way, 0, centre)
         sentence = text_label(
-            "Your runs will be here. The example runs on the small starter model, in about 4 minutes.",
+            "Your runs will be here. The example runs on the small starter model, in about 5 minutes.",
             "dim",
             wrap=True,
         )
