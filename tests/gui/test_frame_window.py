@@ -94,7 +94,7 @@ def test_that_alt_left_returns_to_the_page_before(window: MainWindow) -> None:
 
 
 def test_that_ctrl_and_a_number_opens_a_page(window: MainWindow, qtbot) -> None:
-    window.activateWindow()
+    QApplication.setActiveWindow(window)  # a display without a window manager activates nothing by itself
     qtbot.keyClick(window, Qt.Key.Key_7, Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(lambda: window.page_name == "settings", timeout=3000)
 
