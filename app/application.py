@@ -114,6 +114,8 @@ def make_application() -> Any:
     from PySide6.QtGui import QIcon
     from PySide6.QtWidgets import QApplication
 
+    from app.garbage import Collector
+
     existing = QApplication.instance()
     if existing is not None:
         return existing
@@ -123,6 +125,7 @@ def make_application() -> Any:
     app.setApplicationDisplayName("Tunesmith")
     app.setDesktopFileName("tunesmith")
     app.setWindowIcon(QIcon(str(resources("theme", "app.svg"))))
+    Collector(app)
     return app
 
 

@@ -1,57 +1,45 @@
-"""Short work off the window's thread, with its result or its error brought back to it."""
+"""Short work off the window's thread, with its result or its error brought back to it.
+
+No Qt object is ever held by a worker, not even through a closure or a traceback: the last reference to a
+widget that is let go in another thread would destroy it there, and Qt ends the program for that.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, QTimer
 from shiboken6 import isValid
 
 from engine.errors import EngineError
 
 log = logging.getLogger(__name__)
 
+LOOK_MS = 8
 
-class _Answer(QObject):
-    """Carries one result back to the thread it was made in.
 
-    Signals:
-        succeeded: the value returned.
-        failed: the exception, always an EngineError.
-        answered: one of the callbacks has been called.
-    """
+@dataclass(frozen=True)
+class _Task:
+    """What is to be done, and who hears of it; kept by `Background` until it has been heard."""
 
-    succeeded = Signal(object)
-    failed = Signal(object)
-    answered = Signal()
+    work: Callable[[], Any]
+    on_success: Callable[[Any], object] | None
+    on_failure: Callable[[EngineError], object] | None
 
-    def __init__(
-        self,
-        on_success: Callable[[Any], object] | None,
-        on_failure: Callable[[EngineError], object] | None,
-    ) -> None:
-        super().__init__()
-        self._on_success, self._on_failure = on_success, on_failure
-        self.succeeded.connect(self._on_succeeded, Qt.ConnectionType.QueuedConnection)
-        self.failed.connect(self._on_failed, Qt.ConnectionType.QueuedConnection)
 
-    def _on_succeeded(self, value: Any) -> None:
-        self.answered.emit()
-        if self._on_success is not None and _alive(self._on_success):
-            self._on_success(value)
+@dataclass(frozen=True)
+class _Outcome:
+    """A task's number with its value or its error."""
 
-    def _on_failed(self, error: EngineError) -> None:
-        self.answered.emit()
-        if self._on_failure is None:
-            log.warning("background work failed and nobody asked: %s", error)
-        elif _alive(self._on_failure):
-            self._on_failure(error)
+    number: int
+    value: Any = None
+    error: EngineError | None = None
 
 
 def _alive(callback: Callable[..., object]) -> bool:
@@ -71,8 +59,13 @@ class Background(QObject):
         super().__init__(parent)
         self._most = threads
         self._threads: list[threading.Thread] = []
-        self._work: SimpleQueue[tuple[Callable[[], Any], _Answer] | None] = SimpleQueue()
-        self._open: set[_Answer] = set()
+        self._tasks: dict[int, _Task] = {}
+        self._count = 0
+        self._asked: SimpleQueue[int | None] = SimpleQueue()
+        self._done: SimpleQueue[_Outcome] = SimpleQueue()
+        self._timer = QTimer(self)
+        self._timer.setInterval(LOOK_MS)
+        self._timer.timeout.connect(self._deliver)
 
     def run(
         self,
@@ -81,53 +74,71 @@ class Background(QObject):
         on_failure: Callable[[EngineError], object] | None = None,
     ) -> None:
         """Call `work` in the background, then exactly one of the two callbacks here."""
-        answer = _Answer(on_success, on_failure)
-        self._open.add(answer)
-        answer.answered.connect(lambda: self._open.discard(answer))
-        if len(self._threads) < min(self._most, len(self._open)):
-            thread = threading.Thread(
-                target=_work_through, args=(self._work,), daemon=True, name="background"
-            )
+        self._count += 1
+        self._tasks[self._count] = _Task(work, on_success, on_failure)
+        if len(self._threads) < min(self._most, len(self._tasks)):
+            arguments = (self._tasks, self._asked, self._done)
+            thread = threading.Thread(target=_work_through, args=arguments, daemon=True, name="background")
             self._threads.append(thread)
             thread.start()
-        self._work.put((work, answer))
+        self._asked.put(self._count)
+        self._timer.start()
 
     @property
     def busy(self) -> bool:
         """Say whether work is still going on or not yet answered."""
-        return bool(self._open)
+        return bool(self._tasks)
+
+    def _deliver(self) -> None:
+        while True:
+            try:
+                outcome = self._done.get_nowait()
+            except Empty:
+                break
+            self._answer(self._tasks.pop(outcome.number), outcome)
+        if not self._tasks:
+            self._timer.stop()
+
+    def _answer(self, task: _Task, outcome: _Outcome) -> None:
+        if outcome.error is None:
+            if task.on_success is not None and _alive(task.on_success):
+                task.on_success(outcome.value)
+        elif task.on_failure is None:
+            log.warning("background work failed and nobody asked: %s", outcome.error)
+        elif _alive(task.on_failure):
+            task.on_failure(outcome.error)
 
     def finish(self, seconds: float = 2.0) -> None:
         """End the threads before the application ends, giving what is running a moment."""
         for _ in self._threads:
-            self._work.put(None)
+            self._asked.put(None)
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
         self._threads.clear()
 
 
-def _work_through(queue: SimpleQueue[tuple[Callable[[], Any], _Answer] | None]) -> None:
-    while (item := queue.get()) is not None:
-        work, answer = item
-        try:
-            value = work()
-        except EngineError as error:
-            _emit(answer.failed, error)
-        except Exception as error:  # one of the three places that catch everything: the window shows it
-            log.exception("background work failed")
-            told = EngineError(
-                f"Something unexpected happened: {type(error).__name__}: {error}",
-                "Your runs are safe. The log of the application has the details.",
-                "APP-01",
-            )
-            told.__cause__ = error
-            _emit(answer.failed, told)
-        else:
-            _emit(answer.succeeded, value)
+def _work_through(
+    tasks: dict[int, _Task], asked: SimpleQueue[int | None], done: SimpleQueue[_Outcome]
+) -> None:
+    while (number := asked.get()) is not None:
+        done.put(_perform(tasks[number].work, number))
 
 
-def _emit(signal: Any, value: object) -> None:
-    """Send an answer, unless the application ended while the work went on."""
-    with contextlib.suppress(RuntimeError):
-        signal.emit(value)
+def _perform(work: Callable[[], Any], number: int) -> _Outcome:
+    """Do one task; when this returns, nothing here refers to `work` any more."""
+    try:
+        return _Outcome(number, value=work())
+    except EngineError as error:
+        return _Outcome(number, error=_bare(error))
+    except Exception as error:  # one of the places that catch everything: the window shows it
+        log.exception("background work failed")
+        message = f"Something unexpected happened: {type(error).__name__}: {error}"
+        hint = "Your runs are safe. The log of the application has the details."
+        return _Outcome(number, error=EngineError(message, hint, "APP-01"))
+
+
+def _bare(error: EngineError) -> EngineError:
+    """Return an error without the frames it came through: they hold what the work held."""
+    error.__cause__ = error.__context__ = error.__traceback__ = None
+    return error

@@ -308,8 +308,8 @@ def test_that_a_quick_trial_preset_ends_after_sixty_steps(qtbot, page, tiny_mode
 def test_that_a_newer_choice_ends_an_older_reading(qtbot, page, tiny_model, tmp_path, rows):
     large = tmp_path / "large.jsonl"
     large.write_text(rows.read_text(encoding="utf-8") * 200, encoding="utf-8")
-    page.state.set_values({"model.path": str(tiny_model), "data.train": [str(large)]})
-    qtbot.waitSignal(page.state.data_read, timeout=10_000).wait()
+    with qtbot.waitSignal(page.state.data_read, timeout=10_000):
+        page.state.set_values({"model.path": str(tiny_model), "data.train": [str(large)]})
     page.state.set_value("data.train", [str(rows)])
     settle(qtbot, page)
     assert page.state.data_error is None

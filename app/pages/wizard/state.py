@@ -21,6 +21,7 @@ from engine.recipe.presets import Preset, presets
 from engine.recipe.recipe import Recipe
 
 PLAN_DELAY_MS, DATA_DELAY_MS, MODEL_DELAY_MS = 60, 250, 150
+PROGRESS_MS = 100
 ONE_CHANGE_SECONDS = 1.5
 NOTHING_ADAPTED = "Apply to: choose modules and layers that this model has."
 DATA_FIELDS = frozenset(
@@ -88,6 +89,9 @@ class WizardState(QObject):
             "data": self._timer(DATA_DELAY_MS, self._ask_data),
             "plan": self._timer(PLAN_DELAY_MS, self._ask_plan),
         }
+        self._told: dict[str, tuple[int, int]] = {}  # how far a reading is; written in the background
+        self._progress_timer = QTimer(self, interval=PROGRESS_MS)
+        self._progress_timer.timeout.connect(self._tell_progress)
         services.hardware.probed.connect(self._on_probed)
 
     def _timer(self, delay: int, act: Any) -> QTimer:
@@ -255,15 +259,27 @@ class WizardState(QObject):
             self.data_changed.emit()
             self._timers["plan"].start()
 
+        turns, told = self._turns, self._told
+
         def progress(done: int, total: int) -> None:
-            # Called in the background: a newer question ends this reading.
-            if turn != self._turns["data"]:
+            # Called in the background: nothing of Qt may be touched. A newer question ends this reading.
+            if turn != turns["data"]:
                 raise Superseded("Other data was chosen meanwhile.")
-            self.data_read.emit(done, total)
+            told["data"] = (done, total)
+
+        told.clear()
+        self._progress_timer.start()
 
         self.services.background.run(
             lambda: look_at_data(recipe, facts, progress), taken, lambda e: taken(None, e)
         )
+
+    def _tell_progress(self) -> None:
+        if not self.data_busy:
+            self._progress_timer.stop()
+        read = self._told.pop("data", None)
+        if read is not None:
+            self.data_read.emit(*read)
 
     def _ask_plan(self) -> None:
         turn, recipe = self._next("plan"), self.recipe
