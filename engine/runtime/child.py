@@ -151,6 +151,5 @@ def _kinds() -> dict[str, Callable[[Job], Any]]:
     return {
         "train": start.train_job,
         "merge": start.merge_job,
-        "convert": start.convert_job,
         "answers": start.answer_job,
     }

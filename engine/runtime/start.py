@@ -255,15 +255,6 @@ def merge_job(job: Job) -> Finished:
     return Finished(seconds=time.monotonic() - began)
 
 
-def convert_job(job: Job) -> Finished:
-    """Turn a GGUF file into a plain transformers folder."""
-    from engine.runtime.convert import convert_gguf
-
-    began = time.monotonic()
-    convert_gguf(Path(job.spec.arguments["source"]), Path(job.spec.arguments["out"]))
-    return Finished(seconds=time.monotonic() - began)
-
-
 def answer_job(job: Job) -> Finished:
     """Answer held-out questions with base and adapter."""
     from engine.runtime.answers import answer_job as work

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.data.order import epoch_order
 from engine.recipe.recipe import Recipe
@@ -27,12 +27,15 @@ class Timetable:
     eval_every: int | None
     save_every: int
     save_seconds: float | None
+    _orders: dict[int, list[list[int]]] = field(default_factory=dict, repr=False, compare=False)
 
     def micro_batches(self, step: int) -> list[list[int]]:
         """Return the rows of each micro-batch of optimizer step `step`."""
         epoch, window = divmod(step - 1, self.steps_per_epoch)
-        order = epoch_order(list(self.lengths), self.seed, epoch, self.batch_size, self.shuffle)
-        return order[window * self.accumulation : (window + 1) * self.accumulation]
+        if epoch not in self._orders:  # once an epoch: no work per step that grows with the data
+            self._orders.clear()
+            self._orders[epoch] = epoch_order(self.lengths, self.seed, epoch, self.batch_size, self.shuffle)
+        return self._orders[epoch][window * self.accumulation : (window + 1) * self.accumulation]
 
     def epoch_at(self, step: int) -> float:
         """Return how often the data has been gone through after `step`."""

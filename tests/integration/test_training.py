@@ -188,29 +188,6 @@ def test_that_accumulation_gives_the_loss_of_one_large_batch(make_run: MakeRun) 
         assert a == pytest.approx(b, rel=1e-5)
 
 
-def test_that_a_loss_that_is_no_number_ends_the_run_and_is_never_saved(make_run: MakeRun) -> None:
-    import numpy as np
-    from safetensors.numpy import load_file
-
-    folder = make_run(
-        training__learning_rate=10.0,
-        training__optim="sgd",
-        training__max_grad_norm=0.0,
-        training__warmup_steps=0,
-        training__num_train_epochs=30,
-        training__lr_scheduler_type="constant",
-        checkpoint__save_steps=1,
-    )
-    state = run_to_end(folder)
-    if state == "failed":
-        closing = json.loads((folder / "exit.json").read_text())
-        assert closing["code"] == "RUN-07" and closing["hint"]
-        assert any(v is None for v in losses(folder).values())
-    for checkpoint in check.checkpoint_folders(folder):
-        for tensor in load_file(checkpoint / "adapter_model.safetensors").values():
-            assert np.isfinite(tensor).all()
-
-
 def test_that_logged_rates_are_the_closed_form(make_run: MakeRun) -> None:
     from engine.recipe.schedules import learning_rate_at
 
