@@ -126,7 +126,7 @@ def nothing_to_learn(made: Tokenised, options: ConversationOptions, why: str) ->
 
 def as_options(section: Any) -> Any:
     """Return data options as an object with the recipe's field names, from a section, a dict or nothing."""
-    from engine.recipe.recipe import DataOptions
+    from engine.recipe.data_options import DataOptions
 
     if section is None:
         return DataOptions()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.errors import EngineError
@@ -47,3 +47,19 @@ class Finding:
             "severity": self.severity,
             "file": self.file,
         }
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a look at a file of rows tells before they are read; `detail` is the reader's own.
+
+    `parts` are the sheets, lists or splits it could be read from, `label_names` what the numbers of a column
+    stand for, `rows` their number where the format says it.
+    """
+
+    parts: tuple[str, ...] = ()
+    part: str | None = None
+    remarks: tuple[Finding, ...] = ()
+    label_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: int | None = None
+    detail: Any = None

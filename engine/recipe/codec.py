@@ -293,6 +293,7 @@ def absolute(recipe: Recipe, base: Path) -> Recipe:
         update={
             "train": [fix(p) for p in recipe.data.train],
             "validation": None if recipe.data.validation is None else fix(recipe.data.validation),
+            "sources": {fix(p): entry for p, entry in recipe.data.sources.items()},
         }
     )
     model = recipe.model

@@ -10,7 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, StrictBool
 
-from engine.recipe.option import Auto, Names, Section, StepCount, option
+from engine.recipe.data_options import DataOptions
+from engine.recipe.option import Auto, Section, StepCount, option
 
 
 class ModelOptions(Section):
@@ -54,69 +55,6 @@ class ModelOptions(Section):
         "Double quantisation",
         "Quantises the scales of the 4-bit blocks too: about 0.37 bit a weight less.",
         memory=-1,
-    )
-
-
-class DataOptions(Section):
-    """Which rows, how they are read, and which tokens are trained."""
-
-    train: Names = option(
-        list, "Training data", "One or more files with the examples to learn from.", level="simple"
-    )
-    validation: str | None = option(
-        None, "Validation data", "A file that is only measured on. Empty splits some training rows off."
-    )
-    validation_split: float = option(
-        0.1,
-        "Validation share",
-        "The share of rows kept aside to measure on, chosen by the seed.",
-        level="simple",
-        suggestions=(0, 0.05, 0.1, 0.2),
-        ge=0.0,
-        le=0.5,
-    )
-    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "preference"] = (
-        option("auto", "Format", "How a row is laid out. Auto finds it from the first rows and says why.")
-    )
-    columns: dict[str, str] = option(
-        dict, "Columns", "Which column plays which role, such as prompt: question."
-    )
-    chat_template: str = option(
-        "auto", "Chat template", "How a conversation becomes text. Auto takes the model's own.", level="all"
-    )
-    system_prompt: str | None = option(
-        None, "System prompt", "Put before every conversation that has none of its own.", level="simple"
-    )
-    train_on: Literal["assistant", "last", "all"] = option(
-        "assistant",
-        "Learn from",
-        "Which words are trained: every answer, the last answer only, or the whole text.",
-        level="simple",
-    )
-    max_length: int = option(
-        1024,
-        "Longest example",
-        "Examples are at most this long. Longer ones are handled as the next field says.",
-        unit="tokens",
-        level="simple",
-        suggestions=(256, 512, 1024, 2048, 4096),
-        memory=1,
-        time=1,
-        quality=1,
-        ge=8,
-        le=1_048_576,
-    )
-    too_long: Literal["truncate", "drop", "split", "error"] = option(
-        "truncate", "What is too long", "Cut the end, leave the row out, split raw text, or refuse to start."
-    )
-    packing: StrictBool = option(
-        False, "Packing", "Fills rows of fixed length with several examples.", level="expert"
-    )
-    shuffle: StrictBool = option(
-        True, "Shuffle", "Takes rows in a new order each epoch, drawn from the seed."
-    )
-    dedupe: StrictBool = option(
-        False, "Drop duplicates", "Leaves out rows that are the same as an earlier one."
     )
 
 

@@ -7,7 +7,7 @@ import re
 from app.pages.wizard.data_view import DataView
 from app.widgets.mapping_view import UNUSED, ColumnLine
 from engine.data.columns import NEEDED, OPTIONAL
-from engine.recipe.recipe import DataOptions
+from engine.recipe.data_options import DataOptions
 
 # The roles that the model learns to say; those of the others it only reads.
 TRAINED = frozenset({"completion", "output", "messages", "conversations", "text", "chosen"})
