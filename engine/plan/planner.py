@@ -27,10 +27,19 @@ class DataFacts:
     longest_tokens: int
     total_tokens: int
     supervised_tokens: int
+    packs: int | None = None
 
     @staticmethod
-    def of(lengths: Sequence[int], validation_examples: int, supervised_tokens: int) -> DataFacts:
-        """Return the facts of prepared training examples with these lengths (tokens)."""
+    def of(
+        lengths: Sequence[int],
+        validation_examples: int,
+        supervised_tokens: int,
+        packs: int | None = None,
+    ) -> DataFacts:
+        """Return the facts of prepared training examples with these lengths (tokens).
+
+        `packs` is into how many packs they go, where the recipe packs.
+        """
         ordered = sorted(lengths)
         return DataFacts(
             train_examples=len(ordered),
@@ -39,7 +48,13 @@ class DataFacts:
             longest_tokens=ordered[-1],
             total_tokens=sum(ordered),
             supervised_tokens=supervised_tokens,
+            packs=packs,
         )
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows the batches are made of: packs, or examples."""
+        return self.packs or self.train_examples
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,9 @@ def precision_of(recipe: Recipe, gpu: Gpu | None) -> str:
 
 def _setting(recipe: Recipe, data: DataFacts | None, gpu: Gpu | None, *, checkpointing: bool) -> Setting:
     """The longest batch has as many examples as a batch holds, each as long as the longest one."""
-    longest = min(recipe.data.max_length, data.longest_tokens) if data else recipe.data.max_length
+    longest = recipe.data.max_length
+    if data and not recipe.data.packing:
+        longest = min(longest, data.longest_tokens)
     held = recipe.model.dtype
     wide = held == "float32" or (held == "auto" and precision_of(recipe, gpu) == "fp32")
     return Setting(
@@ -136,12 +153,12 @@ def _verdict(needed: float, device_memory: float | None) -> str | None:
 def _steps_and_tokens(recipe: Recipe, data: DataFacts | None) -> tuple[int | None, int | None]:
     if data is None or data.train_examples == 0:
         return recipe.training.max_steps, None
-    steps = optimizer_steps(recipe, data.train_examples)
+    steps = optimizer_steps(recipe, data.rows)
     batch = recipe.training.per_device_train_batch_size * recipe.training.gradient_accumulation_steps
     if recipe.training.max_steps is None:
         return steps, round(data.total_tokens * recipe.training.num_train_epochs)
-    seen = min(steps * batch * recipe.launcher.processes, steps * data.train_examples)
-    return steps, round(seen * data.total_tokens / data.train_examples)
+    seen = min(steps * batch * recipe.launcher.processes, steps * data.rows)
+    return steps, round(seen * data.total_tokens / data.rows)
 
 
 def _seconds(

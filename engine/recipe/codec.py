@@ -33,7 +33,6 @@ UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("model.load_in_8bit", bool, "Use load_in_4bit, or leave the base unquantised."),
     ("model.bnb_4bit_quant_type", lambda v: v != "nf4", "Use nf4."),
     ("model.dtype", lambda v: v == "float16", "Use auto, float32 or bfloat16."),
-    ("data.packing", bool, "Leave it off: batches hold no padding either way."),
     ("adapter.method", lambda v: v != "lora", "Use lora."),
     ("adapter.use_dora", bool, "Leave it off."),
     ("adapter.init_lora_weights", lambda v: v not in (True, "gaussian"), "Use true or gaussian."),

@@ -126,7 +126,10 @@ class DataOptions(Section):
         "truncate", "What is too long", "Cut the end, leave the row out, split raw text, or refuse to start."
     )
     packing: StrictBool = option(
-        False, "Packing", "Fills rows of fixed length with several examples.", level="expert"
+        False,
+        "Packing",
+        "Puts short examples together up to the longest length; none of them sees another.",
+        memory=1,
     )
     shuffle: StrictBool = option(
         True, "Shuffle", "Takes rows in a new order each epoch, drawn from the seed."

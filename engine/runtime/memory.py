@@ -45,6 +45,17 @@ def cut(examples: Sequence[Example], parts: int) -> list[Sequence[Example]]:
     return [examples[i : i + size] for i in range(0, len(examples), size)]
 
 
+def within(examples: Sequence[Example], tokens: int) -> list[Sequence[Example]]:
+    """Cut a micro-batch so that no piece, padded to its longest, holds more than `tokens` places."""
+    ordered = sorted(examples, key=lambda e: len(e.ids))
+    pieces: list[list[Example]] = [[]]
+    for example in ordered:
+        if pieces[-1] and len(example.ids) * (len(pieces[-1]) + 1) > tokens:
+            pieces.append([])
+        pieces[-1].append(example)
+    return list(pieces)
+
+
 def used_bytes(device: torch.device) -> int:
     """Return a GPU's peak memory since the start, on a CPU the process's resident memory."""
     if device.type == "cuda":

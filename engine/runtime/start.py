@@ -13,6 +13,7 @@ from engine import durable
 from engine.data import sandbox
 from engine.data.dataset import Prepared, prepare
 from engine.data.inspect import common_system_prompt
+from engine.data.order import packs_of
 from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
@@ -103,8 +104,9 @@ def read_data(job: Job, recipe: Recipe, model_folder: Path) -> Prepared:
 def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
     """Say the plan of the run, and decide what the recipe leaves to it: gradient checkpointing."""
     machine = probe()
+    lengths = [len(e.ids) for e in data.train]
     facts = DataFacts.of(
-        [len(e.ids) for e in data.train], len(data.validation), data.report.supervised_tokens
+        lengths, len(data.validation), data.report.supervised_tokens, packs_of(lengths, recipe.data)
     )
     planned = plan(recipe, read_facts(folder), facts, machine=machine)
     check_room(job, planned.trainable_parameters, recipe.checkpoint.save_total_limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from engine.data.order import epoch_order
+from engine.data.order import epoch_order, packed_order, packs_of
 from engine.recipe.recipe import Recipe
 
 AUTO_EVALUATIONS = 5
@@ -27,6 +27,7 @@ class Timetable:
     eval_every: int | None
     save_every: int
     save_seconds: float | None
+    pack_tokens: int | None = None
     _orders: dict[int, list[list[int]]] = field(default_factory=dict, repr=False, compare=False)
 
     def micro_batches(self, step: int) -> list[list[int]]:
@@ -34,8 +35,13 @@ class Timetable:
         epoch, window = divmod(step - 1, self.steps_per_epoch)
         if epoch not in self._orders:  # once an epoch: no work per step that grows with the data
             self._orders.clear()
-            self._orders[epoch] = epoch_order(self.lengths, self.seed, epoch, self.batch_size, self.shuffle)
+            self._orders[epoch] = self._order(epoch)
         return self._orders[epoch][window * self.accumulation : (window + 1) * self.accumulation]
+
+    def _order(self, epoch: int) -> list[list[int]]:
+        if self.pack_tokens is None:
+            return epoch_order(self.lengths, self.seed, epoch, self.batch_size, self.shuffle)
+        return packed_order(self.lengths, self.pack_tokens, self.seed, epoch, self.batch_size, self.shuffle)
 
     def epoch_at(self, step: int) -> float:
         """Return how often the data has been gone through after `step`."""
@@ -54,7 +60,9 @@ class Timetable:
 def make_timetable(recipe: Recipe, lengths: list[int]) -> Timetable:
     """Lay out a run over examples of these lengths (tokens)."""
     training = recipe.training
-    micro = math.ceil(len(lengths) / training.per_device_train_batch_size)
+    pack_tokens = recipe.data.max_length if recipe.data.packing else None
+    rows = packs_of(lengths, recipe.data) or len(lengths)
+    micro = math.ceil(rows / training.per_device_train_batch_size)
     per_epoch = math.ceil(micro / training.gradient_accumulation_steps)
     total = max(1, math.ceil(per_epoch * training.num_train_epochs - 1e-9))
     if training.max_steps is not None:
@@ -72,4 +80,5 @@ def make_timetable(recipe: Recipe, lengths: list[int]) -> Timetable:
         eval_every=math.ceil(total / AUTO_EVALUATIONS) if every == "auto" else every,
         save_every=math.ceil(total / AUTO_SAVES) if save == "auto" else save,
         save_seconds=AUTO_SAVE_SECONDS if save == "auto" else None,
+        pack_tokens=pack_tokens,
     )

@@ -165,6 +165,9 @@ def take_step(run: Training) -> None:
 def gradients(run: Training, step: int, micro: list[list[Example]]) -> tuple[float, list[Batch]]:
     """Add up the gradient of a step over its micro-batches; return its mean loss per supervised token."""
     pieces = [piece for examples in micro for piece in memory.cut(examples, run.parts)]
+    if run.table.pack_tokens is not None and not run.layout.flat:  # a padded pack would be mostly padding
+        room = run.table.pack_tokens * run.table.batch_size
+        pieces = [part for piece in pieces for part in memory.within(piece, room)]
     pad = run.base.config.get_text_config().pad_token_id or 0
     batches = [collate(piece, run.compute.device, flat=run.layout.flat, pad_id=pad) for piece in pieces]
     count = max(1, sum(batch.supervised for batch in batches))

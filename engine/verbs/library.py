@@ -150,8 +150,10 @@ def plan(args: Namespace) -> Answer:
 def data_facts(recipe: Any, model_folder: Path) -> Any:
     """Return the exact counts of a recipe's data, tokenised as training will."""
     from engine.data.dataset import prepare
+    from engine.data.order import packs_of
     from engine.plan.planner import DataFacts
 
     data = prepare(recipe.data, model_folder, recipe.training.seed)
     lengths = [len(example.ids) for example in data.train]
-    return DataFacts.of(lengths, len(data.validation), data.report.supervised_tokens)
+    packs = packs_of(lengths, recipe.data)
+    return DataFacts.of(lengths, len(data.validation), data.report.supervised_tokens, packs)
