@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from engine.data.choices import answer_of, with_choices
 from engine.data.columns import MISSING, Mapping, lookup
+from engine.data.messages import (
+    CALLS,
+    ROLES,
+    Message,
+    check_roles,
+    is_transcript,
+    messages_of,
+    pair_of,
+    plain_turns,
+    tools_of,
+    transcript,
+    written_messages,
+)
+from engine.data.refused import LOOK, VISIBLE, Wrong, expected, is_blank
 from engine.data.rows import Finding, Row
+from engine.errors import EngineError
 
-ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "bot": "assistant",
-    "chatgpt": "assistant",
-    "bard": "assistant",
-    "bing": "assistant",
-    "ai": "assistant",
-    "model": "assistant",
-    "function_call": "assistant",
-    "tool_call": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-    "tool_response": "tool",
-    "ipython": "tool",
-}
-INVISIBLE = re.compile(r"[\s\u200b-\u200f\u2060\ufeff\u00ad]*")
-_TRANSCRIPT = re.compile(r"(?:^|\n\n)(Human|Assistant):[ ]?")
+__all__ = ["Conversation", "ConversationOptions", "to_conversation"]
+
+SystemMessage = Literal["keep", "first_question"]
+_YES, _NO = ("true", "1", "yes"), ("false", "0", "no")
 
 
 @dataclass(frozen=True)
@@ -58,325 +52,285 @@ class Conversation:
         asked = [m["content"] for m in self.messages if m["role"] == "user"]
         return str(asked[-1]) if asked else ""
 
+    @property
+    def asks_nothing(self) -> bool:
+        """Say whether every question of a conversation is empty: it is kept, and counted in reports."""
+        return self.text is None and not any(
+            m["role"] == "user" and VISIBLE.search(m["content"]) for m in self.messages
+        )
+
 
 @dataclass(frozen=True)
 class ConversationOptions:
-    """What is the same for every row: the file (for findings) and the recipe's system prompt."""
+    """What is the same for every row of a file, as the recipe's data section says.
+
+    `file` and `name` stand in findings; `label_names` says what a label is called in the answer, `role_names`
+    what other names of roles mean. Raises EngineError REC-01 for a role that there is not.
+    """
 
     file: str = ""
     name: str = ""
     system_prompt: str | None = None
+    label_names: MappingOf[str, str] = field(default_factory=dict)
+    role_names: MappingOf[str, str] = field(default_factory=dict)
+    system_message: SystemMessage = "keep"
+    roles: dict[str, str] = field(init=False, repr=False, compare=False)
+    plain_roles: dict[str, str] = field(init=False, repr=False, compare=False)
 
-
-class _Wrong(Exception):
-    """A row that cannot become a conversation."""
-
-    def __init__(self, code: str, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.code, self.message, self.hint = code, message, hint
-
-
-def _expected(path: str, expected: str, value: Any) -> _Wrong:
-    found = (
-        {MISSING: "nothing", None: "null"}.get(value) if value is MISSING or value is None else _kind(value)
-    )
-    return _Wrong(
-        "DATA-04",
-        f"{path}: {expected} expected, {found} found.",
-        "Choose another column or correct the value.",
-    )
-
-
-def _kind(value: Any) -> str:
-    kinds = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        dict: "an object",
-    }
-    return kinds.get(type(value), type(value).__name__)
+    def __post_init__(self) -> None:
+        """Put the recipe's names of roles over the usual ones."""
+        known = ("system", "user", "assistant", "tool")
+        for name, role in self.role_names.items():
+            if role not in known:
+                raise EngineError(
+                    f"{name} cannot mean {role}: there is no such role.",
+                    f"Allowed: {', '.join(known)}.",
+                    "REC-01",
+                    field="data.role_names",
+                )
+        roles = {**ROLES, **{name.strip().lower(): role for name, role in self.role_names.items()}}
+        object.__setattr__(self, "roles", roles)
+        plain = {name: role for name, role in roles.items() if name not in CALLS and role != "tool"}
+        object.__setattr__(self, "plain_roles", plain)
 
 
 def to_conversation(row: Row, mapping: Mapping, options: ConversationOptions) -> Conversation | Finding:
     """Return the conversation a row holds under `mapping`, or the finding that says why not."""
     try:
-        made = _MAKERS[mapping.format](row, mapping)
-        if made.text is None:
-            made = _with_system(made, options.system_prompt)
-            _check_roles(made)
-        elif INVISIBLE.fullmatch(made.text):
-            raise _Wrong(
-                "DATA-06", f"{mapping.columns.get('text', 'the text')} is empty.", "Leave such rows out."
-            )
-        return made
-    except _Wrong as wrong:
+        if "desirable" in mapping.columns:
+            _refuse_undesirable(row, mapping)
+        return _MAKERS[mapping.format](row, mapping, options)
+    except Wrong as wrong:
         place = f"{options.name}, line {row.line}" if options.name else f"line {row.line}"
-        return Finding(wrong.code, options.file, row.line, None, f"{place}: {wrong.message}", wrong.hint)
+        message, severity = f"{place}: {wrong.message}", wrong.severity
+        return Finding(wrong.code, options.file, row.line, None, message, wrong.hint, severity)
 
 
-def _text_at(row: Row, path: str, *, optional: bool = False) -> str:
-    """Return the text of a column; a list of lines is joined, nothing else is turned into text."""
-    assert isinstance(row.value, dict)
-    value = lookup(row.value, path)
-    if isinstance(value, str):
+def _text_at(row: Row, path: str, *, optional: bool = False, lines: bool = False) -> str:
+    """Return the text of a column; with `lines` a list of lines is joined. Nothing else becomes text."""
+    value = lookup(row.value, path)  # type: ignore[arg-type]
+    if type(value) is str:
         return value
     if optional and (value is MISSING or value is None):
         return ""
-    if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+    if lines and isinstance(value, list) and value and all(isinstance(v, str) for v in value):
         return "\n".join(value)
-    raise _expected(path, "text", value)
+    raise expected(path, "text", value)
 
 
-def _object(row: Row, mapping: Mapping) -> dict[str, Any]:
-    if isinstance(row.value, dict):
-        return row.value
-    raise _Wrong(
-        "DATA-04",
-        f"an object with {', '.join(mapping.columns.values())} expected, text found.",
-        "Choose the format text.",
-    )
+def _object(row: Row, mapping: Mapping) -> MappingOf[str, Any]:
+    if isinstance(row.value, str):
+        wanted = f"an object with {', '.join(mapping.columns.values())}"
+        raise Wrong("DATA-04", f"{wanted} expected, text found.", "Choose the format text.")
+    return row.value
 
 
 def _optional(row: Row, mapping: Mapping, role: str) -> str:
-    return _text_at(row, mapping.columns[role], optional=True) if role in mapping.columns else ""
+    columns = mapping.columns
+    return _text_at(row, columns[role], optional=True, lines=True) if role in columns else ""
 
 
-def _turns(system: str, question: str, answer: str, column: str, row: Row, history: Any = ()) -> Conversation:
-    if INVISIBLE.fullmatch(answer):
-        raise _Wrong(
+def _refuse_undesirable(row: Row, mapping: Mapping) -> None:
+    """Leave a row out that is marked as an answer not to be given; its absence is a report, no fault."""
+    path = mapping.columns["desirable"]
+    value = lookup(_object(row, mapping), path)
+    said = str(value).strip().lower() if isinstance(value, (bool, int, float, str)) else ""
+    said = said.removesuffix(".0")
+    if said in _NO:
+        raise Wrong(
             "DATA-06",
-            f"the answer ({column}) is empty.",
-            "Leave such rows out, or look at the answer column.",
+            f"left out: marked undesirable ({path} is {said}).",
+            "Only answers marked true are learnt.",
+            "report",
         )
-    messages = [{"role": "system", "content": system}] if system.strip() else []
-    for pair in history or ():
-        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(p, str) for p in pair)):
-            raise _expected("history", "a list of [question, answer]", pair)
-        messages += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
-    messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return Conversation(tuple(messages), line=row.line)
+    if said not in _YES:
+        raise expected(path, "true or false", value)
 
 
-def _alpaca(row: Row, mapping: Mapping) -> Conversation:
+def _finished(
+    messages: list[Message],
+    row: Row,
+    options: ConversationOptions,
+    tools: tuple[dict[str, Any], ...] = (),
+    untrained: frozenset[int] = frozenset(),
+    sound: bool = False,
+) -> Conversation:
+    """Return the conversation with the recipe's system prompt where it has none; `sound` needs no check."""
+    first = messages[0]["role"] if messages else ""
+    if options.system_prompt and messages and first != "system":
+        messages.insert(0, {"role": "system", "content": options.system_prompt})
+        untrained = frozenset(i + 1 for i in untrained)
+        first = "system"
+    if not sound:
+        check_roles(messages, untrained)
+    if first == "system" and options.system_message == "first_question":
+        system, asked = messages[0]["content"], messages[1]
+        words = "\n\n".join(text for text in (system, asked["content"]) if text.strip())
+        messages[:2] = [{**asked, "content": words}]
+        untrained = frozenset(i - 1 for i in untrained)
+    return Conversation(tuple(messages), tools, line=row.line, untrained=untrained)
+
+
+def _turns(
+    system: str,
+    question: str,
+    answer: str,
+    column: str,
+    row: Row,
+    options: ConversationOptions,
+    history: Any = (),
+) -> Conversation:
+    if VISIBLE.search(answer) is None:
+        raise Wrong("DATA-06", f"the answer ({column}) is empty.", LOOK)
+    messages = [{"role": "system", "content": system}] if system and system.strip() else []
+    if history:
+        if not isinstance(history, (list, tuple)):
+            raise expected("history", "a list of [question, answer]", history)
+        for pair in history:
+            messages += pair_of(pair, "history")
+        check_roles(messages)
+    messages.append({"role": "user", "content": question})
+    messages.append({"role": "assistant", "content": answer})
+    return _finished(messages, row, options, sound=True)
+
+
+def _alpaca(row: Row, mapping: Mapping, options: ConversationOptions) -> Conversation:
     value, columns = _object(row, mapping), mapping.columns
     question = _text_at(row, columns["instruction"])
-    extra = _optional(row, mapping, "input")
-    if extra.strip():
-        question = f"{question}\n\n{extra}"
-    history = lookup(value, columns["history"]) if "history" in columns else ()
-    answer = _text_at(row, columns["output"])
+    if "input" in columns:
+        extra = _optional(row, mapping, "input")
+        if extra and extra.strip():
+            question = f"{question}\n\n{extra}"
+    history = lookup(value, columns["history"]) if "history" in columns else None
+    answer = _answer(row, mapping, "output", options)
     system = _optional(row, mapping, "system")
-    return _turns(system, question, answer, columns["output"], row, () if history is MISSING else history)
+    history = None if history is MISSING else history
+    return _turns(system, question, answer, columns["output"], row, options, history)
 
 
-def _prompt_completion(row: Row, mapping: Mapping) -> Conversation:
+def _prompt_completion(row: Row, mapping: Mapping, options: ConversationOptions) -> Conversation:
     value, columns = _object(row, mapping), mapping.columns
-    prompt, completion = lookup(value, columns["prompt"]), lookup(value, columns["completion"])
-    if isinstance(prompt, list) and isinstance(completion, list) and prompt and isinstance(prompt[0], dict):
-        return _from_messages([*prompt, *completion], columns["prompt"], row)
-    question = _text_at(row, columns["prompt"])
-    context = _optional(row, mapping, "context")
-    if context.strip():
-        question = f"{context}\n\n{question}"
-    system = _optional(row, mapping, "system")
-    return _turns(system, question, _text_at(row, columns["completion"]), columns["completion"], row)
-
-
-def _text(row: Row, mapping: Mapping) -> Conversation:
-    if isinstance(row.value, str):
-        return Conversation(text=row.value, line=row.line, continues=row.continues)
-    return Conversation(text=_text_at(row, mapping.columns["text"]), line=row.line)
-
-
-def _messages(row: Row, mapping: Mapping) -> Conversation:
-    value = _object(row, mapping)
-    path = mapping.columns.get("messages") or mapping.columns["conversations"]
-    found = lookup(value, path)
-    if not isinstance(found, list) or not found:
-        raise _expected(path, "a list of messages", found)
-    tools = lookup(value, mapping.columns["tools"]) if "tools" in mapping.columns else None
-    made = _from_messages(found, path, row, _tools(tools, mapping.columns.get("tools", "tools")))
-    system = _optional(row, mapping, "system")
-    return _with_system(made, system) if system.strip() else made
-
-
-def _tools(tools: Any, path: str) -> tuple[dict[str, Any], ...]:
-    if tools is MISSING or tools is None or tools in ("", "[]"):
-        return ()
-    if isinstance(tools, str):
-        try:
-            tools = json.loads(tools)
-        except ValueError:
-            raise _Wrong(
-                "DATA-04", f"{path}: a list of tools as JSON expected.", "Correct the value."
-            ) from None
-    if not isinstance(tools, list) or not all(isinstance(t, dict) for t in tools):
-        raise _expected(path, "a list of tools", tools)
-    return tuple(t if "function" in t else {"type": "function", "function": t} for t in tools)
-
-
-def _from_messages(
-    found: list[Any], path: str, row: Row, tools: tuple[dict[str, Any], ...] = ()
-) -> Conversation:
-    messages, untrained = [], set()
-    for i, message in enumerate(found):
-        if not isinstance(message, dict):
-            raise _expected(f"{path}[{i}]", "a message", message)
-        if message.get("weight") in (0, 0.0) or message.get("train") is False:
-            untrained.add(i)
-        messages.append(_message(message, f"{path}[{i}]", i))
-    return Conversation(tuple(messages), tools, line=row.line, untrained=frozenset(untrained))
-
-
-def _message(message: dict[str, Any], path: str, number: int) -> dict[str, Any]:
-    """Return one message with transformers' names; the roles of other programs are translated."""
-    name_key = next((k for k in ("role", "from", "speaker") if k in message), "role")
-    text_key = next((k for k in ("content", "value", "text") if k in message), "content")
-    named = message.get(name_key)
-    role = ROLES.get(named.lower()) if isinstance(named, str) else None
-    if role is None:
-        shown = named if isinstance(named, str) else _kind(named)
-        raise _Wrong(
-            "DATA-05",
-            f'message {number + 1}: role "{shown}" is not known.',
-            "Roles go system, then user and assistant in turn; map other names.",
-        )
-    made: dict[str, Any] = {"role": role}
-    calls = message.get("tool_calls")
-    if isinstance(named, str) and named.lower() in ("function_call", "tool_call"):
-        calls = _written_calls(message.get(text_key), f"{path}.{text_key}")
-        made["content"] = ""
+    prompt = lookup(value, columns["prompt"])
+    if type(prompt) is list and prompt and isinstance(prompt[0], dict):
+        return _continued(prompt, row, mapping, options)
+    question = prompt if type(prompt) is str else _text_at(row, columns["prompt"])
+    if "choices" in columns:
+        question, answer = with_choices(question, value, mapping)
     else:
-        content, reasoning = _content(message.get(text_key), f"{path}.{text_key}", bool(calls))
-        made["content"] = content
-        reasoning = reasoning or message.get("reasoning_content") or message.get("thinking") or ""
-        if isinstance(reasoning, str) and reasoning:
-            made["reasoning_content"] = reasoning
-    if calls:
-        made["tool_calls"] = _calls(calls, path)
-    for key in ("name", "tool_call_id"):
-        if isinstance(message.get(key), str):
-            made[key] = message[key]
-    return made
+        answer = _answer(row, mapping, "completion", options)
+    if "context" in columns:
+        context = _optional(row, mapping, "context")
+        if context and context.strip():
+            question = f"{context}\n\n{question}"
+    system = _optional(row, mapping, "system")
+    return _turns(system, question, answer, columns["completion"], row, options)
 
 
-def _content(value: Any, path: str, may_miss: bool) -> tuple[str, str]:
-    """Return (text, reasoning); text parts are joined, pictures and the like are refused."""
-    if isinstance(value, str):
-        return value, ""
-    if value is None and may_miss:
-        return "", ""
-    if not isinstance(value, list):
-        raise _expected(path, "text", value)
-    texts: dict[str, list[str]] = {"text": [], "reasoning": []}
-    for i, part in enumerate(value):
-        kind = part.get("type") if isinstance(part, dict) else None
-        words = (part.get("text", part.get("value"))) if isinstance(part, dict) else None
-        if not isinstance(kind, str) or kind not in texts or not isinstance(words, str):
-            raise _Wrong(
-                "DATA-04",
-                f"{path}[{i}]: text expected, a part of type {kind} found.",
-                "Only text can be trained on yet.",
-            )
-        texts[kind].append(words)
-    return "".join(texts["text"]), "".join(texts["reasoning"])
+def _answer(row: Row, mapping: Mapping, role: str, options: ConversationOptions) -> str:
+    """Return the answer of a row: its text, the last message of a list, or what its label is called."""
+    path = mapping.columns[role]
+    value = lookup(row.value, path)  # type: ignore[arg-type]
+    if type(value) is str and not options.label_names and not mapping.label_names:
+        return value
+    return answer_of(value, path, {**mapping.label_names, **options.label_names}, row.value)
 
 
-def _written_calls(value: Any, path: str) -> list[Any]:
-    try:
-        parsed = json.loads(value)
-    except (TypeError, ValueError):
-        raise _expected(path, "a function call as JSON", value) from None
-    return parsed if isinstance(parsed, list) else [parsed]
+def _continued(prompt: list[Any], row: Row, mapping: Mapping, options: ConversationOptions) -> Conversation:
+    """Return a conversation whose beginning is a list of messages, and its end another list, or a text."""
+    columns = mapping.columns
+    end = lookup(row.value, columns["completion"])  # type: ignore[arg-type]
+    if isinstance(end, dict):
+        end = [end]
+    if not isinstance(end, list) or not end:
+        end = [{"role": "assistant", "content": _answer(row, mapping, "completion", options)}]
+    return _from_list([*prompt, *end], columns["prompt"], row, mapping, options)
 
 
-def _calls(calls: Any, path: str) -> list[dict[str, Any]]:
-    """Return tool calls with their arguments as objects, as chat templates expect them."""
-    made = []
-    for call in calls if isinstance(calls, list) else [calls]:
-        function = call.get("function", call) if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise _Wrong("DATA-04", f"{path}.tool_calls: a name and arguments expected.", "Correct the call.")
-        arguments = function.get("arguments", {})
-        if isinstance(arguments, str):
-            with suppress(ValueError):  # else left as written: templates print a text as it is
-                arguments = json.loads(arguments)
-        kept = {"id": call["id"]} if isinstance(call.get("id"), str) else {}
-        made.append(
-            {"type": "function", "function": {"name": function["name"], "arguments": arguments}, **kept}
-        )
-    return made
+def _text(row: Row, mapping: Mapping, options: ConversationOptions) -> Conversation:
+    value = row.value
+    text = value if isinstance(value, str) else _text_at(row, mapping.columns.get("text", "text"), lines=True)
+    if is_blank(text):
+        raise Wrong("DATA-06", f"{mapping.columns.get('text', 'the text')} is empty.", "Leave such rows out.")
+    return Conversation(text=text, line=row.line, continues=row.continues)
 
 
-def _preference(row: Row, mapping: Mapping) -> Conversation:
+def _messages(row: Row, mapping: Mapping, options: ConversationOptions) -> Conversation:
+    columns = mapping.columns
+    path = columns["messages"] if "messages" in columns else columns["conversations"]
+    found = lookup(_object(row, mapping), path)
+    if type(found) is list and found and len(columns) == 1:
+        made = plain_turns(found, options.plain_roles)
+        if made is not None:
+            return _finished(made, row, options, sound=True)
+    if isinstance(found, str) and found.strip():
+        found = written_messages(found, path)
+    if not isinstance(found, list) or not found:
+        raise expected(path, "a list of messages", found)
+    return _from_list(found, path, row, mapping, options)
+
+
+def _from_list(
+    found: list[Any], path: str, row: Row, mapping: Mapping, options: ConversationOptions
+) -> Conversation:
+    """Return the conversation of a list of messages with what the row says beside them."""
+    columns = mapping.columns
+    tools: tuple[dict[str, Any], ...] = ()
+    if "tools" in columns:
+        tools = tools_of(lookup(row.value, columns["tools"]), columns["tools"])  # type: ignore[arg-type]
+    messages, untrained = messages_of(found, path, options.roles, columns)
+    system = _optional(row, mapping, "system")
+    if system.strip() and messages[0]["role"] != "system":
+        messages.insert(0, {"role": "system", "content": system})
+        untrained = frozenset(i + 1 for i in untrained)
+    return _finished(messages, row, options, tools, untrained)
+
+
+def _preference(row: Row, mapping: Mapping, options: ConversationOptions) -> Conversation:
     """Return the preferred answer with its question: a pair used for plain finetuning."""
     value, columns = _object(row, mapping), mapping.columns
     chosen = lookup(value, columns["chosen"])
     prompt = lookup(value, columns["prompt"]) if "prompt" in columns else MISSING
+    if isinstance(prompt, dict):
+        prompt = prompt.get("messages", [prompt])
+    if isinstance(prompt, str) and (extra := _optional(row, mapping, "input")).strip():
+        prompt = f"{prompt}\n\n{extra}"
     answers = [chosen] if isinstance(chosen, dict) else chosen
     if isinstance(answers, list) and answers:
-        if isinstance(prompt, dict):
-            prompt = prompt.get("messages", prompt)
-        if isinstance(prompt, str):
-            prompt = [{"role": "user", "content": prompt}]
-        before = prompt if isinstance(prompt, list) and len(answers) == 1 else []
-        return _from_messages([*before, *answers], columns["chosen"], row)
+        whole = _preferred(prompt, answers, options)
+        return _from_list(whole, columns["chosen"], row, mapping, options)
     answer = _text_at(row, columns["chosen"])
+    if isinstance(prompt, list) and prompt:
+        whole = [*prompt, {"role": "assistant", "content": answer}]
+        return _from_list(whole, columns["prompt"], row, mapping, options)
+    if is_transcript(answer):
+        return _finished(transcript(answer, columns["chosen"]), row, options)
     if isinstance(prompt, str):
-        return _turns(_optional(row, mapping, "system"), prompt, answer, columns["chosen"], row)
-    if isinstance(prompt, list):
-        return _from_messages([*prompt, {"role": "assistant", "content": answer}], columns["prompt"], row)
-    return Conversation(tuple(_transcript(answer, columns["chosen"])), line=row.line)
+        before = transcript(prompt.removesuffix("\n\nAssistant:"), "prompt") if _asks_in_turn(prompt) else []
+        if before:
+            return _finished([*before, {"role": "assistant", "content": answer.strip()}], row, options)
+        system = _optional(row, mapping, "system")
+        return _turns(system, prompt, answer, columns["chosen"], row, options)
+    if prompt is not MISSING:
+        raise expected(columns["prompt"], "text or messages", prompt)
+    return _finished(transcript(answer, columns["chosen"]), row, options)
 
 
-def _transcript(text: str, path: str) -> list[dict[str, Any]]:
-    """Return the turns of a text that is written as `Human: ... Assistant: ...`."""
-    parts = _TRANSCRIPT.split(text)
-    if len(parts) < 3:
-        raise _Wrong(
-            "DATA-04", f"{path}: no question found; choose a column for the prompt.", "Map the prompt column."
-        )
-    names, texts = parts[1::2], parts[2::2]
-    roles = {"Human": "user", "Assistant": "assistant"}
-    return [{"role": roles[n], "content": t.strip()} for n, t in zip(names, texts, strict=True)]
+def _asks_in_turn(prompt: str) -> bool:
+    return prompt.lstrip().startswith("Human:") and prompt.rstrip().endswith("\n\nAssistant:")
 
 
-def _with_system(made: Conversation, system: str | None) -> Conversation:
-    if not system or not made.messages or made.messages[0]["role"] == "system":
-        return made
-    moved = frozenset(i + 1 for i in made.untrained)
-    first = {"role": "system", "content": system}
-    return Conversation((first, *made.messages), made.tools, line=made.line, untrained=moved)
+def _preferred(prompt: Any, answers: list[Any], options: ConversationOptions) -> list[Any]:
+    """Return the messages of a preferred answer; one that begins with the question needs no prompt."""
+    first = answers[0] if isinstance(answers[0], dict) else {}
+    name = first.get("role", first.get("from"))
+    if not isinstance(name, str) or options.roles.get(name.strip().lower()) != "assistant":
+        return answers
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}, *answers]
+    return [*prompt, *answers] if isinstance(prompt, list) else answers
 
 
-def _check_roles(made: Conversation) -> None:
-    """Refuse two questions in a row, a system message in the middle, and a row without an answer."""
-    hint = "Roles go system, then user and assistant in turn; map other names."
-    before = ""
-    for i, message in enumerate(made.messages):
-        role = message["role"]
-        if role == "system" and i:
-            problem = "stands twice" if before == "system" else "is not the first"
-            raise _Wrong("DATA-05", f'message {i + 1}: role "system" {problem}.', hint)
-        if role == before and role == "user":
-            raise _Wrong("DATA-05", f'message {i + 1}: role "{role}" comes twice in a row.', hint)
-        if role == before == "assistant" and not made.messages[i - 1].get("tool_calls"):
-            raise _Wrong("DATA-05", f'message {i + 1}: role "{role}" comes twice in a row.', hint)
-        before = role
-    answers = [m for m in made.messages if m["role"] == "assistant"]
-    if before != "assistant" or not answers:
-        shown = before or "none"
-        raise _Wrong(
-            "DATA-05", f'message {len(made.messages)}: role "{shown}" ends the row, without an answer.', hint
-        )
-    empty = [m for m in answers if INVISIBLE.fullmatch(m["content"]) and not m.get("tool_calls")]
-    if len(empty) == len(answers):
-        raise _Wrong("DATA-06", "the answer is empty.", "Leave such rows out, or look at the answer column.")
-
-
-_MAKERS: dict[str, Callable[[Row, Mapping], Conversation]] = {
+_MAKERS: dict[str, Callable[[Row, Mapping, ConversationOptions], Conversation]] = {
     "messages": _messages,
     "sharegpt": _messages,
     "alpaca": _alpaca,

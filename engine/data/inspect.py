@@ -121,7 +121,7 @@ def _answer(
         "columns": stream.columns,
         "mapping": stream.mapping.columns,
         "reason": stream.mapping.reason,
-        "alternatives": list(stream.mapping.alternatives),
+        "alternatives": [other.as_dict() for other in stream.mapping.alternatives],
         "kept": kept,
         "problems": [p.as_dict() for p in report.problems],
         "problem_counts": dict(report.counts),

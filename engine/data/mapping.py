@@ -93,7 +93,7 @@ def guess(rows: Iterable[dict[str, Any] | str]) -> Mapping:
             field="data.columns",
         )
     first = found[0]
-    others = tuple(dict.fromkeys(m.format for m in found[1:] if m.format != first.format))
+    others = tuple(m for m in found[1:] if m.columns != first.columns)
     return Mapping(first.format, first.columns, first.reason, others)
 
 

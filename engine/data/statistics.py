@@ -52,7 +52,7 @@ def sample_statistics(
         "mapping": stream.mapping.columns,
         "columns": stream.columns,
         "reason": stream.mapping.reason,
-        "alternatives": list(stream.mapping.alternatives),
+        "alternatives": [other.as_dict() for other in stream.mapping.alternatives],
         "template": template.name,
         "exact": seen_all,
     }
