@@ -1,10 +1,11 @@
-"""How long the examples are, with the line where they are cut; the line can be pulled."""
+"""How long the rows are, with the line where they are cut; the line can be pulled."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
@@ -24,32 +25,35 @@ def nice_step(value: float) -> int:
 
 
 class LengthHistogram(QWidget):
-    """Bars of how many examples have each length; those beyond the cut stand in `bad`.
+    """Bars of how many rows have each length; those beyond the cut stand in `bad`.
 
     Signals:
         cut_pulled: the line is being drawn to this length (tokens).
         cut_released: the line was let go, or moved by a key.
+        cut_left: the pulling was ended by Esc; the line is where it was.
     """
 
     cut_pulled = Signal(int)
     cut_released = Signal(int)
+    cut_left = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self._lengths: list[int] = []
+        self._lengths = np.zeros(0, dtype=np.int64)
         self._counts: list[int] = []
         self._bin, self._upper, self._cut = 1, 1, 1
-        self._holding = False
+        self._holding, self._before = False, 1
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.MinimumExpanding)
-        self.setAccessibleName("Tokens per example")
+        self.setAccessibleName("Tokens per row; arrow keys move the longest length")
         current_theme().changed.connect(self.updateGeometry)
 
-    def show_lengths(self, lengths: Sequence[int], cut: int) -> None:
-        """Draw other lengths."""
-        self._lengths = list(lengths)
-        self._cut = cut
+    def show_lengths(self, lengths: Any, cut: int) -> None:
+        """Draw other lengths (tokens, any array of numbers)."""
+        self._lengths = np.sort(np.asarray(lengths, dtype=np.int64))
+        if not self._holding:
+            self._cut = cut
         self._sort_into_bins()
         self._describe()
         self.update()
@@ -62,25 +66,29 @@ class LengthHistogram(QWidget):
         self._describe()
         self.update()
 
+    @property
+    def cut(self) -> int:
+        """Return where the line is (tokens)."""
+        return self._cut
+
     def cut_count(self, cut: int) -> int:
-        """Return how many examples are longer than `cut`."""
-        return sum(1 for length in self._lengths if length > cut)
+        """Return how many rows are longer than `cut`."""
+        return int(len(self._lengths) - np.searchsorted(self._lengths, cut, side="right"))
 
     def _sort_into_bins(self) -> None:
-        longest = max(self._lengths, default=1)
+        longest = int(self._lengths[-1]) if len(self._lengths) else 1
         wanted = max(longest * 1.12, min(self._cut * 1.06, longest * FARTHEST_CUT))
         self._bin = nice_step(wanted / MOST_BINS)
         bins = max(8, math.ceil(wanted / self._bin))
         self._upper = bins * self._bin
-        self._counts = [0] * bins
-        for length in self._lengths:
-            self._counts[min(bins - 1, length // self._bin)] += 1
+        places = np.minimum(bins - 1, self._lengths // self._bin)
+        self._counts = np.bincount(places, minlength=bins).tolist() if len(places) else []
 
     def _describe(self) -> None:
-        if self._lengths:
-            ordered = sorted(self._lengths)
+        if len(self._lengths):
+            low, high = int(self._lengths[0]), int(self._lengths[-1])
             self.setAccessibleDescription(
-                f"from {ordered[0]} to {ordered[-1]} tokens, median {ordered[len(ordered) // 2]}; "
+                f"from {low} to {high} tokens, median {int(self._lengths[len(self._lengths) // 2])}; "
                 f"{self.cut_count(self._cut)} longer than {self._cut}"
             )
 
@@ -115,7 +123,7 @@ class LengthHistogram(QWidget):
                 continue
             beyond = index * self._bin >= self._cut
             painter.setBrush(theme.color("bad" if beyond else "accent", 0.9))
-            # One example in a thousand is still to be seen.
+            # One row in a thousand is still to be seen.
             height = max(theme.px(2), count / peak * area.height())
             gap = 1 if width > 4 else 0
             bar = QRectF(area.left() + index * width + gap / 2, area.bottom() - height, width - gap, height)
@@ -144,7 +152,7 @@ class LengthHistogram(QWidget):
         painter.setPen(QPen(theme.color("text"), 2))
         painter.drawLine(QPointF(x, area.top() - theme.px(6)), QPointF(x, area.bottom()))
         metrics = theme.metrics("least", 600)
-        words = f"cut at {i18n.number(self._cut)}" + (", further right" if self._cut > self._upper else "")
+        words = f"max {i18n.number(self._cut)}" + (", further right" if self._cut > self._upper else "")
         width, height = metrics.horizontalAdvance(words) + theme.px(14), theme.px(20)
         left = min(max(area.left(), x - width / 2), area.right() - width)
         flag = QRectF(left, theme.px(1), width, height)
@@ -163,7 +171,8 @@ class LengthHistogram(QWidget):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         near = self._near(event.position().x()) or event.position().y() < current_theme().px(24)
-        self._holding = event.button() == Qt.MouseButton.LeftButton and near and bool(self._lengths)
+        self._holding = event.button() == Qt.MouseButton.LeftButton and near and len(self._lengths) > 0
+        self._before = self._cut
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         held = self._holding or self._near(event.position().x())
@@ -182,7 +191,12 @@ class LengthHistogram(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         pace = {Qt.Key.Key_Left: -8, Qt.Key.Key_Right: 8}.get(Qt.Key(event.key()))
-        if pace is None or not self._lengths:
+        if self._holding and event.key() == Qt.Key.Key_Escape:
+            self._holding = False
+            self.set_cut(self._before)
+            self.cut_left.emit()
+            return
+        if pace is None or not len(self._lengths):
             super().keyPressEvent(event)
             return
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:

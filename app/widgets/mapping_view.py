@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QSize, Qt, Signal
@@ -10,7 +10,7 @@ from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QComboBox, QGridLayout, QSizePolicy, QWidget
 
 from app.theme.style import current_theme
-from app.widgets.label import ElidedLabel
+from app.widgets.label import ElidedLabel, hairline
 
 UNUSED = "not used"
 
@@ -63,38 +63,49 @@ class MappingView(QWidget):
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(14)
-        self._grid.setVerticalSpacing(6)
-        for column, stretch in enumerate((3, 2, 0, 5)):
+        self._grid.setVerticalSpacing(0)
+        for column, stretch in enumerate((3, 3, 0, 6)):
             self._grid.setColumnStretch(column, stretch)
         self.combos: dict[str, QComboBox] = {}
+        self._words: Mapping[str, str] = {}
         self._shown: tuple[tuple[ColumnLine, ...], tuple[str, ...]] = ((), ())
 
-    def show_columns(self, lines: Sequence[ColumnLine], roles: Sequence[str]) -> None:
-        """Draw other columns; `roles` are those a column may play."""
+    def show_columns(
+        self, lines: Sequence[ColumnLine], roles: Sequence[str], words: Mapping[str, str] | None = None
+    ) -> None:
+        """Draw other columns; `roles` are those a column may play and `words` what a role is called."""
         if (tuple(lines), tuple(roles)) == self._shown:
             return
-        self._shown = (tuple(lines), tuple(roles))
+        self._shown, self._words = (tuple(lines), tuple(roles)), words or {}
+        focused = next((name for name, combo in self.combos.items() if combo.hasFocus()), "")
         while (item := self._grid.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
                 widget.hide()
                 widget.deleteLater()
         self.combos = {}
-        for row, line in enumerate(lines):
+        for index, line in enumerate(lines):
             token = "accent" if line.trained else "line" if line.role == UNUSED else "dim"
-            self._grid.addWidget(ElidedLabel(line.column, "mono"), row, 0)
-            self._grid.addWidget(Thread(token), row, 1)
-            self._grid.addWidget(self._role_combo(line, roles), row, 2)
-            self._grid.addWidget(ElidedLabel(line.sample, "small"), row, 3)
+            sample = ElidedLabel(line.sample, "small")
+            parts = (ElidedLabel(line.column, "mono"), Thread(token), self._role_combo(line, roles), sample)
+            for column, widget in enumerate(parts):
+                self._grid.addWidget(widget, 2 * index, column)
+            self._grid.setRowMinimumHeight(2 * index, current_theme().px(36))
+            if index + 1 < len(lines):
+                self._grid.addWidget(hairline(), 2 * index + 1, 0, 1, 4)
+        if focused in self.combos:
+            self.combos[focused].setFocus()
 
     def _role_combo(self, line: ColumnLine, roles: Sequence[str]) -> QComboBox:
         combo = QComboBox()
+        combo.setProperty("quiet", "true")
+        combo.setProperty("unused", "true" if line.role == UNUSED else "false")
         combo.setAccessibleName(f"Role of {line.column}")
         for role in (*roles, UNUSED):
-            words = f"{role} (trained)" if line.trained and role == line.role else role
-            combo.addItem(words, role)
+            words = self._words.get(role, role)
+            combo.addItem(f"{words} (trained)" if line.trained and role == line.role else words, role)
         combo.setCurrentIndex(max(0, combo.findData(line.role)))
-        combo.setMinimumWidth(current_theme().px(160))
+        combo.setMinimumWidth(current_theme().px(170))
         combo.activated.connect(
             lambda index, c=combo, name=line.column: self.role_chosen.emit(name, c.itemData(index))
         )
