@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
@@ -52,7 +51,9 @@ def _spend(length: int = 0) -> None:
         budget.check(length)
 
 
-class _Environment(ImmutableSandboxedEnvironment):
+class Environment(ImmutableSandboxedEnvironment):
+    """Jinja's immutable sandbox, with sums and products bounded."""
+
     intercepted_binops = frozenset(["*", "**", "+", "%"])
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -95,7 +96,7 @@ class _Dict:
         return dict.fromkeys(*args)
 
 
-class _Namespace(jinja2.utils.Namespace):
+class Namespace(jinja2.utils.Namespace):
     """A namespace that takes no name with an underscore in front."""
 
     def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805 - `namespace(self=...)` is allowed
@@ -151,20 +152,22 @@ def stop_clock(seconds: float | None) -> None:
     _stopped_at = None if seconds is None else datetime.fromtimestamp(seconds)
 
 
-def _now(form: str) -> str:
+def now(form: str) -> str:
+    """Return the time as a template sees it."""
     return (_stopped_at or datetime.now()).strftime(form)
 
 
-def _make() -> _Environment:
-    environment = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+def make_environment(kind: type[Environment] = Environment) -> Environment:
+    """Return an environment with what chat templates may call."""
+    environment = kind(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
     environment.filters["tojson"] = _tojson
     environment.globals.update(
-        raise_exception=_raise, strftime_now=_now, dict=_Dict(), namespace=_Namespace, range=_range
+        raise_exception=_raise, strftime_now=now, dict=_Dict(), namespace=Namespace, range=_range
     )
     return environment
 
 
-ENVIRONMENT = _make()
+ENVIRONMENT = make_environment()
 
 
 def compile_template(source: str) -> jinja2.Template:
@@ -180,7 +183,7 @@ def run(template: jinja2.Template, values: dict[str, Any]) -> tuple[str, list[tu
     token = _BUDGET.set(budget)
     try:
         length = 0
-        for block in _blocks(template, values):
+        for block in template.generate(**values):
             length += len(block)
             budget.check(length)
             budget.blocks.append(block)
@@ -189,5 +192,14 @@ def run(template: jinja2.Template, values: dict[str, Any]) -> tuple[str, list[tu
         _BUDGET.reset(token)
 
 
-def _blocks(template: jinja2.Template, values: dict[str, Any]) -> Iterator[str]:
-    return template.generate(**values)
+def run_blocks(template: jinja2.Template, values: dict[str, Any]) -> list[str]:
+    """Return what a template writes piece by piece, within the same bounds of time and loops."""
+    budget = Budget()
+    token = _BUDGET.set(budget)
+    try:
+        for block in template.generate(**values):
+            budget.check()
+            budget.blocks.append(block)
+        return budget.blocks
+    finally:
+        _BUDGET.reset(token)
