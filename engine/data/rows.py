@@ -13,11 +13,15 @@ Severity = Literal["error", "warning", "report"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. It begins at `line` (1-based); `continues`: the next row is the same document."""
+    """One row. It begins at `line` (1-based); `continues`: the next row is the same document.
+
+    Of a sheet, `cells` says which column of it a name stands for ("Sheet1!B"); with the line, that is a cell.
+    """
 
     value: Mapping[str, Any] | str
     line: int
     continues: bool = False
+    cells: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
