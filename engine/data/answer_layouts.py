@@ -8,8 +8,8 @@ from string import ascii_lowercase
 from typing import Any
 
 from engine.data.choices import reading_of
-from engine.data.columns import MISSING, Mapping, lookup
-from engine.data.sample import CONTEXTS, MOST, Finder, Sample, marked_words, several
+from engine.data.columns import Mapping
+from engine.data.sample import CONTEXTS, HALF, MOST, Finder, Sample, marked_words, several
 
 # Pairs of names, the most telling first: what is asked, and what is answered.
 PAIRS: tuple[tuple[str, str], ...] = (
@@ -320,18 +320,12 @@ def find_numbers(sample: Sample) -> Mapping | None:
         asked, answer = sample.names.get(prompt), sample.names.get(completion)
         if asked is None or answer is None or not sample.is_text(asked):
             continue
-        if any(
-            isinstance(v, (int, float)) and lookup(r, asked) is not MISSING for r, v in _with(sample, answer)
-        ):
+        if sample.mostly(answer, lambda value: isinstance(value, (int, float)), HALF):
             reason = (
                 f"Columns {asked} and {answer}: question and answer, but {answer} holds numbers, not text."
             )
             return Mapping("prompt_completion", {"prompt": asked, "completion": answer}, reason)
     return None
-
-
-def _with(sample: Sample, path: str) -> Iterator[tuple[dict[str, Any], Any]]:
-    return ((row, lookup(row, path)) for row in sample.rows)
 
 
 ANSWERED: tuple[Finder, ...] = (find_choices, find_alpaca, find_pair)

@@ -21,6 +21,7 @@ FORMATS: tuple[str, ...] = get_args(Format)
 STRONG: tuple[Finder, ...] = (*CHATS, *ANSWERED, find_dialogue)
 FINDERS: tuple[Finder, ...] = (*STRONG, *WEAK)
 ALTERNATIVES = 6
+TRIED = 20
 LabelNames = MappingOf[str, str]
 ColumnLabels = MappingOf[str, Sequence[str]]
 
@@ -39,15 +40,32 @@ def guess(
     if not found:
         raise EngineError(
             f"No answer column was found among {sample.shown()}.",
-            "Say which column asks and which answers, as in columns: {prompt: question, completion: answer}.",
+            f"Say which column asks and which answers, as in columns: {_example(sample)}.",
             "DATA-04",
             field="data.columns",
         )
-    finished = [_finished(made, sample, label_names, column_labels) for made in found]
-    others = [
-        m for i, m in enumerate(finished) if all(m.columns != before.columns for before in finished[:i])
-    ]
-    return replace(finished[0], alternatives=tuple(others[1 : 1 + ALTERNATIVES]))
+    first, *rest = (_finished(made, sample, label_names, column_labels) for made in found)
+    others: list[Mapping] = []
+    for made in rest:
+        if all(made.columns != other.columns for other in (first, *others)) and _works(made, first, sample):
+            others.append(made)
+    return replace(first, alternatives=tuple(others[:ALTERNATIVES]))
+
+
+def _works(made: Mapping, first: Mapping, sample: Sample) -> bool:
+    """Say whether an alternative can be offered: its rows can be used, and it learns no refused answer."""
+    if first.columns.get("rejected", "") in made.columns.values():
+        return False
+    options = ConversationOptions()
+    rows = [Row(row, 1) for row in sample.rows[:TRIED]]
+    used = sum(isinstance(to_conversation(row, made, options), Conversation) for row in rows)
+    return 2 * used >= len(rows)
+
+
+def _example(sample: Sample) -> str:
+    texts = [column for column in sample.names.values() if sample.is_text(column)]
+    asked, answer = texts[:2] if len(texts) > 1 else ("question", "answer")
+    return f"{{prompt: {asked}, completion: {answer}}}"
 
 
 def choose(
