@@ -12,6 +12,7 @@ from engine.data.chat_layouts import CHATS, find_dialogue
 from engine.data.choices import reading_of
 from engine.data.columns import INSIDE, MISSING, NEEDED, OPTIONAL, Format, Mapping, lookup, roots_of
 from engine.data.conversation import Conversation, ConversationOptions, to_conversation
+from engine.data.rows import Row
 from engine.data.sample import Finder, Sample
 from engine.errors import EngineError
 
