@@ -55,12 +55,12 @@ def look(source: Source, options: ReadOptions) -> Found:
         raise _refused(source, "is neither a Parquet nor an Arrow file.", "DATA-12", DAMAGED_HINT)
     with _reading(source):
         schema, rows = _schema(source, form)
+        columns, remarks = _columns(source, form, schema)
     if rows == 0:
-        raise _refused(source, "has no rows.", "DATA-07", "Choose a file with at least one row.")
+        raise _empty(source)
     if rows is not None and not 0 < rows <= MOST_ROWS:
         hint = "Check that it is what you expect, then split it yourself."
         raise _refused(source, f"claims {rows:,} rows; at most {MOST_ROWS:,} are read.", "DATA-08", hint)
-    columns, remarks = _columns(source, form, schema)
     if rows is not None and rows > source.size:
         remarks += (
             _report(
@@ -148,11 +148,8 @@ def rows(source: Source, found: Found, start: int = 0) -> Iterator[Row | Finding
     number = 0
     with _reading(source):
         for number, batch in _batches(source, columns, start):
-            if batch.nbytes > MOST_BATCH_BYTES:
-                message = f"unpacks to {batch.nbytes >> 20:,} MiB for {batch.num_rows} rows."
-                raise _refused(source, message, "DATA-08", "Check that it is what you expect.")
             skipped = max(0, start - number)
-            batch = _checked(source, batch.select(list(columns.names)).slice(skipped))
+            batch = _checked(source, batch.select(list(columns.names))).slice(skipped)
             yield from _slices(source, batch, number + skipped + 1)
             number += skipped + batch.num_rows
     if _state(source) != before:
@@ -161,6 +158,8 @@ def rows(source: Source, found: Found, start: int = 0) -> Iterator[Row | Finding
         )
     if found.rows is not None and number != found.rows and start < found.rows:
         raise _refused(source, f"says {found.rows:,} rows and has {number:,}.", "DATA-12", DAMAGED_HINT)
+    if not number and not start:
+        raise _empty(source)
     if columns.form == "stream" and not _ends(source):
         yield _report(source, "DATA-12", "the stream has no end mark.", DAMAGED_HINT, max(1, number))
 
@@ -224,16 +223,14 @@ def _parquet_batches(file: Any, columns: Columns, start: int) -> Iterator[tuple[
 
 
 def _batch_rows(opened: Any, group: int, facts: Any, names: list[str]) -> int:
-    """Return how many rows of a row group make a batch of a few MiB, from its sizes and its first rows."""
-    wanted = set(names)
-    sizes, packed = 0, False
-    for index in range(facts.num_columns):
-        column = facts.column(index)
-        if column.path_in_schema.split(".")[0] in wanted or column.path_in_schema in wanted:
-            sizes += column.total_uncompressed_size
-            packed |= "RLE_DICTIONARY" in column.encodings or "PLAIN_DICTIONARY" in column.encodings
-    row_bytes = sizes // max(1, facts.num_rows)
-    if packed and sizes > BATCH_BYTES // BATCH_ROWS:
+    """Return how many rows of a row group make a batch of a few MiB, from its size and its first rows.
+
+    The sizes of its columns would tell more, but asking for them ends the process when they are damaged.
+    """
+    row_bytes = 0
+    if len(names) == len(opened.schema_arrow.names):
+        row_bytes = facts.total_byte_size // max(1, facts.num_rows)
+    if facts.num_rows > TRIAL_ROWS:
         # A value that stands once in the file may stand in every row.
         for batch in opened.iter_batches(TRIAL_ROWS, row_groups=[group], columns=names, use_threads=False):
             row_bytes = max(row_bytes, batch.nbytes // max(1, batch.num_rows))
@@ -247,13 +244,20 @@ def _checked(source: Source, batch: Any) -> Any:
 
     try:
         batch.validate(full=True)
-        return batch
+        return _bounded(source, batch)
     except pa.ArrowInvalid as error:
         if "UTF8" not in str(error):
             raise
     arrays = [arrow_values.as_bytes(column) for column in batch.columns]
     batch = pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
     batch.validate(full=True)
+    return _bounded(source, batch)
+
+
+def _bounded(source: Source, batch: Any) -> Any:
+    if batch.nbytes > MOST_BATCH_BYTES:
+        what = f"unpacks to {batch.nbytes >> 20:,} MiB for {batch.num_rows:,} rows."
+        raise _refused(source, what, "DATA-08", "Check that it is what you expect, then split it yourself.")
     return batch
 
 
@@ -302,17 +306,27 @@ def _reading(source: Source) -> Iterator[None]:
     except EngineError:
         raise
     except (pa.ArrowException, ValueError, EOFError, OverflowError, MemoryError) as error:
-        why = show_name(str(error).partition("\n")[0], 120)
-        raise _refused(source, f"is damaged or cut off ({why}).", "DATA-12", DAMAGED_HINT) from None
+        if "UTF8" in str(error) or isinstance(error, UnicodeDecodeError):
+            hint = "Write its text, and the names of its columns, as UTF-8."
+            raise _refused(source, "holds text that is not UTF-8.", "DATA-01", hint) from None
+        raise _damaged(source, error) from None
     except OSError as error:
         if error.errno is not None:
             raise from_os_error(error, str(source.path)) from None
-        why = show_name(str(error).partition("\n")[0], 120)
-        raise _refused(source, f"is damaged or cut off ({why}).", "DATA-12", DAMAGED_HINT) from None
+        raise _damaged(source, error) from None
+
+
+def _damaged(source: Source, error: Exception) -> EngineError:
+    why = show_name(str(error).partition("\n")[0], 120)
+    return _refused(source, f"is damaged or cut off ({why}).", "DATA-12", DAMAGED_HINT)
 
 
 def _refused(source: Source, what: str, code: str, hint: str) -> EngineError:
     return EngineError(f"{source.name} {what}", hint, code, file=str(source.path), line=1)
+
+
+def _empty(source: Source) -> EngineError:
+    return _refused(source, "has no rows.", "DATA-07", "Choose a file with at least one row.")
 
 
 def _report(source: Source, code: str, what: str, hint: str = "", line: int = 1) -> Finding:
