@@ -16,12 +16,14 @@ class Row:
     """One row. It begins at `line` (1-based); `continues`: the next row is the same document.
 
     Of a sheet, `cells` says which column of it a name stands for ("Sheet1!B"); with the line, that is a cell.
+    Of a folder, `file` is the path of the file it stands in.
     """
 
     value: Mapping[str, Any] | str
     line: int
     continues: bool = False
     cells: Mapping[str, str] | None = None
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
