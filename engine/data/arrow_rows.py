@@ -16,6 +16,7 @@ from engine.data import arrow_values
 from engine.data.options import ReadOptions
 from engine.data.rows import Finding, Found, Row
 from engine.data.source import Source
+from engine.data.steady import open_regular, stamp_of
 from engine.errors import EngineError, from_os_error
 from engine.paths import show_name
 
@@ -77,7 +78,7 @@ def _schema(source: Source, form: Form) -> tuple[Any, int | None]:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    with open(source.path, "rb") as file:
+    with open_regular(source.path) as file:
         if form == "parquet":
             opened = parquet.ParquetFile(file)
             return opened.schema_arrow, int(opened.metadata.num_rows)
@@ -144,7 +145,7 @@ def rows(source: Source, found: Found, start: int = 0) -> Iterator[Row | Finding
     Raises EngineError DATA-12 where the file is damaged or changes while it is read.
     """
     columns: Columns = found.detail
-    before = _state(source)
+    before = stamp_of(source.path)
     number = 0
     with _reading(source):
         for number, batch in _batches(source, columns, start):
@@ -152,7 +153,7 @@ def rows(source: Source, found: Found, start: int = 0) -> Iterator[Row | Finding
             batch = _checked(source, batch.select(list(columns.names))).slice(skipped)
             yield from _slices(source, batch, number + skipped + 1)
             number += skipped + batch.num_rows
-    if _state(source) != before:
+    if stamp_of(source.path) != before:
         raise _refused(
             source, "changed while it was read.", "DATA-12", "Wait until it is written, then retry."
         )
@@ -164,23 +165,15 @@ def rows(source: Source, found: Found, start: int = 0) -> Iterator[Row | Finding
         yield _report(source, "DATA-12", "the stream has no end mark.", DAMAGED_HINT, max(1, number))
 
 
-def _state(source: Source) -> tuple[int, int]:
-    try:
-        status = os.stat(source.path)
-    except OSError as error:
-        raise from_os_error(error, str(source.path)) from None
-    return status.st_size, status.st_mtime_ns
-
-
 def _ends(source: Source) -> bool:
-    with open(source.path, "rb") as file:
+    with open_regular(source.path) as file:
         file.seek(-min(8, source.size), os.SEEK_END)
         return file.read().endswith(bytes(4))
 
 
 def _batches(source: Source, columns: Columns, start: int) -> Iterator[tuple[int, Any]]:
     """Yield (number of its first row, batch), leaving out batches that end before row `start`."""
-    with open(source.path, "rb") as file:
+    with open_regular(source.path) as file:
         if columns.form == "parquet":
             yield from _parquet_batches(file, columns, start)
             return
