@@ -80,10 +80,14 @@ def with_choices(question: str, row: Any, mapping: ColumnMapping) -> tuple[str, 
     right = choices[at]
     if right.right is not None:
         # Such files name the right answer first: an order of their own keeps that from being learnt.
-        choices = sorted(choices, key=lambda c: (zlib.crc32(f"{question}\n{c.text}".encode()), c.text))
+        choices = sorted(choices, key=lambda choice: (_shuffled(f"{question}\n{choice.text}"), choice.text))
         at = choices.index(right)
     lines = [f"{ascii_uppercase[i]}. {choice.text}" for i, choice in enumerate(choices)]
     return "\n".join([f"{question}\n", *lines]), lines[at]
+
+
+def _shuffled(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
 
 def _no_choice(answer: Any, path: str, choices: Sequence[Choice]) -> Wrong:

@@ -112,6 +112,13 @@ def choose(
 
 
 def _check_columns(sample: Sample, format: str, taken: dict[str, str], given: dict[str, str]) -> None:
+    if format == "messages" and ("question" in taken) != ("answer" in taken):
+        raise EngineError(
+            "Turns that hold a question and its answer need both names.",
+            "Name question and answer, or neither.",
+            "REC-01",
+            field="data.columns",
+        )
     missing = [role for role in NEEDED[format] if role not in taken]
     absent = [path for role, path in given.items() if path and not _is_there(sample, role, path)]
     if missing or absent:

@@ -116,7 +116,7 @@ def messages_of(
             raise expected(place, "a message", message)
         if message.get("weight") in (0, 0.0) or message.get("train") is False:
             untrained.add(len(made))
-        if "question" in keys and not any(key in message for key in ("role", "from")):
+        if {"question", "answer"} <= keys.keys() and not any(key in message for key in ("role", "from")):
             made += _turn(message, place, keys)
         else:
             made.append(_message(message, place, i, roles, keys))
