@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engine.data.answer_layouts import WEAK
+from engine.data.answer_layouts import TEXTS, find_label, find_text, find_translation
 from engine.data.columns import NEEDED, Mapping, roots_of
 from engine.data.mapping import STRONG
 from engine.data.rows import Finding, Row
@@ -112,8 +112,9 @@ class KindWatch:
         there = {key: item for key, item in value.items() if item is not None}
         sample = Sample([there])
         roots = {root for found in roots_of(self._mapping, there).values() for root in found}
-        finders = STRONG if roots & set(there) else (*STRONG, *WEAK)
-        made = next((m for m in (find(sample) for find in finders) if m is not None), None) if there else None
+        # A text alone, or with a label, says something only of a row that has none of the mapping's columns.
+        finders = STRONG if roots & set(there) else (*STRONG, find_label, find_translation, _find_named_text)
+        made = next((m for m in (find(sample) for find in finders) if m is not None), None)
         kind = None
         if made is not None and made.columns != self._mapping.columns:
             kind = self._other(WORDS[made.format], _columns(made))
@@ -163,6 +164,10 @@ class KindWatch:
         error = self.as_finding().as_error()
         error.field = "data.columns"
         return error
+
+
+def _find_named_text(sample: Sample) -> Mapping | None:
+    return find_text(sample) if any(name in sample.names for name in TEXTS) else None
 
 
 def rows(count: int) -> str:

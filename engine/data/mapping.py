@@ -7,7 +7,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from typing import Any, get_args
 
-from engine.data.answer_layouts import ANSWERED, WEAK
+from engine.data.answer_layouts import ANSWERED, LABELS, WEAK
 from engine.data.chat_layouts import CHATS, find_dialogue
 from engine.data.choices import reading_of
 from engine.data.columns import INSIDE, MISSING, NEEDED, OPTIONAL, Format, Mapping, lookup, roots_of
@@ -150,13 +150,20 @@ def _finished(
     if "choices" in made.columns:
         answer_by = answer_by or reading_of(sample.rows, made.columns["choices"], answer)[0]
         names = {}
-    elif answer and not names and not own and _holds_numbers(sample, answer):
+    elif answer and not names and _holds_numbers(sample, answer):
         reason = f"{reason} Its numbers have no names: say what each means in label names, as in 0: negative."
+    elif answer and not names and _holds_digits(sample, answer):
+        reason = f"{reason} Its labels are bare numbers: label names can say what each means."
     return replace(made, unused=unused, label_names=names, answer_by=answer_by, reason=reason)
 
 
 def _holds_numbers(sample: Sample, path: str) -> bool:
     return sample.mostly(path, lambda value: isinstance(value, (bool, int, float)), 0.5)
+
+
+def _holds_digits(sample: Sample, path: str) -> bool:
+    named = path.strip().lower() in LABELS
+    return named and sample.mostly(path, lambda value: isinstance(value, str) and value.isdecimal(), 1.0)
 
 
 def _format_of(columns: dict[str, str]) -> str:
