@@ -79,9 +79,8 @@ def find_turn_pair(sample: Sample) -> Mapping | None:
         if prompt not in sample.names or completion not in sample.names:
             continue
         asked, answer = sample.names[prompt], sample.names[completion]
-        if not sample.has_turns(asked, "role"):
-            continue
-        if sample.has_turns(answer, "role") or sample.is_text(answer):
+        in_turns = [sample.has_turns(column, "role") for column in (asked, answer)]
+        if any(in_turns) and (in_turns[1] or sample.is_text(answer)):
             columns = {"prompt": asked, "completion": answer, **sample.extras("system", "tools", "desirable")}
             reason = (
                 f"Columns {asked} and {answer} hold messages: question and answer.{marked_words(columns)}"
