@@ -36,7 +36,7 @@ _YES, _NO = ("true", "1", "yes"), ("false", "0", "no")
 class Conversation:
     """Messages to be rendered by the chat template, or `text` to be trained as it is.
 
-    `untrained` are the positions of assistant messages that the row itself keeps from training (`weight: 0`).
+    `file` is set where a folder's rows come from several. `untrained` are the positions of assistant messages that the row itself keeps from training (`weight: 0`).
     """
 
     messages: tuple[dict[str, Any], ...] = ()
@@ -45,6 +45,7 @@ class Conversation:
     continues: bool = False
     line: int = 0
     untrained: frozenset[int] = field(default=frozenset())
+    file: str = ""
 
     @property
     def prompt(self) -> str:

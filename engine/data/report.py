@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.data.rows import Finding
 
@@ -19,17 +21,18 @@ class Lengths:
 
     median: int = 0
     p95: int = 0
+    p99: int = 0
     longest: int = 0
     total: int = 0
 
     @staticmethod
-    def of(values: Sequence[int]) -> Lengths:
+    def of(values: Sequence[int] | NDArray[Any]) -> Lengths:
         """Return the figures of some lengths."""
         if not len(values):
             return Lengths()
         array = np.asarray(values)
-        median, p95 = np.percentile(array, [50, 95], method="higher")
-        return Lengths(int(median), int(p95), int(array.max()), int(array.sum()))
+        median, p95, p99 = np.percentile(array, [50, 95, 99], method="higher")
+        return Lengths(int(median), int(p95), int(p99), int(array.max()), int(array.sum()))
 
 
 def rows_are(count: int) -> str:
@@ -42,7 +45,8 @@ class Report:
     """`tokens` and `supervised_tokens` are of training and validation together, as they will be used.
 
     `refused` counts rows that could not be used, `dropped` those left out for another reason (too long,
-    twice, nothing to learn); `problems` holds the first 100 findings, `counts` the number of each code.
+    twice, nothing to learn); `problems` holds the first 100 findings, `counts` the number of each code and
+    `errors` of each code that refuses a row.
     """
 
     rows: int = 0
@@ -56,13 +60,22 @@ class Report:
     dropped: int = 0
     refused: int = 0
     duplicates: int = 0
+    near_duplicates: int = 0
+    overlap: int = 0
     lengths: Lengths = Lengths()
     problems: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
     template: str = ""
 
     def add(self, finding: Finding) -> None:
         """Keep a finding: all are counted, the first 100 shown."""
         self.counts[finding.code] += 1
-        if len(self.problems) < SHOWN:
+        if finding.severity == "error":
+            self.errors[finding.code] += 1
+        if len(self.problems) < SHOWN or finding.severity != "error" and self._room():
             self.problems.append(finding)
+
+    def _room(self) -> bool:
+        """Say whether another remark is shown beside a hundred wrong rows; there are few of them."""
+        return len(self.problems) < 2 * SHOWN
