@@ -36,7 +36,8 @@ _YES, _NO = ("true", "1", "yes"), ("false", "0", "no")
 class Conversation:
     """Messages to be rendered by the chat template, or `text` to be trained as it is.
 
-    `file` is set where a folder's rows come from several. `untrained` are the positions of assistant messages that the row itself keeps from training (`weight: 0`).
+    `untrained` are the positions of assistant messages that the row itself keeps from training (`weight: 0`);
+    `file` is set where the rows of a folder come from several files.
     """
 
     messages: tuple[dict[str, Any], ...] = ()
