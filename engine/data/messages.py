@@ -269,8 +269,9 @@ def written_messages(text: str, path: str) -> list[Any]:
 
 
 def is_transcript(text: str) -> bool:
-    """Say whether a text is written as `Human: ... Assistant: ...`."""
-    return text.lstrip().startswith("Human:") and len(_TRANSCRIPT.split(text)) > 4
+    """Say whether a text is written as `Human: ... Assistant: ...` up to an answer."""
+    parts = _TRANSCRIPT.split(text) if text.lstrip().startswith("Human:") else []
+    return len(parts) > 4 and parts[-2] == "Assistant" and not is_blank(parts[-1])
 
 
 def transcript(text: str, path: str) -> list[Message]:

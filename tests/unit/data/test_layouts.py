@@ -85,6 +85,12 @@ SQUAD = {"id": "1", "title": "T", "context": "Hello there.", "question": "Hi", "
             "toy_input and toy_output",
         ),
         ({"text": "\n\nHuman: Hi\n\nAssistant: Hello"}, "messages", HI, "transcripts"),
+        (
+            {"prompt": "\n\nHuman: Hi\n\nAssistant:", "completion": " Hello"},
+            "prompt_completion",
+            ["\n\nHuman: Hi\n\nAssistant:", " Hello"],
+            "",
+        ),
         ({"messages": json.dumps([USER, ANSWER])}, "messages", HI, "role and content"),
         ({"body": {"messages": [USER, ANSWER]}, "id": 1}, "messages", HI, "body.messages"),
         (
