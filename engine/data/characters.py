@@ -91,6 +91,7 @@ _RTL_LETTER = re.compile(f"[{''.join(_class_of(r) for name, r in SCRIPTS if name
 # Scripts in which the joiners decide how letters are written (Arabic, Indic, Mongolian ...).
 _JOINING = re.compile("[\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ua840-\uabff\ufb50-\ufeff]")
 _BREAKING = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u4e00-\u9fff]")
+_JOINERS = frozenset("\u200c\u200d")
 _DIRECTION = frozenset("\u200e\u200f\u061c")
 
 
@@ -150,12 +151,12 @@ def _belongs(text: str, run: re.Match[str]) -> bool:
     after = text[run.end() : run.end() + 1]
     if found[-1] == "\U000e007f" and before == "\U0001f3f4":
         return len(found) <= 8
+    if set(found) <= _JOINERS and (_JOINING.match(before) or _JOINING.match(after)):
+        return True
     if len(found) > 1:
         return set(found) <= _DIRECTION and bool(_RTL_LETTER.search(text))
     if found == "\u200b":
         return bool(_BREAKING.match(before) or _BREAKING.match(after))
-    if found in "\u200c\u200d" and (_JOINING.match(before) or _JOINING.match(after)):
-        return True
     if found == "\u200d":
         return before >= "\u2190" and after >= "\u2190" and not (before.isalpha() or after.isalpha())
     if found in _DIRECTION:

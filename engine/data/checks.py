@@ -132,7 +132,7 @@ class Checks:
         near, doubles, place = self._near, self._doubles, self._place
         made = [tallied(n, t.rows, t.places) for n, t in self._tallies.items() if t.rows]
         made += copies(doubles, place) + near_copies(doubles, place)
-        made += contradictions(np.array(self._prompts), near.keys(), near.answers, doubles, place)
+        made += contradictions(np.array(self._prompts), near.keys(), near.parts, doubles, place)
         made += self._labels.found() + scripts(self._letters, self._rtl_rows)
         return sorted(made, key=lambda check: ("bad", "warn", "info").index(check.severity))
 

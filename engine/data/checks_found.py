@@ -134,14 +134,15 @@ def _named(first: Place, again: Place) -> str:
 def contradictions(
     prompts: NDArray[np.int64],
     keys: NDArray[np.int64],
-    answers: NDArray[np.uint64],
+    parts: NDArray[np.uint64],
     doubles: Doubles,
     place: PlaceOf,
 ) -> list[Check]:
     """Return the check of questions (0: none) answered in other words in another row."""
     rows = np.flatnonzero((prompts != 0) & (doubles.copy_of < 0))
     said = keys.astype(np.uint64)
-    known = np.flatnonzero(answers != 0)
+    answers = parts >> np.uint64(32)
+    known = np.flatnonzero(answers)
     said[known] = answers[known]
     rows = rows[np.lexsort((rows, prompts[rows]))]
     again = prompts[rows[1:]] == prompts[rows[:-1]]

@@ -20,7 +20,7 @@ from engine.data.characters import DIGIT, HIDDEN, hidden_spans
 Span = tuple[int, int]
 Finder = Callable[[Batch], Iterator[Span]]
 
-_LOCAL = re.compile(r"[A-Za-z0-9_%+'-]+(?:\.[A-Za-z0-9_%+'-]+)*\Z")
+_LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*(?:\.[A-Za-z0-9_+-]+)*\Z")
 _DOMAIN = re.compile(r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,6}(?![A-Za-z0-9(-])")
 _NO_DOMAIN = re.compile(r"@(?:.*\.)?(?:example\.\w+|example|test|invalid|localhost|local)\Z", re.IGNORECASE)
 _NO_ENDING = frozenset("py js ts c h cpp java rb go rs png jpg jpeg gif svg pdf txt md csv json html".split())

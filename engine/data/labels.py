@@ -7,7 +7,7 @@ from collections import Counter
 from engine.data.check import Check, counted, number
 
 MOST_LABELS = 100
-LONGEST_LABEL = 40
+LONGEST_LABEL = 60
 FEWEST_ROWS = 20
 A_LABEL = 5  # rows that one label should have, and has on average
 UNEVEN = 10

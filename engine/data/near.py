@@ -15,17 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.batch import (
-    ANSWER,
-    CHARACTERS,
-    LONGEST_PART,
-    OTHER,
-    ROWS,
-    Batch,
-    Parts,
-    make_batch,
-    parts_of,
-)
+from engine.data.batch import CHARACTERS, LONGEST_PART, OTHER, ROWS, Batch, Parts, make_batch, parts_of
 from engine.data.characters import SOLO, WORD
 from engine.data.conversation import Conversation
 from engine.data.near_search import BINS, find_near
@@ -34,7 +24,7 @@ MOST_ROWS = 2_000_000
 WORDS = 3
 COMMON_ROWS = 10
 COMMON_SHARE = 0.05
-SHORT_ANSWER = 8
+SHORT_PART = 8
 _SLOT_BITS = 17
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _BACK = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
@@ -55,11 +45,12 @@ class Doubles:
 
 
 class NearIndex:
-    """Collects rows and says in the end which repeat an earlier one; 72 bytes a row and a few MB.
+    """Collects rows and says in the end which repeat an earlier one: 80 bytes a row and 10 MB.
 
-    What stands in one row of twenty (and in ten or more of five hundred) is a template and does not count;
-    nearly the same are two rows only if their last answers are alike as well. The result depends on the rows
-    and their order alone, so whoever adds the same rows in the same order finds the same.
+    What stands in one row of twenty (and in ten or more of five hundred) is a template and does not count.
+    Nearly the same are two rows only if question and answer each are alike as well, short ones the same.
+    The result depends on the rows and their order alone: whoever adds the same rows in the same order finds
+    the same.
     """
 
     def __init__(self, on_batch: Callable[[Batch], None] | None = None) -> None:
@@ -69,7 +60,7 @@ class NearIndex:
         self.rows = 0
         self._keys = array("q")
         self._signatures: list[NDArray[np.uint8]] = []
-        self._answers: list[U64] = []
+        self._parts: list[U64] = []
         self._signed = 0
         self._common = np.zeros(1 << _SLOT_BITS, np.bool_)
 
@@ -90,15 +81,15 @@ class NearIndex:
         batch = make_batch(self.rows - len(self._waiting), self._waiting)
         self._waiting, self._characters = [], 0
         if self._signed < MOST_ROWS:
-            signatures, answers = self._sign(batch)
+            signatures, parts = self._sign(batch)
             self._signatures.append(signatures)
-            self._answers.append(answers)
+            self._parts.append(parts)
             self._signed += batch.rows
         if self._on_batch is not None:
             self._on_batch(batch)
 
     def _sign(self, batch: Batch) -> tuple[NDArray[np.uint8], U64]:
-        """Return (signatures [rows, 64], answer signatures [rows])."""
+        """Return (signatures [rows, 64], those of question and answer alone [rows])."""
         hashes, part = shingles(batch)
         row = part // 3
         slots = (hashes >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
@@ -107,14 +98,14 @@ class NearIndex:
         common = self._common.take(slots)
         bare = np.bincount(row, ~common, batch.rows) == 0  # nothing but templates: all of it counts
         common &= ~bare.take(row)
-        own, answer = np.flatnonzero(~common), np.flatnonzero(part % 3 == ANSWER)
-        answers = _sign_answers(hashes.take(answer), row.take(answer), batch.rows)
-        return _pack(_smallest(hashes.take(own), row.take(own), batch.rows, BINS)), answers
+        own = np.flatnonzero(~common)
+        parts = _sign_parts(hashes, part, row, batch.rows)
+        return _pack(_smallest(hashes.take(own), row.take(own), batch.rows, BINS)), parts
 
     @property
-    def answers(self) -> U64:
-        """The signatures of the last answers: equal where these have the same words."""
-        return np.concatenate(self._answers) if self._answers else np.zeros(0, np.uint64)
+    def parts(self) -> U64:
+        """The signatures of questions (lower half) and last answers: equal where the words are the same."""
+        return np.concatenate(self._parts) if self._parts else np.zeros(0, np.uint64)
 
     def keys(self) -> NDArray[np.int64]:
         """Return a number a row, the same for rows equal in every character (and for no others)."""
@@ -128,7 +119,7 @@ class NearIndex:
         unique = np.flatnonzero(copy_of[: self._signed] < 0)
         if len(unique) > 1:
             signatures = np.concatenate(self._signatures)
-            found = find_near(signatures, self.answers, unique)
+            found = find_near(signatures, self.parts, unique)
             near_to[: self._signed] = found
             near_to[copy_of >= 0] = near_to[copy_of[copy_of >= 0]]
         return Doubles(copy_of, near_to, self.rows > self._signed)
@@ -214,13 +205,17 @@ def _pack(marks: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return marks[:, ::2] | (marks[:, 1::2] << np.uint8(4))
 
 
-def _sign_answers(hashes: U64, row: NDArray[np.int64], rows: int) -> U64:
-    """Return 15 bins of 4 bits in the upper bits; of short answers the whole, with a 1 in the lowest bits."""
-    packed = _pack(_smallest(hashes, row, rows, 16)).view(np.uint64).reshape(rows)
-    packed &= ~np.uint64(15)
-    sums = np.zeros(rows, np.uint64)
-    np.add.at(sums, row, hashes)
-    counts = np.bincount(row, minlength=rows)
-    short = (counts > 0) & (counts < SHORT_ANSWER)
-    packed[short] = (_mixed(sums[short]) & ~np.uint64(15)) | np.uint64(1)
-    return packed
+def _sign_parts(hashes: U64, part: NDArray[np.int64], row: NDArray[np.int64], rows: int) -> U64:
+    """Return 32 bits for the question and 32 for the answer of each row.
+
+    Seven bins of 4 bits above a 0; of a part of fewer than eight words the hash of it all above a 1.
+    """
+    place = part - row - 1  # 2 * row for the question, 2 * row + 1 for the answer
+    packed = _pack(_smallest(hashes, place, 2 * rows, 8)).view(np.uint32).reshape(-1)
+    packed &= ~np.uint32(15)
+    sums = np.zeros(2 * rows, np.uint64)
+    np.add.at(sums, place, hashes)
+    counts = np.bincount(place, minlength=2 * rows)
+    short = np.flatnonzero((counts > 0) & (counts < SHORT_PART))
+    packed[short] = (_mixed(sums[short]).astype(np.uint32) & ~np.uint32(15)) | np.uint32(1)
+    return packed.view(np.uint64)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 BINS = 128
 ALIKE = 0.8
-ANSWERS_ALIKE = 0.5
+PARTS_ALIKE = 0.35
 _BAND = 8
 _LAGS = 8
 _CHUNK = 8192
@@ -15,7 +15,7 @@ Bytes = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 
 
-def find_near(signatures: Bytes, answers: NDArray[np.uint64], rows: Rows) -> Rows:
+def find_near(signatures: Bytes, parts: NDArray[np.uint64], rows: Rows) -> Rows:
     """Return for every signature the kept row, among `rows`, that it is near to and comes after, or -1.
 
     `rows` ascend; all others stay -1. A row near to an earlier row that is kept is left out; the others are
@@ -27,44 +27,47 @@ def find_near(signatures: Bytes, answers: NDArray[np.uint64], rows: Rows) -> Row
     if len(rows) < 2:
         return near_to
     first, second = _candidates(signatures, rows)
-    alike = _alike(signatures, answers, first, second)
+    alike = _alike(signatures, parts, first, second)
     first, second = first[alike], second[alike]
     for i, j in zip(first.tolist(), second.tolist(), strict=True):
         if near_to[j] >= 0:
             continue
         kept = int(near_to[i]) if near_to[i] >= 0 else i
-        if kept == i or _alike(signatures, answers, np.array([kept]), np.array([j]))[0]:
+        if kept == i or _alike(signatures, parts, np.array([kept]), np.array([j]))[0]:
             near_to[j] = kept
     return near_to
 
 
 def similarity(a: Bytes, b: Bytes) -> NDArray[np.float64]:
-    """Return the estimated Jaccard similarity of signatures [n, bytes] of two 4-bit bins a byte."""
-    same, both = a ^ b, a | b
-    used = np.zeros(len(a), np.int64)
-    equal = np.zeros(len(a), np.int64)
+    """Return the estimated Jaccard similarity of signatures [n, bytes] of two 4-bit bins a byte.
+
+    The share of equal marks among the bins that either fills, less those of both that are equal by chance.
+    """
+    used, both, equal = (np.zeros(len(a), np.int64) for _ in range(3))
     for mask in (np.uint8(15), np.uint8(240)):
-        filled = (both & mask) != 0
-        used += filled.sum(axis=1)
-        equal += (filled & ((same & mask) == 0)).sum(axis=1)
-    raw = equal / np.maximum(used, 1)
-    return np.asarray((raw - 1 / 15) / (1 - 1 / 15))  # one in fifteen is equal by chance
+        x, y = a & mask, b & mask
+        used += np.count_nonzero(x | y, axis=1)
+        common = (x != 0) & (y != 0)
+        both += common.sum(axis=1)
+        equal += (common & (x == y)).sum(axis=1)
+    return np.asarray((equal - both / 15) / (14 / 15) / np.maximum(used, 1))
 
 
-def _alike(signatures: Bytes, answers: NDArray[np.uint64], first: Rows, second: Rows) -> NDArray[np.bool_]:
+def _alike(signatures: Bytes, parts: NDArray[np.uint64], first: Rows, second: Rows) -> NDArray[np.bool_]:
     found = np.zeros(len(first), np.bool_)
     for start in range(0, len(first), _CHUNK):
         a, b = first[start : start + _CHUNK], second[start : start + _CHUNK]
         alike = similarity(signatures[a], signatures[b]) >= ALIKE
-        found[start : start + _CHUNK] = alike & _answers_alike(answers[a], answers[b])
+        found[start : start + _CHUNK] = alike & _parts_alike(parts[a], parts[b])
     return found
 
 
-def _answers_alike(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Say which last answers are alike: short ones are so only when they are the same."""
-    long = ((a | b) & np.uint64(15)) == 0
-    close = similarity(a.view(np.uint8).reshape(-1, 8), b.view(np.uint8).reshape(-1, 8)) >= ANSWERS_ALIKE
-    return np.asarray((a == b) | (long & close))
+def _parts_alike(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say where both question and answer are alike: short ones are so only when they are the same."""
+    x, y = a.view(np.uint32), b.view(np.uint32)
+    long = ((x | y) & np.uint32(15)) == 0
+    close = similarity(x.view(np.uint8).reshape(-1, 4), y.view(np.uint8).reshape(-1, 4)) >= PARTS_ALIKE
+    return np.asarray(((x == y) | (long & close)).reshape(-1, 2).all(axis=1))
 
 
 def _candidates(signatures: Bytes, rows: Rows) -> tuple[Rows, Rows]:
