@@ -7,7 +7,8 @@ including it stops agreeing. No marker is ever searched, so one typed by a perso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from os.path import commonprefix
@@ -17,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.conversation import Conversation
+from engine.data.rendered import Range, Rendered
 from engine.data.templates import ChatTemplate
 from engine.data.tokenizer import ModelTokenizer
+from engine.data.typed import Typed, TypedAsText
 from engine.errors import EngineError
 
 BATCH = 256
@@ -26,25 +29,8 @@ BATCH = 256
 _STAND_IN = "\U000f0001x\U000f0002"
 # How far after an answer's last word its end token may stand.
 _END_DISTANCE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Characters [start, end) of one answer; `exact` means that the end token lies inside already."""
-
-    start: int
-    end: int
-    words_end: int
-    exact: bool = True
-    marked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A conversation as text, with the ranges to train (`ranges` None: all of it)."""
-
-    text: str
-    ranges: tuple[Range, ...] | None
+# The characters [start, end) of token k.
+Span = Callable[[int], tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +42,12 @@ class Tokenised:
     ids: NDArray[np.int32]
     trained: NDArray[np.bool_]
     offsets: list[tuple[int, int]]
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """Return the trained tokens as ranges [first, last)."""
+        steps = np.flatnonzero(np.diff(self.trained.view(np.int8), prepend=0, append=0)).tolist()
+        return tuple(zip(steps[::2], steps[1::2], strict=True))
 
 
 def render(conversation: Conversation, template: ChatTemplate, train_on: str) -> Rendered:
@@ -127,70 +119,102 @@ def tokenise(
     template: ChatTemplate,
     tokenizer: ModelTokenizer,
     train_on: str = "assistant",
+    special_tokens: str = "tokenizer",
 ) -> Iterator[Tokenised | tuple[Conversation, EngineError]]:
-    """Yield each conversation as ids and mask, in order; what the template refuses comes with its error."""
+    """Yield each conversation as ids and mask, in order; what the template refuses comes with its error.
+
+    With `special_tokens` "text", marks typed inside the contents are read as words (see `typed`).
+    """
     stream = iter(conversations)
+    masks = Masks(tokenizer)
+    typed = TypedAsText(tokenizer) if special_tokens == "text" else None
     while batch := list(islice(stream, BATCH)):
-        rendered: list[Rendered | EngineError] = []
+        rendered: list[Rendered | Typed | EngineError] = []
         for conversation in batch:
             try:
-                rendered.append(render(conversation, template, train_on))
+                if typed is not None and typed.is_needed(conversation):
+                    rendered.append(typed.encoded(conversation, template, train_on, render))
+                else:
+                    rendered.append(render(conversation, template, train_on))
             except EngineError as error:
                 rendered.append(error)
         encodings = iter(tokenizer.encode_spans([r.text for r in rendered if isinstance(r, Rendered)]))
         for conversation, made in zip(batch, rendered, strict=True):
             if isinstance(made, EngineError):
                 yield conversation, made
+            elif isinstance(made, Rendered):
+                yield masks.tokenised(conversation, made, next(encodings))
             else:
-                yield _masked(conversation, made, next(encodings), tokenizer)
+                yield masks.tokenised(conversation, made.rendered, made.encoding)
 
 
-def _masked(
-    conversation: Conversation, rendered: Rendered, encoding: Any, tokenizer: ModelTokenizer
-) -> Tokenised:
-    ids: list[int] = encoding.ids
-    offsets: list[tuple[int, int]] = encoding.offsets
-    if conversation.text is not None:
-        before = tokenizer.start_ids
-        ids = [*before, *ids]
-        offsets = [(0, 0)] * len(before) + offsets
-        if not conversation.continues and tokenizer.eos_id is not None:
-            ids.append(tokenizer.eos_id)
-            offsets = [*offsets, (len(rendered.text), len(rendered.text))]
-    trained = np.full(len(ids), rendered.ranges is None, dtype=np.bool_)
-    if rendered.ranges is not None and ids:
-        spans = np.asarray(offsets, dtype=np.int64)
-        special = np.isin(np.asarray(ids), tokenizer.special_array)
-        for part in rendered.ranges:
-            first, last = _tokens_of(part, rendered.text, spans, special)
+class Masks:
+    """Which tokens of a rendered conversation are trained, under one tokenizer."""
+
+    def __init__(self, tokenizer: ModelTokenizer) -> None:
+        self._special = tokenizer.special_ids
+        self._start, self._end = tokenizer.start_ids, tokenizer.eos_id
+
+    def framed(self, conversation: Conversation, ids: list[int]) -> list[int]:
+        """Return the ids of a row; a plain text gets its start, and its end where it ends."""
+        if conversation.text is None:
+            return ids
+        ends = not conversation.continues and self._end is not None
+        return [*self._start, *ids, *([self._end] if ends and self._end is not None else [])]
+
+    def tokenised(self, conversation: Conversation, rendered: Rendered, encoding: Any) -> Tokenised:
+        """Return a rendered conversation with its mask."""
+        found: list[int] = encoding.ids
+        offsets: list[tuple[int, int]] = encoding.offsets
+        ids = self.framed(conversation, found)
+        if conversation.text is not None:
+            end = len(rendered.text)
+            offsets = [(0, 0)] * len(self._start) + offsets
+            offsets += [(end, end)] * (len(ids) - len(offsets))
+        trained = np.full(len(ids), rendered.ranges is None, dtype=np.bool_)
+        for first, last in self.ranges(rendered, ids, offsets.__getitem__):
             trained[first:last] = True
-    return Tokenised(conversation, rendered.text, np.asarray(ids, dtype=np.int32), trained, offsets)
+        return Tokenised(conversation, rendered.text, np.asarray(ids, dtype=np.int32), trained, offsets)
 
+    def ranges(self, rendered: Rendered, ids: list[int], span: Span) -> tuple[tuple[int, int], ...]:
+        """Return the trained tokens [first, last) of each answer, none touching the next."""
+        found = (self._tokens_of(p, rendered.text, ids, span) for p in rendered.ranges or ())
+        made: list[tuple[int, int]] = []
+        for first, last in sorted(r for r in found if r[0] < r[1]):
+            if made and first <= made[-1][1]:
+                made[-1] = made[-1][0], max(last, made[-1][1])
+            else:
+                made.append((first, last))
+        return tuple(made)
 
-def _tokens_of(
-    part: Range, text: str, spans: NDArray[np.int64], special: NDArray[np.bool_]
-) -> tuple[int, int]:
-    """Return the tokens [first, last) of a range: from the first that reaches into it to its end token."""
-    first = int(np.searchsorted(spans[:, 1], part.start, side="right"))
-    last = int(np.searchsorted(spans[:, 1], part.end, side="right"))
-    if part.marked or first >= last and part.exact:
+    def _tokens_of(self, part: Range, text: str, ids: list[int], span: Span) -> tuple[int, int]:
+        """Return a range's tokens [first, last): from the first that reaches into it to its end token."""
+
+        def ended(characters: int, low: int = 0) -> int:
+            """Return how many tokens end within so many characters."""
+            return bisect_right(range(len(ids)), characters, low, key=lambda k: span(k)[1])
+
+        first = ended(part.start)
+        last = ended(part.end, first)
+        if part.marked or first >= last and part.exact:
+            return first, last
+        special = self._special
+        if not part.exact:
+            near = (k for k in range(last, min(last + _END_DISTANCE, len(ids))) if ids[k] in special)
+            return first, next(near, last - 1) + 1
+        for k in range(ended(part.words_end, first), last):
+            if ids[k] in special and span(k)[0] >= part.words_end:
+                return first, k + 1
+        for k in range(last - 1, first - 1, -1):
+            if ids[k] in special:
+                if not text[span(k)[1] : part.end].strip():
+                    return first, k + 1
+                break
+        if text[part.words_end : part.end].strip():
+            # The template ends the answer with words of its own: blanks after them belong to what follows.
+            while last > first + 1 and not text[slice(*span(last - 1))].strip():
+                last -= 1
         return first, last
-    if not part.exact:
-        near = np.flatnonzero(special[last : last + _END_DISTANCE])
-        return first, last + int(near[0]) + 1 if len(near) else last
-    marks = first + np.flatnonzero(special[first:last])
-    behind = marks[spans[marks, 0] >= part.words_end]
-    if len(behind):
-        return first, int(behind[0]) + 1
-    if len(marks):
-        stop = int(marks[-1]) + 1
-        if not text[int(spans[stop - 1, 1]) : part.end].strip():
-            return first, stop
-    if text[part.words_end : part.end].strip():
-        # The template ends the answer with words of its own: blanks after them belong to what follows.
-        while last > first + 1 and not text[int(spans[last - 1, 0]) : int(spans[last - 1, 1])].strip():
-            last -= 1
-    return first, last
 
 
 def segments(made: Tokenised, count: int | None = None) -> list[dict[str, Any]]:

@@ -41,6 +41,11 @@ class ModelTokenizer:
         if self.pad_id is None:
             self.pad_id = self.eos_id
 
+    @property
+    def bare(self) -> Tokenizer:
+        """The library's own tokenizer, without a post-processor; not to be changed."""
+        return self._tokenizer
+
     def _id(self, name: str) -> int | None:
         token = self.tokens.get(name)
         found: int | None = self._tokenizer.token_to_id(token) if token is not None else None
