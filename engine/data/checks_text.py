@@ -124,6 +124,8 @@ def _phone_at(text: str, at: int, end: int) -> int:
     before = text[at - 1] if at else " "
     if before.isalnum() or before in "+-./_=#$(%€£" and not (before == "(" and text[at] in "+0"):
         return 0
+    if before in " ," and text[at].isdigit() and text[max(0, at - 2) : at - 1].isdigit():
+        return 0  # further on in a list of numbers
     shapes = (_INTERNATIONAL,) if text[at] == "+" else _NATIONAL
     for shape in shapes:
         found = shape.match(text, at, end)
