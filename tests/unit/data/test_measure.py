@@ -1,5 +1,8 @@
 """The fast pass makes of every row exactly what the exact one makes, whatever stands in it."""
 
+# Templates are kept in the lines their makers wrote.
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import json
@@ -46,6 +49,7 @@ TEMPLATES = {**{n: f[0] for n, f in FAMILIES.items()}, "qwen3": known.QWEN3} | {
     "equals": "{% for m in messages %}{{ 'same' if m.content == messages[0].content else m.content + '</s>' }}{% endfor %}",
     "begins": "{% for m in messages %}{% if m.content.startswith('Hello') %}{{ '<s>' }}{% endif %}{{ m.content + '</s>' }}{% endfor %}",
 }
+ROWS = 20
 HOSTILE = [
     "Hello there",
     "",
@@ -145,7 +149,7 @@ def template(folder: Path, name: str) -> ChatTemplate:
 def test_that_the_fast_pass_makes_what_the_exact_one_makes(
     name: str, train_on: str, special_tokens: str, folder: Path, tokenizer: ModelTokenizer
 ) -> None:
-    same(conversations(1, 60), template(folder, name), tokenizer, train_on, special_tokens)
+    same(conversations(1, ROWS), template(folder, name), tokenizer, train_on, special_tokens)
 
 
 def changed_model(folder: Path, kind: str) -> ModelTokenizer:
@@ -177,7 +181,7 @@ def test_that_it_does_so_for_every_kind_of_tokenizer(
     kind: str, name: str, special_tokens: str, tmp_path: Path
 ) -> None:
     made = changed_model(tmp_path / kind, kind)
-    same(conversations(2, 40), template(tmp_path / kind, name), made, "assistant", special_tokens)
+    same(conversations(2, ROWS), template(tmp_path / kind, name), made, "assistant", special_tokens)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +209,7 @@ def test_that_usual_rows_go_the_fast_way(name: str, folder: Path, tokenizer: Mod
 
 def test_that_a_date_in_the_template_is_read_anew(folder: Path, tokenizer: ModelTokenizer) -> None:
     chat = template(folder, "dated")
-    rows = [Conversation(tuple(known.ONE_TURN))] * 80
+    rows = [Conversation(tuple(known.ONE_TURN))] * 300
     sandbox.stop_clock(0)
     try:
         measured = measure(rows, chat, tokenizer)
