@@ -103,7 +103,7 @@ def find_messages(sample: Sample) -> Mapping | None:
     """Take lists of messages with role and content."""
     for path in _paths(sample):
         if sample.has_turns(path, "role"):
-            columns = {"messages": path, **sample.extras("system", "tools", "desirable")}
+            columns = {"messages": path, **sample.extras("system", "tools", "tool_calls", "desirable")}
             reason = f"Column {path} holds messages with role and content.{marked_words(columns)}"
             return Mapping("messages", columns, reason)
     for path in _paths(sample):

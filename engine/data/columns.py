@@ -23,7 +23,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
 # `role`, `content`, `question` and `answer` are keys inside a message; `choices` are one column or several
 # with commas between them; `desirable` marks rows that are not to be learnt with false.
 OPTIONAL: dict[str, tuple[str, ...]] = {
-    "messages": ("system", "tools", "role", "content", "question", "answer", "desirable"),
+    "messages": ("system", "tools", "tool_calls", "role", "content", "question", "answer", "desirable"),
     "sharegpt": ("system", "tools", "role", "content", "desirable"),
     "alpaca": ("input", "system", "history", "desirable"),
     "prompt_completion": ("context", "system", "choices", "tools", "desirable"),

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal
 
 from engine.data.choices import answer_of, with_choices
-from engine.data.columns import MISSING, Mapping, lookup
+from engine.data.columns import MISSING, Mapping, lookup, root_of
 from engine.data.messages import (
     CALLS,
     ROLES,
     Message,
     check_roles,
+    give_calls,
     is_transcript,
     messages_of,
     pair_of,
@@ -25,6 +27,7 @@ from engine.data.messages import (
 from engine.data.refused import LOOK, VISIBLE, Wrong, expected, is_blank
 from engine.data.rows import Finding, Row
 from engine.errors import EngineError
+from engine.paths import show_name
 
 __all__ = ["Conversation", "ConversationOptions", "to_conversation"]
 
@@ -103,9 +106,18 @@ def to_conversation(row: Row, mapping: Mapping, options: ConversationOptions) ->
             _refuse_undesirable(row, mapping)
         return _MAKERS[mapping.format](row, mapping, options)
     except Wrong as wrong:
-        place = f"{options.name}, line {row.line}" if options.name else f"line {row.line}"
-        message, severity = f"{place}: {wrong.message}", wrong.severity
-        return Finding(wrong.code, options.file, row.line, None, message, wrong.hint, severity)
+        message = f"{_place(row, wrong.path, options)}: {wrong.message}"
+        file = row.file or options.file
+        return Finding(wrong.code, file, row.line, None, message, wrong.hint, wrong.severity)
+
+
+def _place(row: Row, path: str | None, options: ConversationOptions) -> str:
+    """Return where a row, or a cell of a sheet, stands, as it is told to a person."""
+    name = show_name(PurePath(row.file).name) if row.file else options.name
+    where = f"line {row.line}"
+    if row.cells and path is not None and (column := root_of(path, row.cells)) in row.cells:
+        where = f"cell {show_name(row.cells[column])}{row.line}"
+    return f"{name}, {where}" if name else where
 
 
 def _text_at(row: Row, path: str, *, optional: bool = False, lines: bool = False) -> str:
@@ -123,7 +135,9 @@ def _text_at(row: Row, path: str, *, optional: bool = False, lines: bool = False
 def _object(row: Row, mapping: Mapping) -> MappingOf[str, Any]:
     if isinstance(row.value, str):
         wanted = f"an object with {', '.join(mapping.columns.values())}"
-        raise Wrong("DATA-04", f"{wanted} expected, text found.", "Choose the format text.")
+        raise Wrong(
+            "DATA-04", f"{wanted} expected, text found.", "Correct such rows, or choose the format text."
+        )
     return row.value
 
 
@@ -280,6 +294,8 @@ def _from_list(
     if "tools" in columns:
         tools = tools_of(lookup(row.value, columns["tools"]), columns["tools"])  # type: ignore[arg-type]
     messages, untrained = messages_of(found, path, options.roles, columns)
+    if "tool_calls" in columns:
+        give_calls(messages, lookup(row.value, columns["tool_calls"]), columns["tool_calls"])  # type: ignore[arg-type]
     system = _optional(row, mapping, "system")
     if system.strip() and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": system})

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine.data.columns import MISSING
-from engine.data.refused import VISIBLE, Wrong, expected, is_blank, kind_name
+from engine.data.refused import CORRECT, VISIBLE, Wrong, expected, is_blank, kind_name
 
 Message = dict[str, Any]
 
@@ -240,6 +240,25 @@ def _calls(calls: Any, path: str) -> list[dict[str, Any]]:
             {"type": "function", "function": {"name": function["name"], "arguments": arguments}, **kept}
         )
     return made
+
+
+def give_calls(messages: Sequence[Message], value: Any, path: str) -> None:
+    """Give the tool calls of a column of their own to the answers without words, in order."""
+    if value is None or value is MISSING or value in ("", "[]", "null"):
+        return
+    calls = _written_calls(value, path) if isinstance(value, str) else value
+    if not isinstance(calls, list):
+        raise expected(path, "a list of tool calls", calls)
+    lists = calls if calls and all(isinstance(each, list) for each in calls) else [calls]
+    silent = [
+        m for m in messages if m["role"] == "assistant" and is_blank(m["content"]) and "tool_calls" not in m
+    ]
+    if calls and len(lists) != len(silent):
+        found = f"{len(lists)} expected, {len(silent)} found"
+        raise Wrong("DATA-04", f"{path}: answers without words for the calls: {found}.", CORRECT, path=path)
+    for message, each in zip(silent, lists, strict=False):
+        if each:
+            message["tool_calls"] = _calls(each, path)
 
 
 def tools_of(tools: Any, path: str) -> tuple[dict[str, Any], ...]:

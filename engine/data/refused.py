@@ -28,17 +28,22 @@ LOOK = "Leave such rows out, or look at the answer column."
 
 
 class Wrong(Exception):
-    """A row that cannot become a conversation; `severity` report: it is left out, and that is no fault."""
+    """A row that cannot become a conversation; `severity` report: it is left out, and that is no fault.
 
-    def __init__(self, code: str, message: str, hint: str, severity: Severity = "error") -> None:
+    `path` is the column that is wrong, where one is.
+    """
+
+    def __init__(
+        self, code: str, message: str, hint: str, severity: Severity = "error", path: str | None = None
+    ) -> None:
         super().__init__(message)
-        self.code, self.message, self.hint, self.severity = code, message, hint, severity
+        self.code, self.message, self.hint, self.severity, self.path = code, message, hint, severity, path
 
 
 def expected(path: str, wanted: str, value: Any, hint: str = CORRECT) -> Wrong:
     """Return what is said of a value of the wrong kind: where, what belongs there and what stands there."""
     found = "nothing" if value is MISSING else kind_name(value)
-    return Wrong("DATA-04", f"{path}: {wanted} expected, {found} found.", hint)
+    return Wrong("DATA-04", f"{path}: {wanted} expected, {found} found.", hint, path=path)
 
 
 def kind_name(value: Any) -> str:

@@ -78,6 +78,8 @@ class Sample:
             found["system"] = self.first(SYSTEMS, self.is_text)
         if "tools" in roles:
             found["tools"] = self.first(("tools", "functions"))
+        if "tool_calls" in roles:
+            found["tool_calls"] = self.first(("tool_calls",))
         if "desirable" in roles:
             found["desirable"] = self.first(("desirable", "kto_tag", "label"), self._is_mark)
         return {role: column for role, column in found.items() if column is not None}

@@ -130,6 +130,21 @@ def test_that_a_layout_is_recognised(
     assert words(row, mapping) == expected
 
 
+def test_that_calls_of_a_column_of_their_own_belong_to_the_answers_without_words() -> None:
+    silent = {"role": "assistant", "content": ""}
+    call = [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    row = {"messages": [USER, silent], "tool_calls": json.dumps([call]), "tools": "[]"}
+    mapping = guess([row])
+    made = convert(row, mapping)
+    assert isinstance(made, Conversation)
+    assert made.messages[1]["tool_calls"][0]["function"] == {"name": "f", "arguments": {}}
+    assert convert({**row, "tool_calls": json.dumps(call)}, mapping) == made
+    finding = convert({**row, "tool_calls": json.dumps([call, call])}, mapping)
+    assert isinstance(finding, Finding) and "2 expected, 1 found" in finding.message
+    finding = convert({**row, "tool_calls": ""}, mapping)
+    assert isinstance(finding, Finding) and finding.code == "DATA-06"
+
+
 LETTERED = "Which?\n\nA. one\nB. two\nC. three"
 
 

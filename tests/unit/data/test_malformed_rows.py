@@ -88,9 +88,19 @@ def test_that_d25_a_column_missing_now_and_then_is_no_other_kind(odd: dict[str, 
     assert not watch([TASK, odd, TASK, TASK]).found
 
 
-def test_that_d25_strings_among_objects_are_another_kind() -> None:
-    made = watch([CHAT, CHAT, "some text"])
-    assert made.found and made.as_finding().message.endswith("lines 1-2 chat, from 3 text.")
+def test_that_d25_strings_among_objects_are_wrong_rows_and_no_kind() -> None:
+    assert not watch([CHAT, CHAT, "some text"]).found
+
+
+def test_that_d25_the_files_of_a_folder_are_named() -> None:
+    made = KindWatch(guess([CHAT]), "/d", "d")
+    for line, (value, file) in enumerate(
+        ((CHAT, "/d/a.jsonl"), (CHAT, "/d/a.jsonl"), (TASK, "/d/b.jsonl")), 1
+    ):
+        made.see(Row(value, line, file=file))
+    error = made.as_error()
+    assert (error.file, error.line) == ("/d/b.jsonl", 3)
+    assert "instruction (1 row, first in b.jsonl on line 3)" in error.message
 
 
 @pytest.mark.parametrize("line", ['"text"', "5", "null", "true", '["a", "b"]'])
@@ -127,6 +137,15 @@ def test_that_d27_what_is_missing_or_null_is_named_by_its_path(
     value: Any, mapping: Mapping, words: str
 ) -> None:
     assert words in refused(value, mapping, "DATA-04").message
+
+
+def test_that_a_cell_of_a_sheet_and_a_file_of_a_folder_are_named() -> None:
+    options = ConversationOptions("/d/a.xlsx", "a.xlsx")
+    made = to_conversation(Row({"q": "Hi", "a": 5}, 7, cells={"q": "S!A", "a": "S!B"}), PAIR, options)
+    assert isinstance(made, Finding) and made.message.startswith("a.xlsx, cell S!B7: a: text expected")
+    made = to_conversation(Row({"q": "Hi", "a": 5}, 7, file="/d/x/b.jsonl"), PAIR, options)
+    assert isinstance(made, Finding) and made.file == "/d/x/b.jsonl"
+    assert made.message.startswith("b.jsonl, line 7: ")
 
 
 @pytest.mark.parametrize(
