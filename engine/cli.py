@@ -158,6 +158,13 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
         "look at training data",
         None,
         [
+            ("list", "name the sets on disk", library.data_list, []),
+            (
+                "get",
+                "bring a set of the hub to disk: its id",
+                library.data_get,
+                [_argument("id"), _argument("--file", action="append", help="only this file of it")],
+            ),
             (
                 "inspect",
                 "format, problems, lengths",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -98,11 +99,12 @@ def adapters_show(args: Namespace) -> Answer:
 def data_inspect(args: Namespace) -> Answer:
     """Say what a file holds, and what training would make of it."""
     from engine.data.inspect import inspect_file
+    from engine.data.library import resolve_data
     from engine.models import library
 
     model = library.resolve_model(args.model) if args.model else None
     found: dict[str, Any] = inspect_file(
-        Path(args.file).expanduser(), model, max_length=args.max_length, format=args.format
+        resolve_data(args.file), model, max_length=args.max_length, format=args.format
     )
     return found
 
@@ -110,12 +112,37 @@ def data_inspect(args: Namespace) -> Answer:
 def data_preview(args: Namespace) -> Answer:
     """Show one row as the model gets it."""
     from engine.data.inspect import preview_row
+    from engine.data.library import resolve_data
     from engine.models import library
 
-    found: dict[str, Any] = preview_row(
-        Path(args.file).expanduser(), args.row, library.resolve_model(args.model)
-    )
+    found: dict[str, Any] = preview_row(resolve_data(args.file), args.row, library.resolve_model(args.model))
     return found
+
+
+def data_list(args: Namespace) -> Answer:
+    """Name the data sets on disk."""
+    from engine.data import library
+
+    return {"data": [{**dataclasses.asdict(s), "path": str(s.path)} for s in library.list_datasets()]}
+
+
+def data_get(args: Namespace) -> Answer:
+    """Bring a data set of the hub to disk."""
+    from engine import hub
+    from engine.data import library
+
+    named = hub.dataset_name(args.id.removeprefix(library.HUB_PREFIX))
+    if named is None:
+        raise EngineError(f"{args.id!r} is no hub id.", "A hub id looks like name/name.", "HUB-01")
+
+    def progress(done: int, total: int) -> None:
+        if not args.json:
+            end = "\n" if done >= total else ""
+            print(f"\r{done / 1e6:,.1f} of {total / 1e6:,.1f} MB", end=end, file=sys.stderr, flush=True)
+
+    folder = hub.download_dataset(*named, files=args.file or None, progress=progress)
+    revision = f"@{named[1]}" if named[1] else ""
+    return {"id": named[0], "train": f"{library.HUB_PREFIX}{named[0]}{revision}", "path": str(folder)}
 
 
 def plan(args: Namespace) -> Answer:
