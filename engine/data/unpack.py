@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -51,6 +53,11 @@ _OFFICE = {
     "META-INF/container.xml": "an e-book",
     "META-INF/MANIFEST.MF": "a Java archive",
 }
+# What archives that are cut, damaged or forged show as.
+ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, zstandard.ZstdError, struct.error, EOFError, OSError),
+    *(ValueError, KeyError, IndexError, RuntimeError, MemoryError, OverflowError),
+)
 _EXPORT = "Export it as JSONL, CSV, XLSX or Parquet without a password."
 _UNPACK = "Unpack it, and choose the file with the rows."
 _AGAIN = "Copy or download it again, then choose it again."
@@ -188,8 +195,8 @@ def zip_members(path: Path, file: BinaryIO) -> list[zipfile.ZipInfo]:
     try:
         file.seek(0)
         return zipfile.ZipFile(file).infolist()
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError) as error:
-        raise _damaged(path, "a zip archive", error) from None
+    except ARCHIVE_ERRORS as error:
+        raise damaged(path, "a zip archive", error) from None
 
 
 def _is_clutter(member: zipfile.ZipInfo) -> bool:
@@ -199,8 +206,12 @@ def _is_clutter(member: zipfile.ZipInfo) -> bool:
     return member.is_dir() or hidden or steps[-1].lower() in ("thumbs.db", "desktop.ini", "")
 
 
-def _damaged(path: Path, kind: str, error: Exception) -> EngineError:
-    if isinstance(error, OSError) and error.errno is not None:
+def damaged(path: Path, kind: str, error: Exception) -> EngineError:
+    """Return the error for an archive that cannot be read; ARCHIVE_ERRORS are what that shows as."""
+    if isinstance(error, OSError) and error.errno not in (
+        None,
+        errno.EINVAL,
+    ):  # EINVAL: a place before the file
         return from_os_error(error, str(path))
     said = str(error)
     if isinstance(error, EOFError):
@@ -228,8 +239,8 @@ def _inner(packed: Unpacker, file: BinaryIO) -> Callable[[int], bytes]:
             raise packed.refusal("is packed by a method that is not read here.", _UNPACK)
         packed.bound(member.file_size, member.compress_size, "may come")
         return cast("zipfile.ZipExtFile", archive.open(member)).read1
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, IndexError) as error:
-        raise _damaged(packed.path, "a zip archive", error) from None
+    except ARCHIVE_ERRORS as error:
+        raise damaged(packed.path, "a zip archive", error) from None
 
 
 class _Zstd:
@@ -280,11 +291,8 @@ class _Unpacked(io.RawIOBase):
             raise self._error
         try:
             piece = self._read(len(buffer))
-        except (
-            *(EOFError, zlib.error, OSError, zipfile.BadZipFile, zstandard.ZstdError),
-            *(ValueError, RuntimeError, MemoryError),
-        ) as error:
-            self._error = _damaged(self._packed.path, f"a {self._packed.kind} archive", error)
+        except ARCHIVE_ERRORS as error:
+            self._error = damaged(self._packed.path, f"a {self._packed.kind} archive", error)
             raise self._error from None
         self._out += len(piece)
         try:

@@ -6,7 +6,6 @@ import posixpath
 import re
 import tempfile
 import zipfile
-import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from xml.parsers import expat
 
 from engine.data.source import Source
 from engine.data.steady import open_regular
-from engine.data.unpack import MAX_RATIO, zip_members
+from engine.data.unpack import ARCHIVE_ERRORS, MAX_RATIO, damaged, zip_members
 from engine.errors import EngineError
 
 MAX_UNPACKED_BYTES = 1 << 30
@@ -295,10 +294,7 @@ class Strings:
             self._file.close()
 
 
-ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, expat.ExpatError, ParseError, EOFError),
-    *(ValueError, KeyError, IndexError, RuntimeError, MemoryError, OverflowError),
-)
+ERRORS = (*ARCHIVE_ERRORS, expat.ExpatError, ParseError)
 
 
 def refused(source: Source, error: Exception) -> EngineError:
@@ -306,4 +302,6 @@ def refused(source: Source, error: Exception) -> EngineError:
     why = str(error) if isinstance(error, Damaged) else "its parts are not as they are written"
     if type(error).__module__.startswith("defusedxml"):
         why = "it holds a document type, which can hide a bomb"
+    if isinstance(error, OSError):
+        return damaged(source.path, "a workbook", error)
     return source.refusal(f"is a workbook that is cut or damaged: {why}.", hint=AGAIN)
