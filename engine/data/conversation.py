@@ -106,9 +106,9 @@ def to_conversation(row: Row, mapping: Mapping, options: ConversationOptions) ->
             _refuse_undesirable(row, mapping)
         return _MAKERS[mapping.format](row, mapping, options)
     except Wrong as wrong:
-        message = f"{_place(row, wrong.path, options)}: {wrong.message}"
-        file = row.file or options.file
-        return Finding(wrong.code, file, row.line, None, message, wrong.hint, wrong.severity)
+        message = f"{_place(row, wrong.path, options)}: {show_name(wrong.message, 600)}"
+        file, hint = row.file or options.file, show_name(wrong.hint, 600)
+        return Finding(wrong.code, file, row.line, None, message, hint, wrong.severity)
 
 
 def _place(row: Row, path: str | None, options: ConversationOptions) -> str:
@@ -274,10 +274,6 @@ def _messages(row: Row, mapping: Mapping, options: ConversationOptions) -> Conve
     columns = mapping.columns
     path = columns["messages"] if "messages" in columns else columns["conversations"]
     found = lookup(_object(row, mapping), path)
-    if type(found) is list and found and len(columns) == 1:
-        made = plain_turns(found, options.plain_roles)
-        if made is not None:
-            return _finished(made, row, options, sound=True)
     if isinstance(found, str) and found.strip():
         found = written_messages(found, path)
     if not isinstance(found, list) or not found:
@@ -293,14 +289,16 @@ def _from_list(
     tools: tuple[dict[str, Any], ...] = ()
     if "tools" in columns:
         tools = tools_of(lookup(row.value, columns["tools"]), columns["tools"])  # type: ignore[arg-type]
-    messages, untrained = messages_of(found, path, options.roles, columns)
+    plain = plain_turns(found, options.plain_roles)
+    messages, untrained = (plain, frozenset()) if plain else messages_of(found, path, options.roles, columns)
     if "tool_calls" in columns:
         give_calls(messages, lookup(row.value, columns["tool_calls"]), columns["tool_calls"])  # type: ignore[arg-type]
-    system = _optional(row, mapping, "system")
-    if system.strip() and messages[0]["role"] != "system":
-        messages.insert(0, {"role": "system", "content": system})
-        untrained = frozenset(i + 1 for i in untrained)
-    return _finished(messages, row, options, tools, untrained)
+    if "system" in columns and messages[0]["role"] != "system":
+        system = _optional(row, mapping, "system")
+        if system.strip():
+            messages.insert(0, {"role": "system", "content": system})
+            untrained = frozenset(i + 1 for i in untrained)
+    return _finished(messages, row, options, tools, untrained, sound=plain is not None)
 
 
 def _preference(row: Row, mapping: Mapping, options: ConversationOptions) -> Conversation:

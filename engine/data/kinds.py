@@ -151,7 +151,7 @@ class KindWatch:
         else:
             listed = "; ".join(f"{names[id(kind)]} ({_counted(kind)})" for kind in kinds[:RUNS])
         second = kinds[1] if len(kinds) > 1 else self._own
-        message = f"{self._name} holds {len(kinds)} kinds of rows: {listed}."
+        message = f"{self._name} holds {len(kinds)} kinds of rows: {show_name(listed, 600)}."
         return Finding("DATA-03", second.file or self._file, second.first or 1, None, message, SPLIT)
 
     def as_error(self) -> EngineError:

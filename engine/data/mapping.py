@@ -15,6 +15,7 @@ from engine.data.conversation import Conversation, ConversationOptions, to_conve
 from engine.data.rows import Row
 from engine.data.sample import Finder, Sample
 from engine.errors import EngineError
+from engine.paths import show_name
 
 __all__ = ["Conversation", "ConversationOptions", "Mapping", "choose", "guess", "to_conversation"]
 
@@ -23,6 +24,7 @@ STRONG: tuple[Finder, ...] = (*CHATS, *ANSWERED, find_dialogue)
 FINDERS: tuple[Finder, ...] = (*STRONG, *WEAK)
 ALTERNATIVES = 6
 TRIED = 20
+LONGEST = 600  # characters of a message or reason
 LabelNames = MappingOf[str, str]
 ColumnLabels = MappingOf[str, Sequence[str]]
 
@@ -40,8 +42,10 @@ def guess(
     found = [made for made in (find(sample) for find in FINDERS) if made is not None]
     if not found:
         raise EngineError(
-            f"No answer column was found among {sample.shown()}.",
-            f"Say which column asks and which answers, as in columns: {_example(sample)}.",
+            show_name(f"No answer column was found among {sample.shown()}.", LONGEST),
+            show_name(
+                f"Say which column asks and which answers, as in columns: {_example(sample)}.", LONGEST
+            ),
             "DATA-04",
             field="data.columns",
         )
@@ -90,10 +94,10 @@ def choose(
             "REC-01",
             field="data.format",
         )
-    if format == "auto" and given:
-        format = _format_of(given)
     if format == "auto" and not given:
         return guess(everything, label_names, column_labels)
+    if format == "auto":
+        format = _format_of(given, sample)
     known = {*NEEDED.get(format, ()), *OPTIONAL.get(format, ())}
     if odd := set(given) - known:
         raise EngineError(
@@ -104,7 +108,7 @@ def choose(
         )
     if format == "text" and not sample.rows:
         return Mapping("text", {}, "The file is plain text.")
-    taken = given if set(NEEDED[format]) <= set(given) else {**_own_columns(sample, format), **given}
+    taken = given if set(NEEDED[format]) <= set(given) else {**_own_columns(sample, format, given), **given}
     taken = {role: path for role, path in taken.items() if path.strip()}
     _check_columns(sample, format, taken, given)
     made = Mapping(format, taken, "As the recipe says.")  # type: ignore[arg-type]
@@ -123,7 +127,8 @@ def _check_columns(sample: Sample, format: str, taken: dict[str, str], given: di
     absent = [path for role, path in given.items() if path and not _is_there(sample, role, path)]
     if missing or absent:
         what = f"No row has the column {absent[0]}." if absent else f"No column was found for {missing[0]}."
-        raise EngineError(what, f"Columns are {sample.shown()}.", "DATA-04", field="data.columns")
+        hint = show_name(f"Columns are {sample.shown()}.", LONGEST)
+        raise EngineError(show_name(what, LONGEST), hint, "DATA-04", field="data.columns")
 
 
 def _is_there(sample: Sample, role: str, path: str) -> bool:
@@ -154,6 +159,7 @@ def _finished(
         reason = f"{reason} Its numbers have no names: say what each means in label names, as in 0: negative."
     elif answer and not names and _holds_digits(sample, answer):
         reason = f"{reason} Its labels are bare numbers: label names can say what each means."
+    reason = show_name(reason, LONGEST)
     return replace(made, unused=unused, label_names=names, answer_by=answer_by, reason=reason)
 
 
@@ -166,22 +172,30 @@ def _holds_digits(sample: Sample, path: str) -> bool:
     return named and sample.mostly(path, lambda value: isinstance(value, str) and value.isdecimal(), 1.0)
 
 
-def _format_of(columns: dict[str, str]) -> str:
-    """Return the one format whose needed roles are all named, else one that has all the named ones."""
+def _format_of(columns: dict[str, str], sample: Sample) -> str:
+    """Return the format whose needed roles are all named, else the guessed or first one that has them."""
     for format in ("prompt_completion", "alpaca", "preference", "sharegpt", "messages", "text"):
         if set(NEEDED[format]) <= set(columns):
             return format
-    for format, needed in NEEDED.items():
-        if set(columns) <= {*needed, *OPTIONAL[format]}:
-            return format
-    return "auto"
+    fits = [format for format in NEEDED if set(columns) <= {*NEEDED[format], *OPTIONAL[format]}]
+    guessed = next((m.format for m in (find(sample) for find in FINDERS) if m and m.format in fits), None)
+    return guessed or next(iter(fits), "auto")
 
 
-def _own_columns(sample: Sample, format: str) -> dict[str, str]:
+def _own_columns(sample: Sample, format: str, given: dict[str, str]) -> dict[str, str]:
     """Return what the guess, or the plain names of the roles, say for one format."""
+    known = {*NEEDED[format], *OPTIONAL[format]}
     for find in FINDERS:
         made = find(sample)
-        if made is not None and made.format == format:
-            return made.columns
+        if made is None:
+            continue
+        if made.format == format:
+            own = dict(made.columns)
+            if "completion" in given and "choices" not in given:
+                own.pop("choices", None)
+            return own
+        if {made.format, format} == {"messages", "sharegpt"} and "question" not in made.columns:
+            own = {NEEDED[format][0]: made.columns[NEEDED[made.format][0]], **made.columns}
+            return {role: path for role, path in own.items() if role in known}
     roles = (*NEEDED[format], *OPTIONAL[format])
     return {role: sample.names[role] for role in roles if role in sample.names and role not in INSIDE}

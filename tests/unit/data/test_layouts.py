@@ -303,6 +303,16 @@ def test_that_a_role_can_be_taken_away_and_given_anew() -> None:
     ]
 
 
+def test_that_a_role_alone_is_of_the_format_that_the_rows_have() -> None:
+    row = {"instruction": "Do", "input": "", "output": "Done", "persona": "S"}
+    mapping = choose([row], "auto", {"system": "persona"})
+    assert mapping.format == "alpaca" and words(row, mapping) == ["S", "Do", "Done"]
+    chat = {"messages": [USER, ANSWER], "persona": "S"}
+    assert words(chat, choose([chat], "sharegpt", {"system": "persona"})) == ["S", *HI]
+    pick = {"question": "Which?", "choices": ["one", "two"], "answer": "B", "why": "Since."}
+    assert words(pick, choose([pick], "auto", {"completion": "why"})) == ["Which?", "Since."]
+
+
 def test_that_turns_of_other_names_can_be_named() -> None:
     row = {"log": [{"who": "user", "said": "Hi"}, {"who": "assistant", "said": "Hello"}]}
     columns = {"messages": "log", "role": "who", "content": "said"}

@@ -211,6 +211,13 @@ def test_that_d34_an_unknown_role_is_refused_and_a_mapping_offered() -> None:
     assert said(messages, role_names=names) == [("user", "Hi"), ("assistant", "Hello")]
 
 
+def test_that_d34_a_name_with_hidden_characters_is_shown_with_marks() -> None:
+    finding = refused(
+        {"messages": [{"role": "us\u202eer\x00", "content": "Hi"}, ANSWER]}, MESSAGES, "DATA-05"
+    )
+    assert "us<U+202E>er<U+0000>" in finding.message and "\x00" not in finding.hint
+
+
 def test_that_d34_known_names_of_other_programs_are_taken_and_a_recipe_may_differ() -> None:
     turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
     assert said(turns) == [("user", "Hi"), ("assistant", "Hello")]
