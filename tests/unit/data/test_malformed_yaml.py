@@ -1,4 +1,4 @@
-"""YAML: dialogues and objects with their lines, text as it is written, and nothing that it asks for is done."""
+"""YAML: dialogues and objects with their lines, text as written, and nothing that it asks for is done."""
 
 from __future__ import annotations
 
@@ -284,7 +284,8 @@ def test_that_memory_stays_flat_over_many_dialogues(tmp_path: Path) -> None:
 
 
 def test_that_mutated_dialogues_give_rows_or_one_clear_error(tmp_path: Path) -> None:
-    text = "categories:\n- talk\nconversations:\n- - Hi\n  - 'Ho: x'\n- - \"a\\nb\"\n  - |\n    c\n- {q: 1, a: [b]}\n"
+    text = "categories:\n- talk\nconversations:\n- - Hi\n  - 'Ho: x'\n"
+    text += '- - "a\\nb"\n  - |\n    c\n- {q: 1, a: [b]}\n'
     content, dice = text.encode(), random.Random(3)
     for _ in range(300):
         mutated = bytearray(content)
