@@ -41,12 +41,14 @@ _NATIONAL = (
     re.compile(r"0[1-9]\d{1,3} ?/ ?\d{5,8}"),
     re.compile(r"1[3-9]\d-\d{4}-\d{4}"),
 )
+_START = re.compile(r"(?<![\w+./=#$(%€£-])[+(\d]|(?<=\()[+0]")
+_LISTED = re.compile(r"\d[,;]? ?\Z")
 _NUMBER = re.compile(r"\+\d{1,3}(?:\.\d{3})+|\+\d+\.\d+")
 _CUED = re.compile(r"\+?\(?\d(?:[ .\-/()]{0,2}\d){6,14}")
 
 _KEYS: tuple[tuple[str, str], ...] = (
     ("sk-", r"(?<![\w-])sk-(?=[\w-]*\d)(?=[\w-]*[A-Z])[A-Za-z0-9_-]{20,}"),
-    ("gh", r"(?<!\w)gh[opsur]_[A-Za-z0-9]{36,}"),
+    *((f"gh{kind}_", rf"(?<!\w)gh{kind}_[A-Za-z0-9]{{36,}}") for kind in "opsur"),
     ("github_pat_", r"(?<!\w)github_pat_[A-Za-z0-9_]{30,}"),
     ("glpat-", r"(?<!\w)glpat-[A-Za-z0-9_-]{20,}"),
     ("AKIA", r"(?<!\w)AKIA[A-Z2-7]{16}(?!\w)"),
@@ -56,8 +58,9 @@ _KEYS: tuple[tuple[str, str], ...] = (
     ("AIza", r"(?<!\w)AIza[A-Za-z0-9_-]{35}(?![\w-])"),
     ("eyJ", r"(?<!\w)eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}"),
     ("-----BEGIN ", r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY(?: BLOCK)?-----\s*[A-Za-z0-9+/=:,\s-]{40}"),
-    ("k_live_", r"(?<!\w)[rs]k_live_[A-Za-z0-9]{20,}"),
+    *((f"{kind}k_live_", rf"(?<!\w){kind}k_live_[A-Za-z0-9]{{20,}}") for kind in "rs"),
 )
+_KEY_SHAPES = tuple((begin, re.compile(shape)) for begin, shape in _KEYS)
 _NAMED_KEY = re.compile(
     r"(?:api[_-]?key|secret[_-]?key|client[_-]?secret|access[_-]?key|access[_-]?token|auth[_-]?token)[\"']?"
     r"\s*(?:=>|[:=])\s*[\"']([A-Za-z0-9_\-/+=.]{16,128})[\"']",
@@ -107,24 +110,16 @@ def phones(batch: Batch) -> Iterator[Span]:
     """Yield telephone numbers: international, of usual national shapes, or called so by the word before."""
     text = batch.text
     for first, last in _number_spans(batch, 7):
-        begin, end = max(0, first - 2), min(len(text), last + 1)
-        here = begin
-        while here < last:
-            found = _phone_at(text, here, end)
-            if found:
-                yield here, found
+        end = min(len(text), last + 1)
+        for start in _START.finditer(text, max(0, first - 2), last):
+            if found := _phone_at(text, start.start(), end):
+                yield start.start(), found
                 break
-            here += 1
 
 
 def _phone_at(text: str, at: int, end: int) -> int:
     """Return where a telephone number that begins at `at` ends, 0 for none."""
-    if text[at] not in "+(0123456789":
-        return 0
-    before = text[at - 1] if at else " "
-    if before.isalnum() or before in "+-./_=#$(%€£" and not (before == "(" and text[at] in "+0"):
-        return 0
-    if before in " ," and text[at].isdigit() and text[max(0, at - 2) : at - 1].isdigit():
+    if text[at].isdigit() and _LISTED.search(text, max(0, at - 3), at):
         return 0  # further on in a list of numbers
     shapes = (_INTERNATIONAL,) if text[at] == "+" else _NATIONAL
     for shape in shapes:
@@ -174,36 +169,23 @@ def _luhn(digits: list[int]) -> bool:
 def keys(batch: Batch) -> Iterator[Span]:
     """Yield secrets: keys and tokens of well-known makers, private keys, values of `api_key`."""
     text = batch.text
-    for begin, shape in _KEYS:
-        if begin in text:
-            for found in re.finditer(shape, text):
-                if not _PLACEHOLDER.search(found[0]) or begin == "eyJ":
-                    yield found.start(), found.end()
+    for begin, shape in _KEY_SHAPES:
+        for at in _places(text, begin):
+            found = shape.match(text, at)
+            if found and (begin == "eyJ" or not _PLACEHOLDER.search(found[0])):
+                yield found.span()
     low = text.lower()
-    for word in ("key", "secret", "token"):
-        if word in low:
-            break
-    else:
-        return
-    if '"' not in low and "'" not in low:
-        return
-    for found in _named_keys(text, low):
-        value = found[1]
-        if not _PLACEHOLDER.search(value) and _random_looking(value):
-            yield found.start(1), found.end(1)
+    if ('"' in low or "'" in low) and len(low) == len(text):
+        yield from _named_keys(text, low)
 
 
-def _named_keys(text: str, low: str) -> Iterator[re.Match[str]]:
-    if len(low) != len(text):  # a letter whose small form is longer: places would not agree
-        yield from _NAMED_KEY.finditer(text)
-        return
-    seen = -1
+def _named_keys(text: str, low: str) -> Iterator[Span]:
+    """Yield what is assigned to `api_key` and the like."""
     for begin in ("api", "secret", "client", "access", "auth"):
         for at in _places(low, begin):
             found = _NAMED_KEY.match(text, at)
-            if found and found.start(1) != seen:
-                seen = found.start(1)
-                yield found
+            if found and not _PLACEHOLDER.search(found[1]) and _random_looking(found[1]):
+                yield found.span(1)
 
 
 def _random_looking(value: str) -> bool:
