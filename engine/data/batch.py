@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.characters import class_table, lower_table
+from engine.data.characters import DIGIT, class_table, lower_table
 from engine.data.conversation import Conversation
 
 ROWS = 512
@@ -66,6 +66,11 @@ class Batch:
     codes: NDArray[np.uint8] | NDArray[np.uint32]
     classes: NDArray[np.uint8]
     offsets: list[int]
+
+    @cached_property
+    def digits(self) -> NDArray[np.int64]:
+        """The places of all digits from 0 to 9."""
+        return np.flatnonzero(self.classes & DIGIT)
 
     def row_at(self, position: int) -> int:
         """Return the row, counted within the batch, that a character belongs to."""

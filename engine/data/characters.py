@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-WORD, SOLO, DIGIT, HIDDEN = 1, 2, 4, 8
+WORD, SOLO, DIGIT, HIDDEN, KEY = 1, 2, 4, 8, 16
 _CODES = 0x110000
 
 # Written without blanks: each character counts as a word.
@@ -97,7 +97,10 @@ _DIRECTION = frozenset("\u200e\u200f\u061c")
 
 @cache
 def class_table() -> NDArray[np.uint8]:
-    """Return the classes (bits WORD, SOLO, DIGIT, HIDDEN) of every code point."""
+    """Return the classes of every code point.
+
+    Bits: WORD of words, SOLO a word by itself, DIGIT 0 to 9, HIDDEN unseen, KEY what long keys are made of.
+    """
     table = np.zeros(_CODES, np.uint8)
     named = "".join(map(unicodedata.category, map(chr, range(0x10000)))).encode()
     major = np.frombuffer(named, np.uint8)[::2]
@@ -110,6 +113,8 @@ def class_table() -> NDArray[np.uint8]:
         part = table[first : last + 1]
         part[(part > 0) | (first >= 0x10000)] = SOLO
     table[ord("0") : ord("9") + 1] |= DIGIT
+    for char in b"-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ":
+        table[char] |= KEY
     for first, last in _HIDDEN:
         table[first : last + 1] = HIDDEN
     return table

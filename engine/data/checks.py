@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.data import checks_text
 from engine.data.batch import Batch
-from engine.data.characters import RIGHT_TO_LEFT, SCRIPTS, WORD, hidden_spans, marked, script_table
+from engine.data.characters import DIGIT, RIGHT_TO_LEFT, SCRIPTS, WORD, hidden_spans, marked, script_table
 from engine.data.check import SHOWN, TEXT, Check, Place, shown
 from engine.data.checks_found import contradictions, copies, near_copies, scripts, tallied
 from engine.data.conversation import Conversation
@@ -117,7 +117,7 @@ class Checks:
                 row = batch.row_at(first)
                 self._note(name, batch.first + row, batch.around(row, first, last))
         if batch.codes.dtype == np.uint8:
-            self._letters[1] += np.count_nonzero(batch.classes == WORD)
+            self._letters[1] += np.count_nonzero((batch.classes & (WORD | DIGIT)) == WORD)
             return
         of = script_table()[batch.codes]
         self._letters += np.bincount(of, minlength=len(self._letters))
@@ -125,11 +125,16 @@ class Checks:
         if len(rtl):
             self._rtl_rows += len(np.unique(np.searchsorted(batch.offsets[3::3], rtl, side="right")))
 
-    def found(self) -> list[Check]:
-        """Return what was found, the worst first. Nothing may be seen after it."""
+    @property
+    def doubles(self) -> Doubles:
+        """Which of the rows seen repeat earlier ones. Nothing may be seen after it."""
         if self._doubles is None:
             self._doubles = self._near.finish()
-        near, doubles, place = self._near, self._doubles, self._place
+        return self._doubles
+
+    def found(self) -> list[Check]:
+        """Return what was found, the worst first. Nothing may be seen after it."""
+        near, doubles, place = self._near, self.doubles, self._place
         made = [tallied(n, t.rows, t.places) for n, t in self._tallies.items() if t.rows]
         made += copies(doubles, place) + near_copies(doubles, place)
         made += contradictions(np.array(self._prompts), near.keys(), near.parts, doubles, place)

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from engine.data.batch import Batch
-from engine.data.characters import DIGIT, HIDDEN, hidden_spans
+from engine.data.characters import HIDDEN, KEY, hidden_spans
 
 Span = tuple[int, int]
 Finder = Callable[[Batch], Iterator[Span]]
@@ -46,21 +46,15 @@ _LISTED = re.compile(r"\d[,;]? ?\Z")
 _NUMBER = re.compile(r"\+\d{1,3}(?:\.\d{3})+|\+\d+\.\d+")
 _CUED = re.compile(r"\+?\(?\d(?:[ .\-/()]{0,2}\d){6,14}")
 
-_KEYS: tuple[tuple[str, str], ...] = (
-    ("sk-", r"(?<![\w-])sk-(?=[\w-]*\d)(?=[\w-]*[A-Z])[A-Za-z0-9_-]{20,}"),
-    *((f"gh{kind}_", rf"(?<!\w)gh{kind}_[A-Za-z0-9]{{36,}}") for kind in "opsur"),
-    ("github_pat_", r"(?<!\w)github_pat_[A-Za-z0-9_]{30,}"),
-    ("glpat-", r"(?<!\w)glpat-[A-Za-z0-9_-]{20,}"),
-    ("AKIA", r"(?<!\w)AKIA[A-Z2-7]{16}(?!\w)"),
-    ("ASIA", r"(?<!\w)ASIA(?=[A-Z]*[2-7])[A-Z2-7]{16}(?!\w)"),
-    ("hf_", r"(?<!\w)hf_[A-Za-z0-9]{30,}(?!\w)"),
-    ("xox", r"(?<!\w)xox[abeoprs]-[A-Za-z0-9-]{16,}"),
-    ("AIza", r"(?<!\w)AIza[A-Za-z0-9_-]{35}(?![\w-])"),
-    ("eyJ", r"(?<!\w)eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}"),
-    ("-----BEGIN ", r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY(?: BLOCK)?-----\s*[A-Za-z0-9+/=:,\s-]{40}"),
-    *((f"{kind}k_live_", rf"(?<!\w){kind}k_live_[A-Za-z0-9]{{20,}}") for kind in "rs"),
+_LONG = 16  # characters of a key without another between them
+_MADE_KEY = re.compile(
+    r"sk-(?=[\w-]*[A-Z])[A-Za-z0-9_-]{20,}|[rs]k_live_[A-Za-z0-9]{20,}"
+    r"|gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{30,}|glpat-[A-Za-z0-9_-]{20,}"
+    r"|A[KS]IA[A-Z2-7]{16}(?![\w-])|AIza[A-Za-z0-9_-]{35}(?![\w-])"
+    r"|hf_[A-Za-z0-9]{30,}(?![\w-])|xox[abeoprs]-[A-Za-z0-9-]{16,}"
 )
-_KEY_SHAPES = tuple((begin, re.compile(shape)) for begin, shape in _KEYS)
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}")
+_PRIVATE = re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY(?: BLOCK)?-----\s*[A-Za-z0-9+/=:,\s-]{40}")
 _NAMED_KEY = re.compile(
     r"(?:api[_-]?key|secret[_-]?key|client[_-]?secret|access[_-]?key|access[_-]?token|auth[_-]?token)[\"']?"
     r"\s*(?:=>|[:=])\s*[\"']([A-Za-z0-9_\-/+=.]{16,128})[\"']",
@@ -97,7 +91,7 @@ def emails(batch: Batch) -> Iterator[Span]:
 
 def _number_spans(batch: Batch, fewest: int) -> Iterator[Span]:
     """Yield [first, last) where so many digits stand with at most three other characters between any two."""
-    at = np.flatnonzero(batch.classes & DIGIT)
+    at = batch.digits
     if len(at) < fewest:
         return
     ends = np.append(np.flatnonzero(np.diff(at) > 4), len(at) - 1)
@@ -168,24 +162,32 @@ def _luhn(digits: list[int]) -> bool:
 
 def keys(batch: Batch) -> Iterator[Span]:
     """Yield secrets: keys and tokens of well-known makers, private keys, values of `api_key`."""
-    text = batch.text
-    for begin, shape in _KEY_SHAPES:
-        for at in _places(text, begin):
-            found = shape.match(text, at)
-            if found and (begin == "eyJ" or not _PLACEHOLDER.search(found[0])):
+    text, seen = batch.text, -1
+    for at in _places(text, "-----BEGIN "):
+        if found := _PRIVATE.match(text, at):
+            yield found.span()
+    for first, last in _long_runs(batch):
+        if found := _MADE_KEY.match(text, first, last + 1):
+            if not _PLACEHOLDER.search(found[0]):
                 yield found.span()
-    low = text.lower()
-    if ('"' in low or "'" in low) and len(low) == len(text):
-        yield from _named_keys(text, low)
-
-
-def _named_keys(text: str, low: str) -> Iterator[Span]:
-    """Yield what is assigned to `api_key` and the like."""
-    for begin in ("api", "secret", "client", "access", "auth"):
-        for at in _places(low, begin):
-            found = _NAMED_KEY.match(text, at)
-            if found and not _PLACEHOLDER.search(found[1]) and _random_looking(found[1]):
+        elif found := _TOKEN.match(text, first):
+            yield found.span()
+        elif found := _NAMED_KEY.search(text, max(0, first - 100), last + 130):
+            value = found[1]
+            if found.start(1) > seen and not _PLACEHOLDER.search(value) and _random_looking(value):
                 yield found.span(1)
+            seen = max(seen, found.start(1))
+
+
+def _long_runs(batch: Batch) -> Iterator[Span]:
+    """Yield [first, last) of runs of 16 or more letters, digits, `-` and `_` that have a digit."""
+    breaks = np.flatnonzero((batch.classes & KEY) == 0)
+    long = np.flatnonzero(np.diff(breaks, prepend=-1) > _LONG)
+    ends = breaks[long]
+    starts = np.where(long > 0, breaks[long - 1] + 1, 0)
+    digits = batch.digits
+    some = np.searchsorted(digits, ends) > np.searchsorted(digits, starts)
+    yield from zip(starts[some].tolist(), ends[some].tolist(), strict=True)
 
 
 def _random_looking(value: str) -> bool:
