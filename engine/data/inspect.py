@@ -2,145 +2,106 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from engine.data.conversation import Conversation
-from engine.data.examples import Made, RowStream, as_options, nothing_to_learn, open_rows, tokenised_rows
-from engine.data.masks import Tokenised, segments
-from engine.data.report import Lengths, Report
+from engine.data.examples import Made, RowStream, as_options, open_source_of, tokenised_rows
+from engine.data.masks import segments
+from engine.data.report import Lengths
 from engine.data.rows import Finding
-from engine.data.statistics import sample_statistics
+from engine.data.select import cut_at, select
+from engine.data.survey import Survey, Wanted, survey
 from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer, open_tokenizer
 from engine.errors import EngineError
+from engine.recipe.data_options import DataOptions
 
-__all__ = ["common_system_prompt", "examples", "inspect_file", "preview_row", "sample_statistics"]
+__all__ = ["common_system_prompt", "examples", "inspect_file", "preview_row"]
 
-SCRIPT_ROWS = 500
 SYSTEM_ROWS = 50
+UNCUT = 1_048_576
 
 
 def inspect_file(
     path: str | Path,
     model_folder: str | Path | None = None,
     max_length: int | None = None,
-    format: str = "auto",
-    columns: dict[str, str] | None = None,
-    system_prompt: str | None = None,
-    train_on: str = "assistant",
-    chat_template: str = "auto",
+    data: Any = None,
+    **values: Any,
 ) -> dict[str, Any]:
     """Read a whole file and say what it holds. Without a model nothing is tokenised: those fields are None.
 
-    Raises EngineError for a file that cannot be used at all.
+    `data` is a recipe's data section, or its values are given by name. Raises EngineError for a file that
+    cannot be used at all.
     """
-    stream = open_rows(path, format, columns, system_prompt)
-    report, kept = Report(), 0
-    lengths: list[int] = []
-    scripts: Counter[str] = Counter()
-    seen: set[int] = set()
-    tokenizer = open_tokenizer(model_folder) if model_folder is not None else None
-    for item in _rows(stream, model_folder, tokenizer, train_on, chat_template):
-        report.rows += 1
-        if isinstance(item, Finding):
-            report.refused += 1
-            report.add(item)
-            continue
-        conversation = item.tokens.conversation if isinstance(item, Made) else item
-        key = hash((conversation.text, repr(conversation.messages)))
-        report.duplicates += key in seen
-        seen.add(key)
-        if report.rows <= SCRIPT_ROWS:
-            scripts.update(_scripts(conversation))
-        if isinstance(item, Made) and not _count(item.tokens, max_length, report, lengths, stream):
-            continue
-        kept += 1
-    return _answer(stream, report, kept, lengths, scripts, tokenizer is not None)
+    section = as_options(data if data is not None else values)
+    changes: dict[str, Any] = {"train": [str(path)], "validation": None, "validation_split": 0.0}
+    changes |= {"max_length": max_length or UNCUT, "too_long": "truncate", "sources": {}}
+    section = section.model_copy(update=changes)
+    found = survey(section, model_folder, wanted=Wanted(checks=True, near=True))
+    return _answer(found, section, model_folder is not None)
 
 
-def common_system_prompt(
-    path: str | Path, format: str = "auto", columns: dict[str, str] | None = None
-) -> str | None:
+def _answer(found: Survey, data: DataOptions, tokenised: bool) -> dict[str, Any]:
+    facts, report = found.files[0], found.report
+    chosen, cut = select(found.table, data, 0), cut_at(found.table, data, data.max_length)
+    figures = Lengths.of(found.table.length)
+    tokens = {
+        "median": figures.median,
+        "p95": figures.p95,
+        "p99": figures.p99,
+        "max": figures.longest,
+        "total": figures.total,
+    }
+    learnt = int(found.table.learnt.sum()) - chosen.cut_learnt
+    counts = {check.id: check.count for check in found.checks}
+    return {
+        "file": facts.path,
+        "kind": facts.kind,
+        "encoding": facts.encoding,
+        "parts": list(facts.parts),
+        "part": facts.part,
+        "delimiter": facts.delimiter,
+        "header": facts.header,
+        "rows": report.rows,
+        "format": facts.format,
+        "columns": list(facts.columns),
+        "mapping": facts.mapping,
+        "reason": facts.reason,
+        "alternatives": list(facts.alternatives),
+        "kept": len(chosen.train) if tokenised else report.rows - report.refused - report.dropped,
+        "problems": [p.as_dict() for p in report.problems],
+        "problem_counts": dict(report.counts),
+        "tokens": tokens if tokenised else dict.fromkeys(tokens),
+        "supervised_tokens": learnt if tokenised else None,
+        "truncated": cut.rows if tokenised else None,
+        "cut_answer_share": round(cut.answer_share, 6) if tokenised else None,
+        "duplicates": chosen.duplicates if tokenised else counts.get("duplicates", 0),
+        "near_duplicates": counts.get("near_duplicates", 0),
+        "template": report.template or None,
+        "checks": [_plain(asdict(check)) for check in found.checks],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: lists for tuples."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def common_system_prompt(path: str | Path, data: Any = None) -> str | None:
     """Return the system message that the first rows of a file all begin with, None when there is no such."""
     found: set[str] = set()
-    for _, item in islice(open_rows(path, format, columns).conversations(), SYSTEM_ROWS):
+    for _, item in islice(_stream(path, as_options(data)).conversations(), SYSTEM_ROWS):
         if isinstance(item, Conversation):
             first = item.messages[0] if item.messages else {}
             found.add(str(first.get("content", "")) if first.get("role") == "system" else "")
     return next(iter(found)) or None if len(found) == 1 else None
-
-
-def _rows(
-    stream: RowStream,
-    model_folder: str | Path | None,
-    tokenizer: ModelTokenizer | None,
-    train_on: str,
-    chat_template: str,
-) -> Iterator[Made | Conversation | Finding]:
-    if tokenizer is None or model_folder is None:
-        return (conversation for _, conversation in stream.conversations())
-    template = load_template(model_folder, chat_template)
-    return tokenised_rows(stream.conversations(), template, tokenizer, train_on, stream.options)
-
-
-def _count(
-    tokens: Tokenised, max_length: int | None, report: Report, lengths: list[int], stream: RowStream
-) -> bool:
-    """Count one row's tokens; say whether something of it would be learnt."""
-    lengths.append(len(tokens.ids))
-    limit = max_length or len(tokens.ids)
-    report.truncated += len(tokens.ids) > limit
-    learnt = int(tokens.trained[1:limit].sum())
-    report.supervised_tokens += learnt
-    if learnt:
-        return True
-    why = "no token of it is trained"
-    if tokens.trained[1:].any():
-        why = f"its answer begins after token {limit}, where it is cut ({len(tokens.ids)} tokens in all)"
-    report.dropped += 1
-    report.add(nothing_to_learn(tokens, stream.options, why))
-    return False
-
-
-def _answer(
-    stream: RowStream, report: Report, kept: int, lengths: list[int], scripts: Counter[str], tokenised: bool
-) -> dict[str, Any]:
-    figures = Lengths.of(lengths)
-    tokens = {"median": figures.median, "p95": figures.p95, "max": figures.longest, "total": figures.total}
-    total = sum(scripts.values())
-    return {
-        "file": str(stream.path),
-        "kind": stream.layout.kind,
-        "rows": report.rows,
-        "format": stream.mapping.format,
-        "columns": stream.columns,
-        "mapping": stream.mapping.columns,
-        "reason": stream.mapping.reason,
-        "alternatives": [other.as_dict() for other in stream.mapping.alternatives],
-        "kept": kept,
-        "problems": [p.as_dict() for p in report.problems],
-        "problem_counts": dict(report.counts),
-        "tokens": tokens if tokenised else dict.fromkeys(tokens),
-        "supervised_tokens": report.supervised_tokens if tokenised else None,
-        "truncated": report.truncated if tokenised else None,
-        "duplicates": report.duplicates,
-        "scripts": {name: round(n / total, 3) for name, n in scripts.most_common(6)} if total else {},
-    }
-
-
-def _scripts(conversation: Conversation) -> Counter[str]:
-    """Count the letters of a conversation by writing system, by the first word of their Unicode names."""
-    text = conversation.text or " ".join(str(m.get("content", "")) for m in conversation.messages)
-    counts: Counter[str] = Counter()
-    for char, n in Counter(text[:4000]).items():
-        if char.isalpha():
-            counts[unicodedata.name(char, "OTHER").split()[0].capitalize()] += n
-    return counts
 
 
 def preview_row(
@@ -171,18 +132,45 @@ def examples(
     A row that cannot be used is a dict with `row`, `line` and `problem`.
     """
     data = as_options(data_section)
-    stream = open_rows(path, data.format, data.columns, data.system_prompt)
+    stream = _stream(path, data)
+    wanted = (
+        (row, item)
+        for row, item in stream.conversations()
+        if row >= start and not (isinstance(item, Finding) and item.severity != "error")
+    )
+    return list(shown_rows(islice(wanted, count), stream, data, model_folder))
+
+
+def _stream(path: str | Path, data: DataOptions) -> RowStream:
+    return open_source_of(data, str(path))
+
+
+def shown_rows(
+    rows: Iterator[tuple[int, Conversation | Finding]],
+    stream: RowStream,
+    data: DataOptions,
+    model_folder: str | Path,
+    max_length: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield rows as `examples` tells them."""
     tokenizer, template = open_tokenizer(model_folder), load_template(model_folder, data.chat_template)
-    wanted = islice(stream.conversations(), start, start + count)
-    rows = tokenised_rows(wanted, template, tokenizer, data.train_on, stream.options)
-    return [_example(item, start + i, data, tokenizer) for i, item in enumerate(rows)]
+    numbers: list[int] = []
+
+    def noted() -> Iterator[tuple[int, Conversation | Finding]]:
+        for number, item in rows:
+            numbers.append(number)
+            yield number, item
+
+    made = tokenised_rows(noted(), template, tokenizer, data, stream)
+    for at, item in enumerate(made):
+        yield _example(item, numbers[at], max_length or data.max_length, tokenizer)
 
 
-def _example(item: Made | Finding, row: int, data: Any, tokenizer: ModelTokenizer) -> dict[str, Any]:
+def _example(item: Made | Finding, row: int, limit: int, tokenizer: ModelTokenizer) -> dict[str, Any]:
     if isinstance(item, Finding):
         return {"row": row, "line": item.line, "problem": item.as_dict()}
     made = item.tokens
-    kept = made.ids[: data.max_length]
+    kept = made.ids[:limit]
     return {
         "row": row,
         "line": made.conversation.line,

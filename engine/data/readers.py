@@ -2,109 +2,180 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from engine.data import csv_rows, json_rows, text_rows
-from engine.data.rows import Finding, Row
-from engine.data.source import HEAD_BYTES, Source, open_source
+from engine.data import csv_rows, json_parts, json_rows, nested, sniff, text_rows
+from engine.data.options import ReadOptions
+from engine.data.rows import Finding, Found, Row
+from engine.data.source import FOUND_OUT, Source, as_text, peek
+from engine.data.steady import Stamp, unchanged
+from engine.data.table_form import Table
+from engine.paths import show_name
 
 __all__ = ["Finding", "Layout", "Row", "estimate_rows", "look_at", "read_rows"]
 
-Kind = Literal["jsonl", "json", "csv", "text"]
-TEXT_NAMES = (".txt", ".md", ".markdown", ".rst")
+Kind = Literal["jsonl", "json", "csv", "text", "yaml", "xlsx", "parquet", "arrow", "folder"]
+Rows = Iterator[Row | Finding]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a file is: its kind, and for a table how it is written."""
+    """What a file is: its kind, how it is written, and what could be read from it instead.
+
+    `parts` are the sheets, lists, members or splits to choose from, `part` the one that is read. `remarks`
+    are reports about the whole file. `label_names`: what the numbers of a column are called. `rows_known`:
+    how many rows it has, where its format says it.
+    """
 
     source: Source
     kind: Kind
-    table: csv_rows.Table | None = None
+    table: Table | None = None
+    parts: tuple[str, ...] = ()
+    part: str | None = None
+    remarks: tuple[Finding, ...] = ()
+    label_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rows_known: int | None = None
+    found: Found | None = field(default=None, repr=False)
+
+    def rows(self) -> Rows:
+        """Yield its rows in order, each with its line; what cannot be used comes as a finding.
+
+        What is accepted and only told comes last, as findings of severity `report`. Raises EngineError for a
+        file that cannot be used at all (DATA-01, -07, -08, -10, -12).
+        """
+        empty = True
+        for item in _READERS[self.kind][1](self):
+            empty = False
+            yield item
+        if empty:
+            raise self.source.refusal("has no rows.", "DATA-07", "Choose a file with at least one row.", 1)
+        if self.kind != "folder" and self.source.stamp != Stamp(0, 0):
+            unchanged(self.source)
 
 
-def read_rows(path: str | Path) -> Iterator[Row | Finding]:
-    """Yield the rows of a file in order, each with its line; what cannot be used comes as a finding.
-
-    Raises EngineError for a file that cannot be used at all (DATA-01, -07, -08, -10, -12).
-    """
-    return _read(look_at(path))
+def read_rows(path: str | Path, options: ReadOptions = FOUND_OUT) -> Rows:
+    """Yield the rows and findings of a file as `Layout.rows` does."""
+    return look_at(path, options).rows()
 
 
-def look_at(path: str | Path) -> Layout:
-    """Tell what a file is from its first bytes."""
-    source = open_source(path)
-    # A character may be cut at the end of the head: what cannot be decoded there is no matter here.
-    head = source.head.decode("utf-8", "replace").lstrip("\ufeff")
-    suffix = source.path.suffix.lower()
-    begin = head.lstrip()
-    if begin[:1] in "{[":
-        kind = _json_kind(begin, whole=source.size <= HEAD_BYTES, textual=suffix in TEXT_NAMES)
-        if kind is not None:
-            return Layout(source, kind)
-    if suffix in (".jsonl", ".ndjson", ".json") and begin[:1] in '"tfn-0123456789':
-        return Layout(source, "jsonl")
-    table = _table(source, head, suffix)
-    return Layout(source, "csv", table) if table is not None else Layout(source, "text")
+def look_at(path: str | Path, options: ReadOptions = FOUND_OUT) -> Layout:
+    """Tell what a file (or a folder of a dataset) is from its first bytes; no more of it is read."""
+    path = Path(path)
+    if path.is_dir():
+        source = Source(path, show_name(path.name), "utf-8", 0, b"", _folder_bytes(path))
+        return _look("folder", source, options)
+    source = peek(path)
+    kind = sniff.binary_kind(source)
+    if kind is not None:
+        return _look(kind, source, options)
+    source = as_text(source, options)
+    return _look(sniff.text_kind(source, options), source, options)
 
 
-def _json_kind(begin: str, whole: bool, textual: bool) -> Kind | None:
-    first, _, rest = begin.partition("\n")
-    first, rest = first.rstrip(), rest.lstrip()
-    if begin[0] == "[":
-        inner = begin[1:].lstrip()[:1]
-        if inner not in tuple('{["]') and (textual or inner not in "-0123456789tfn"):
-            return None
-        complete = _parses(first)
-        return "jsonl" if complete and rest[:1] == "[" else "json"
-    if _parses(first):
-        return "jsonl" if rest or not whole else "json"
-    if textual and not rest.startswith("{"):
-        return "json" if begin[1:].lstrip()[:1] == '"' else None
-    alone = first in ("{", "{{") or not (first.endswith("}") or rest.startswith('{"'))
-    return "json" if alone and rest else "jsonl"
+def _folder_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
 
 
-def _parses(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _look(kind: Kind, source: Source, options: ReadOptions) -> Layout:
+    return _READERS[kind][0](kind, source, options)
 
 
-def _table(source: Source, head: str, suffix: str) -> csv_rows.Table | None:
-    named = suffix in (".csv", ".tsv", ".tab")
-    if suffix in (".md", ".markdown", ".rst"):
-        return None
-    whole = source.size <= HEAD_BYTES
-    sample = head[: 1 << 16]
-    prefer = "\t" if suffix in (".tsv", ".tab") else ","
-    table = csv_rows.guess_table(sample, whole and len(sample) == len(head), prefer)
-    if named:
-        return table or csv_rows.single_column(sample)
-    # Prose has commas too: without the name of a table, only a header or tabs make one.
-    sure = table is not None and (table.header or table.delimiter == "\t") and sample.count("\n") >= 2
-    return table if sure else None
+def _look_text(kind: Kind, source: Source, options: ReadOptions) -> Layout:
+    """Return the layout of a file of text, with what its encoding, its kind and its lists give to tell."""
+    if kind == "jsonl" and source.old_line_ends:
+        raise source.refusal("has the line ends of old Macs.", "DATA-02", "Save it with LF line ends.", 1)
+    unpacker = source.unpacker
+    parts = unpacker.parts if unpacker is not None else ()
+    part = unpacker.part if unpacker is not None else None
+    table, remarks = None, sniff.remarks(source, kind)
+    if kind == "csv":
+        table = sniff.table(source, options)
+        if table is not None and table.repeated:
+            twice = ", ".join(f'"{show_name(name)}"' for name in table.repeated)
+            remarks += (source.report(f"the header names {twice} twice; the later ones got a number.", 1),)
+    if kind == "json" and len(parts) < 2:
+        parts, part = json_parts.look(source, options.part)
+        others = tuple(f'"{show_name(name)}"' for name in parts if name != part)
+        if others and part is not None:
+            said = f'the list "{show_name(part)}" is read, {", ".join(others)} not.'
+            remarks += (source.report(said, code="DATA-12", hint="Choose the list with the rows."),)
+    if kind in ("json", "jsonl") and (why := nested.reason(sniff.text_of(source))) is not None:
+        remarks += (source.report(why, code="DATA-04"),)
+    return Layout(source, kind, table, parts, part, remarks)
 
 
-def _read(layout: Layout) -> Iterator[Row | Finding]:
-    if layout.kind == "jsonl":
-        yield from json_rows.lines(layout.source)
-    elif layout.kind == "json":
-        yield from json_rows.document(layout.source)
-    elif layout.table is not None:
-        yield from csv_rows.table_rows(layout.source, layout.table)
-    else:
-        yield from text_rows.text_pieces(layout.source)
+def _look_found(kind: Kind, source: Source, options: ReadOptions) -> Layout:
+    """Return the layout of a format that has a module of its own, as that one tells it."""
+    found = _MODULES[kind]().look(source, options)
+    return Layout(
+        source,
+        kind,
+        parts=found.parts,
+        part=found.part,
+        remarks=(*(sniff.remarks(source, kind) if kind == "yaml" else ()), *found.remarks),
+        label_names=found.label_names,
+        rows_known=found.rows,
+        found=found,
+    )
+
+
+def _found_rows(layout: Layout) -> Rows:
+    rows: Rows = _MODULES[layout.kind]().rows(layout.source, layout.found)
+    return rows
+
+
+def _xlsx() -> Any:
+    from engine.data import xlsx_rows
+
+    return xlsx_rows
+
+
+def _yaml() -> Any:
+    from engine.data import yaml_rows
+
+    return yaml_rows
+
+
+def _arrow() -> Any:
+    from engine.data import arrow_rows
+
+    return arrow_rows
+
+
+def _folder() -> Any:
+    from engine.data import folder_rows
+
+    return folder_rows
+
+
+def _table_rows(layout: Layout) -> Rows:
+    assert layout.table is not None
+    return csv_rows.table_rows(layout.source, layout.table)
+
+
+# Formats that have a module of their own, loaded when such a file is read: `look` tells, `rows` reads.
+_MODULES: dict[Kind, Callable[[], Any]] = {
+    "yaml": _yaml,
+    "xlsx": _xlsx,
+    "parquet": _arrow,
+    "arrow": _arrow,
+    "folder": _folder,
+}
+_READERS: dict[Kind, tuple[Callable[[Kind, Source, ReadOptions], Layout], Callable[[Layout], Rows]]] = {
+    "jsonl": (_look_text, lambda layout: json_rows.lines(layout.source)),
+    "json": (_look_text, lambda layout: json_parts.document(layout.source, layout.part)),
+    "csv": (_look_text, _table_rows),
+    "text": (_look_text, lambda layout: text_rows.text_pieces(layout.source)),
+    **dict.fromkeys(_MODULES, (_look_found, _found_rows)),
+}
 
 
 def estimate_rows(source: Source, read: int, last_line: int) -> int:
     """Return about how many rows a file has, from the first `read` ones that reach to `last_line`."""
     lines = max(1, source.head.count(b"\n"))
-    total_lines = lines * source.size / max(1, min(source.size, len(source.head)))
+    size = source.text_bytes
+    total_lines = lines * size / max(1, min(size, len(source.head)))
     return max(read, round(read * total_lines / max(1, last_line)))

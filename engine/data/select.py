@@ -99,8 +99,9 @@ def select(table: Table, data: Any, seed: int) -> Selection:
     validation = _pieces(table, np.flatnonzero(aside), data)
     used = mixed | held
     long = used & (table.length > data.max_length)
-    cut = long & fits if data.too_long == "truncate" else _no(table)
-    cut |= long & fits & ~table.raw if data.too_long == "split" else _no(table)
+    cut = long if data.too_long == "truncate" else _no(table)
+    if data.too_long == "split":
+        cut = long & ~table.raw
     lost = int(table.learnt_beyond(data.max_length)[cut].sum()) if cut.any() else 0
     unlearnt = np.flatnonzero(used & ~fits) if data.too_long != "drop" else np.zeros(0, dtype=np.int64)
     rows_in = int(len(table))

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.data.rows import Row
-from engine.data.source import Source, text_lines
+from engine.data.lines import text_lines
+from engine.data.rows import Finding, Row
+from engine.data.source import Source
+from engine.data.tally import Tally
 
 PIECE_CHARACTERS = 2000
 LONGEST_PIECE = 4000
 
 
-def text_pieces(source: Source) -> Iterator[Row]:
-    """Yield pieces that end at a blank line if they can; all but the last say that the text goes on."""
+def text_pieces(source: Source) -> Iterator[Row | Finding]:
+    """Yield pieces that end at a blank line if they can; all but the last say that the text goes on.
+
+    A line that cannot be used is a finding, and the text goes on behind it.
+    """
+    tally = Tally(source)
     held: Row | None = None
-    for piece, line in _pieces(source):
+    for piece, line in _pieces(source, tally):
+        if isinstance(piece, Finding):
+            yield piece
+            continue
         if held is not None:
             yield Row(held.value, held.line, continues=True)
         held = Row(piece, line)
     if held is not None:
         yield held
+    yield from tally.findings()
 
 
-def _pieces(source: Source) -> Iterator[tuple[str, int]]:
+def _pieces(source: Source, tally: Tally) -> Iterator[tuple[str | Finding, int]]:
     gathered: list[str] = []
     size, first = 0, 1
-    for number, raw in text_lines(source):
+    for number, raw, problem in text_lines(source, tally):
+        if problem is not None:
+            yield problem, number
+            continue
         line = raw.replace("\r\n", "\n")
         if not gathered:
             if line.isspace():
@@ -49,8 +62,9 @@ def _pieces(source: Source) -> Iterator[tuple[str, int]]:
 
 def _cut(line: str) -> Iterator[str]:
     """Cut a line that is longer than a piece, at blanks where there are some."""
-    while len(line) > LONGEST_PIECE:
-        at = line.rfind(" ", LONGEST_PIECE // 2, LONGEST_PIECE) + 1 or LONGEST_PIECE
-        yield line[:at]
-        line = line[at:]
-    yield line
+    at = 0
+    while len(line) - at > LONGEST_PIECE:
+        end = line.rfind(" ", at + LONGEST_PIECE // 2, at + LONGEST_PIECE) + 1 or at + LONGEST_PIECE
+        yield line[at:end]
+        at = end
+    yield line[at:]

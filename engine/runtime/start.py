@@ -146,9 +146,7 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.
     job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {layout.reason}."))
     compare_environment(job, folder)
     data_options = recipe.data
-    system = data_options.system_prompt or common_system_prompt(
-        data_options.train[0], data_options.format, data_options.columns
-    )
+    system = data_options.system_prompt or common_system_prompt(data_options.train[0], data_options)
     _describe_environment(job, recipe, folder, compute.device_name, system)
     prompts = evaluate.choose_prompts(data, recipe.evaluation.sample_prompts, template, tokenizer, system)
     return train.Training(

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from engine.data.dataset import Prepared, prepare
-from engine.data.inspect import examples, inspect_file, preview_row, sample_statistics
+from engine.data.inspect import examples, inspect_file, preview_row
 from engine.data.order import epoch_order
+from engine.data.survey import Wanted, survey
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
 from engine.recipe.recipe import DataOptions
@@ -28,8 +29,8 @@ def write(tmp_path: Path, rows: list[Any], name: str = "a.jsonl") -> Path:
     return path
 
 
-def made(path: Path, model: Path, seed: int = 42, skip_bad_rows: bool = False, **options: Any) -> Prepared:
-    return prepare(DataOptions(train=[str(path)], **options), model, seed, skip_bad_rows=skip_bad_rows)
+def made(path: Path, model: Path, seed: int = 42, **options: Any) -> Prepared:
+    return prepare(DataOptions(train=[str(path)], **options), model, seed)
 
 
 def refusal(path: Path, model: Path, **options: Any) -> EngineError:
@@ -52,7 +53,7 @@ def test_that_every_row_becomes_an_example_once(tmp_path: Path, tiny_model: Path
     example = data.train[0]
     assert example.ids.dtype == np.int32 and example.trained.dtype == np.bool_
     assert tokenizer.decode(example.ids[example.trained].tolist()) == f"Answer {example.row * 7}.<|im_end|>"
-    assert example.prompt == f"Question number {example.row}?"
+    assert [e.prompt for e in data.validation] == [f"Question number {e.row}?" for e in data.validation]
     report = data.report
     assert report.tokens == sum(len(e.ids) for e in [*data.train, *data.validation])
     assert report.supervised_tokens == sum(int(e.trained.sum()) for e in [*data.train, *data.validation])
@@ -103,7 +104,7 @@ def test_that_a_broken_line_refuses_the_start_with_file_and_line(tmp_path: Path,
     path = write(tmp_path, [*pairs(3), '{"prompt": "x", "completion"', *pairs(3)])
     error = refusal(path, tiny_model)
     assert (error.code, error.file, error.line) == ("DATA-02", str(path), 4)
-    data = made(path, tiny_model, skip_bad_rows=True)
+    data = made(path, tiny_model, bad_rows="leave_out")
     assert (len(data.train), data.report.refused) == (6, 1)
     assert data.report.problems[0].line == 4
 
@@ -237,16 +238,30 @@ def test_that_examples_show_the_cut_and_the_problems(tmp_path: Path, tiny_model:
     assert [s["row"] for s in examples(path, tiny_model, None, 2, 1)] == [2]
 
 
-def test_that_statistics_are_exact_for_small_files_and_close_for_samples(
-    tmp_path: Path, tiny_model: Path
-) -> None:
+def test_that_a_sample_comes_close_to_the_whole(tmp_path: Path, tiny_model: Path) -> None:
     path = write(tmp_path, pairs(150))
-    figures = sample_statistics(path, tiny_model)
-    data = made(path, tiny_model, validation_split=0.0)
-    assert figures["exact"] and figures["rows"] == 150
-    assert figures["tokens"]["total"] == data.report.tokens
-    assert figures["supervised_tokens"] == data.report.supervised_tokens
-    assert sum(figures["histogram"]["counts"]) == 150
-    sampled = sample_statistics(path, tiny_model, rows=50)
-    assert (sampled["rows"], sampled["sampled"]) == (150, 50)
-    assert abs(sampled["tokens"]["total"] / data.report.tokens - 1) < 0.05
+    options = DataOptions(train=[str(path)], validation_split=0.0)
+    whole, sample = survey(options, tiny_model), survey(options, tiny_model, wanted=Wanted(rows=50))
+    assert whole.complete and not sample.complete
+    assert (whole.files[0].rows, whole.files[0].rows_estimated) == (150, 150)
+    assert (sample.files[0].rows, sample.files[0].rows_estimated) == (50, 150)
+    assert float(sample.table.length.mean()) == pytest.approx(float(whole.table.length.mean()), rel=0.05)
+    assert (
+        whole.report.rows == 150
+        and int(whole.table.length.sum()) == prepare(options, tiny_model, 1).report.tokens
+    )
+
+
+def test_that_a_large_file_is_sampled_from_all_over(tmp_path: Path, tiny_model: Path) -> None:
+    short = [{"prompt": "a", "completion": "b " * 50}] * 20_000
+    long = [{"prompt": "a", "completion": "b " * 200}] * 10_000
+    path = write(tmp_path, [*short, *long])
+    options = DataOptions(train=[str(path)], validation_split=0.0)
+    sample = survey(options, tiny_model, wanted=Wanted(rows=300))
+    assert sample.files[0].rows_estimated == pytest.approx(30_000, rel=0.1)
+    assert set(sample.table.length.tolist()) == {
+        int(n)
+        for n in survey(
+            DataOptions(train=[str(write(tmp_path, [short[0], long[0]], "two.jsonl"))]), tiny_model
+        ).table.length
+    }
