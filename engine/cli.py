@@ -174,6 +174,7 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
                     _argument("--model", help="count tokens with this model's tokenizer"),
                     _argument("--max-length", type=int),
                     _argument("--format", default="auto"),
+                    SET,
                 ],
             ),
             (
@@ -184,6 +185,8 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
                     _argument("file"),
                     _argument("--row", type=int, default=0),
                     _argument("--model", default="starter"),
+                    _argument("--format", default="auto"),
+                    SET,
                 ],
             ),
         ],

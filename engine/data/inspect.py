@@ -72,7 +72,7 @@ def _answer(found: Survey, data: DataOptions, tokenised: bool) -> dict[str, Any]
         "columns": list(facts.columns),
         "mapping": facts.mapping,
         "reason": facts.reason,
-        "alternatives": list(facts.alternatives),
+        "alternatives": list(dict.fromkeys(m.format for m in facts.alternatives)),
         "kept": len(chosen.train) if tokenised else report.rows - report.refused - report.dropped,
         "problems": [p.as_dict() for p in report.problems],
         "problem_counts": dict(report.counts),

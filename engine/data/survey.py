@@ -46,7 +46,7 @@ class FileFacts:
     reason: str
     mapping: dict[str, str]
     columns: tuple[str, ...]
-    alternatives: tuple[str, ...]
+    alternatives: tuple[Mapping, ...]
     parts: tuple[str, ...]
     part: str | None
     encoding: str
@@ -272,7 +272,7 @@ def facts_of(path: str, stream: RowStream, rows: int, estimated: int) -> FileFac
         reason=mapping.reason,
         mapping=dict(mapping.columns),
         columns=tuple(stream.columns),
-        alternatives=tuple(str(a) for a in mapping.alternatives),
+        alternatives=tuple(mapping.alternatives),
         parts=layout.parts,
         part=layout.part,
         encoding=layout.source.encoding,

@@ -284,9 +284,9 @@ def absolute(recipe: Recipe, base: Path) -> Recipe:
     """Return a copy whose relative file paths are resolved against `base`."""
 
     def fix(text: str) -> str:
-        return (
-            text if not text or Path(text).is_absolute() else str((base / Path(text).expanduser()).resolve())
-        )
+        if not text or text.startswith("hub:") or Path(text).is_absolute():
+            return text
+        return str((base / Path(text).expanduser()).resolve())
 
     data = recipe.data.model_copy(
         update={

@@ -99,24 +99,40 @@ def adapters_show(args: Namespace) -> Answer:
 def data_inspect(args: Namespace) -> Answer:
     """Say what a file holds, and what training would make of it."""
     from engine.data.inspect import inspect_file
-    from engine.data.library import resolve_data
     from engine.models import library
 
     model = library.resolve_model(args.model) if args.model else None
-    found: dict[str, Any] = inspect_file(
-        resolve_data(args.file), model, max_length=args.max_length, format=args.format
-    )
+    found: dict[str, Any] = inspect_file(args.file, model, args.max_length, _data_section(args))
     return found
 
 
 def data_preview(args: Namespace) -> Answer:
     """Show one row as the model gets it."""
     from engine.data.inspect import preview_row
-    from engine.data.library import resolve_data
     from engine.models import library
 
-    found: dict[str, Any] = preview_row(resolve_data(args.file), args.row, library.resolve_model(args.model))
+    model = library.resolve_model(args.model)
+    found: dict[str, Any] = preview_row(args.file, args.row, model, _data_section(args))
     return found
+
+
+def _data_section(args: Namespace) -> Any:
+    """Return the data section that `--format` and `--set data.name=value` describe."""
+    from engine.recipe import codec
+    from engine.recipe.recipe import Recipe
+    from engine.verbs.runs import parse_sets
+
+    values = parse_sets(args.set)
+    if args.format != "auto":
+        values["data.format"] = args.format
+    if other := [path for path in values if not path.startswith("data.")]:
+        raise EngineError(
+            f"{other[0]} has no effect on how data is read.",
+            "Set fields of data only.",
+            "REC-01",
+            field=other[0],
+        )
+    return codec.override(Recipe(), values).data
 
 
 def data_list(args: Namespace) -> Answer:

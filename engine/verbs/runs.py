@@ -18,10 +18,8 @@ from engine.verbs import follow
 Answer = dict[str, Any] | int
 
 
-def read_recipe(path: str, settings: list[str]) -> Recipe:
-    """Return a recipe file with `--set` applied, its paths made absolute."""
-    file = Path(path).expanduser()
-    recipe = codec.load(file)
+def parse_sets(settings: list[str]) -> dict[str, Any]:
+    """Return the values of `--set field=value`."""
     values: dict[str, Any] = {}
     for setting in settings:
         field, equals, value = setting.partition("=")
@@ -33,7 +31,13 @@ def read_recipe(path: str, settings: list[str]) -> Recipe:
                 field=field,
             )
         values[field.strip()] = value
-    recipe = codec.override(recipe, values)
+    return values
+
+
+def read_recipe(path: str, settings: list[str]) -> Recipe:
+    """Return a recipe file with `--set` applied, its paths made absolute."""
+    file = Path(path).expanduser()
+    recipe = codec.override(codec.load(file), parse_sets(settings))
     return codec.absolute(recipe, file.resolve().parent)
 
 
@@ -51,11 +55,12 @@ def train(args: Namespace) -> Answer:
 
 def check_inputs(recipe: Recipe) -> None:
     """Refuse before a run is made what can be seen to be wrong: missing files, a folder that is no model."""
+    from engine.data.library import resolve_data
     from engine.models.facts import read_facts
     from engine.models.library import resolve_model
 
     for path in [*recipe.data.train, *([recipe.data.validation] if recipe.data.validation else [])]:
-        if not Path(path).exists():
+        if not resolve_data(path).exists():
             raise EngineError(
                 f"{path} does not exist.", "Check the name and the folder.", "DATA-12", file=path
             )
