@@ -38,6 +38,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--language", metavar="CODE", help="for this start only, as en or de")
     parser.add_argument("--page", choices=PAGE_NAMES, metavar="NAME", help=f"one of {', '.join(PAGE_NAMES)}")
     parser.add_argument("--run", metavar="ID", help="the run that the page shows")
+    parser.add_argument("--data", metavar="FILE", type=Path, help="data for a new run")
     parser.add_argument("--screenshot", metavar="FILE", type=Path, help="draw the page into a PNG and exit")
     parser.add_argument("--size", metavar="WxH", type=_size, default=None, help="of the window, as 1440x900")
     parser.add_argument("--text-size", metavar="PERCENT", type=int, help="85 to 150, for this start only")
@@ -151,8 +152,7 @@ def make_window(app: Any, options: argparse.Namespace) -> Any:
         start_work(window)
     else:
         window.painted.connect(lambda: QTimer.singleShot(START_WORK_MS, window, lambda: start_work(window)))
-    page = options.page or ("home" if options.demo else _last_page(services))
-    window.navigate(page, {"run": Path(options.run)} if options.run else None)
+    window.navigate(*_first_page(options, services))
     if missing:
         hint = "Text uses another font. Run `python3 launch.py --setup` to bring it back."
         window.notify(f"Font missing: {', '.join(missing)}.", "warn", hint=hint)
@@ -170,6 +170,15 @@ def start_work(window: Any) -> None:
     window.follow_run_queue()
     RunNotices(window, window.services)
     window.services.hardware.start()
+
+
+def _first_page(options: argparse.Namespace, services: Any) -> tuple[str, dict[str, Any] | None]:
+    """Return the page to open with and what it is to show."""
+    page = options.page or ("home" if options.demo else _last_page(services))
+    if options.data is not None:
+        page = page if page.startswith("wizard") else "wizard-data"
+        return page, {"data": options.data.expanduser().absolute()}
+    return page, {"run": Path(options.run)} if options.run else None
 
 
 def _last_page(services: Any) -> str:

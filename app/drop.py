@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,16 @@ from app.theme.icons import draw_icon
 from app.theme.style import current_theme
 from engine.paths import show_name
 
-DATA_ENDINGS = frozenset(".jsonl .json .csv .tsv .parquet .arrow .xlsx .txt .md".split())
+DATA_ENDINGS = frozenset(".jsonl .ndjson .json .csv .tsv .parquet .arrow .xlsx .txt .md".split())
+PACKED_ENDINGS = frozenset((".gz", ".zst", ".zip"))
+# What the folder of a saved data set holds beside its rows.
+DATA_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
+HEAD_BYTES = 65_536
+_RECIPE_KEYS = frozenset("model adapter training evaluation checkpoint launcher".split())
+_DATA_KEYS = frozenset(
+    "messages conversations instruction prompt question seed_examples completion output answer".split()
+)
+_KEY = re.compile(r"^(\s*(?:- )?)([A-Za-z_]\w*):", re.M)
 # A folder is looked into only so far: a home folder dropped by mistake must not be walked.
 MOST_ENTRIES = 2000
 
@@ -37,13 +47,30 @@ def classify(path: Path) -> Dropped | None:
         return _folder(path)
     if not path.is_file():
         return None
-    if ending in (".yaml", ".yml"):
+    if ending in (".yaml", ".yml") and not _holds_rows(path):
         return Dropped("recipe", "Read as recipe", "file", "wizard", {"recipe": path})
     if ending == ".gguf":
         return Dropped("model", "Use as model", "chip", "wizard", {"model": path})
-    if path.name.lower().endswith(tuple(DATA_ENDINGS)):
+    if ending in DATA_ENDINGS | PACKED_ENDINGS | {".yaml", ".yml"}:
         return Dropped("data", "Use as data", "database", "wizard", {"data": path})
     return None
+
+
+def _holds_rows(path: Path) -> bool:
+    """Say whether a YAML file holds examples and no recipe: a list, or keys that only examples have."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return False
+    said = (line for line in head.splitlines() if line.strip())
+    lines = [line for line in said if not line.lstrip().startswith(("#", "---"))]
+    if lines and lines[0].startswith(("- ", "[")):
+        return True
+    keys = [(len(indent), name) for indent, name in _KEY.findall("\n".join(lines))]
+    if any((not indent and name in _RECIPE_KEYS) or name == "train" for indent, name in keys):
+        return False
+    return any(name in _DATA_KEYS for _, name in keys)
 
 
 def _folder(path: Path) -> Dropped | None:
@@ -53,12 +80,22 @@ def _folder(path: Path) -> Dropped | None:
         return Dropped("run", "Open this run", "list", "monitor", {"run": path})
     if (path / "config.json").is_file():
         return Dropped("model", "Use as model", "chip", "wizard", {"model": path})
+    if any((path / name).is_file() for name in DATA_MARKS) or _holds_data_files(path):
+        return Dropped("data", "Use as data", "database", "wizard", {"data": path})
+    return None
+
+
+def _holds_data_files(path: Path, deeper: bool = True) -> bool:
+    """Say whether a folder, or its folder `data` or of a split, holds a file with rows."""
     for index, entry in enumerate(path.iterdir()):
         if index >= MOST_ENTRIES:
-            return None
-        if entry.suffix.lower() in DATA_ENDINGS and entry.is_file():
-            return Dropped("data", "Use as data", "database", "wizard", {"data": path})
-    return None
+            return False
+        if entry.suffix.lower() in DATA_ENDINGS | PACKED_ENDINGS and entry.is_file():
+            return True
+        named = entry.name.lower() in ("data", "train", "test", "validation", "default")
+        if deeper and named and entry.is_dir() and _holds_data_files(entry, False):
+            return True
+    return False
 
 
 class DropOverlay(QWidget):

@@ -292,7 +292,8 @@ class MainWindow(QMainWindow):
             self.notify(
                 f"{path.name} is nothing Tunesmith can use.",
                 "warn",
-                hint="Data: jsonl, json, csv, txt. Folders: a model, an adapter, a run. Recipes: yaml.",
+                hint="Data: jsonl, json, csv, xlsx, parquet, txt. Folders: data, a model, an adapter, a run. "
+                "Recipes: yaml.",
             )
             return False
         if found.kind == "adapter":

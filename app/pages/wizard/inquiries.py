@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from app.pages.wizard.data_peek import counts_at
 from app.pages.wizard.data_view import DataView
 from engine.errors import EngineError
 from engine.hardware.devices import Machine
@@ -84,6 +85,14 @@ def make_plans(recipe: Recipe, facts: ModelFacts, data: DataView | None, machine
         for name, change in METHODS.items()
     }
     return Plans(now, methods, device_name(machine))
+
+
+def plan_at_length(
+    recipe: Recipe, facts: ModelFacts, data: DataView, machine: Machine | None, limit: int
+) -> Plan:
+    """Plan the recipe as if its rows were cut at `limit` tokens."""
+    longer = codec.override(recipe, {"data.max_length": limit})
+    return plan(longer, facts, counts_at(data, limit), None, machine)
 
 
 def device_name(machine: Machine | None) -> str:

@@ -1,17 +1,30 @@
-"""Columns of the data and the roles they play, between what was found and what the recipe says."""
+"""Columns of a file and the roles they play, between what was found and what the recipe says."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
-from app.pages.wizard.data_view import DataView
 from app.widgets.mapping_view import UNUSED, ColumnLine
 from engine.data.columns import NEEDED, OPTIONAL
-from engine.recipe.data_options import DataOptions
 
 # The roles that the model learns to say; those of the others it only reads.
 TRAINED = frozenset({"completion", "output", "messages", "conversations", "text", "chosen"})
 WHEN_UNKNOWN = "prompt_completion"
+# How a role is said; one that is not here is said as the recipe writes it.
+ROLE_WORDS = {
+    "prompt": "user",
+    "completion": "assistant",
+    "output": "assistant",
+    "instruction": "user: what to do",
+    "input": "user: to work on",
+    "context": "user: context",
+    "history": "turns before",
+    "messages": "all messages",
+    "conversations": "all turns",
+    "chosen": "assistant: better",
+    "rejected": "assistant: worse",
+}
 
 
 def roles_of(format: str) -> tuple[str, ...]:
@@ -20,20 +33,22 @@ def roles_of(format: str) -> tuple[str, ...]:
     return (*NEEDED.get(format, ()), *OPTIONAL.get(format, ()))
 
 
-def role_map(view: DataView, data: DataOptions) -> dict[str, str]:
+def role_map(found: Mapping[str, str], said: Mapping[str, str]) -> dict[str, str]:
     """Return role -> column: what was found, with what the recipe says over it."""
-    return {role: column for role, column in {**view.about.mapping, **data.columns}.items() if column}
+    return {role: column for role, column in {**found, **said}.items() if column}
 
 
-def column_lines(view: DataView, data: DataOptions) -> list[ColumnLine]:
-    """Return one line for each column of the first file."""
-    by_column = {_outer(column): role for role, column in role_map(view, data).items()}
-    exact = {column: role for role, column in role_map(view, data).items()}
+def column_lines(
+    columns: Sequence[str], roles: Mapping[str, str], samples: Mapping[str, str], train_on: str
+) -> list[ColumnLine]:
+    """Return one line for each column of a file; `roles` are role -> column."""
+    by_column = {_outer(column): role for role, column in roles.items()}
+    exact = {column: role for role, column in roles.items()}
     lines = []
-    for column in view.about.columns:
+    for column in columns:
         role = exact.get(column) or by_column.get(column, UNUSED)
-        trained = role in TRAINED or (data.train_on == "all" and role != UNUSED)
-        lines.append(ColumnLine(column, role, trained, view.about.samples.get(column, "")))
+        trained = role in TRAINED or (train_on == "all" and role != UNUSED)
+        lines.append(ColumnLine(column, role, trained, samples.get(column, "")))
     return lines
 
 
@@ -42,9 +57,9 @@ def _outer(path: str) -> str:
     return re.split(r"[.\[]", path, maxsplit=1)[0] or path
 
 
-def columns_after(view: DataView, data: DataOptions, column: str, role: str) -> dict[str, str]:
+def columns_after(roles: Mapping[str, str], column: str, role: str) -> dict[str, str]:
     """Return the recipe's `columns` once `column` plays `role`; a role is played by one column at a time."""
-    known = {r: c for r, c in role_map(view, data).items() if c != column}
+    known = {r: c for r, c in roles.items() if c != column}
     if role != UNUSED:
         known[role] = column
     return known

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.drafts import Draft
 from app.pages.wizard import inquiries
-from app.pages.wizard.data_view import DataView, Superseded, look_at_data
+from app.pages.wizard.data_view import DataView, Superseded, large, look_at_data
 from app.pages.wizard.fields import fault_of, step_of
 from app.services import Services
 from engine.errors import EngineError
@@ -27,8 +27,9 @@ NOTHING_ADAPTED = "Apply to: choose modules and layers that this model has."
 DATA_FIELDS = frozenset(
     f"data.{name}"
     for name in (
-        "train validation validation_split format columns chat_template system_prompt train_on max_length "
-        "too_long dedupe"
+        "train validation validation_split format columns encoding part delimiter header bad_rows "
+        "label_names role_names sources chat_template system_prompt system_message special_tokens "
+        "train_on max_length too_long dedupe near_duplicates overlap packing shuffle"
     ).split()
 )
 DATA_FIELDS |= {"training.seed"}
@@ -250,15 +251,6 @@ class WizardState(QObject):
             return
         self.data_busy = True
         self.data_changed.emit()
-
-        def taken(view: Any, error: EngineError | None = None) -> None:
-            if turn != self._turns["data"]:
-                return
-            known = view.error if view is not None else None
-            self.data, self.data_error, self.data_busy = view, error or known, False
-            self.data_changed.emit()
-            self._timers["plan"].start()
-
         turns, told = self._turns, self._told
 
         def progress(done: int, total: int) -> None:
@@ -267,12 +259,25 @@ class WizardState(QObject):
                 raise Superseded("Other data was chosen meanwhile.")
             told["data"] = (done, total)
 
+        def taken(view: Any, error: EngineError | None = None) -> None:
+            if turn != self._turns["data"]:
+                return
+            known = view.error if view is not None else None
+            self.data, self.data_error = view, error or known
+            self.data_busy = view is not None and not view.complete and self.data_error is None
+            self.data_changed.emit()
+            self._timers["plan"].start()
+            if self.data_busy:
+                ask(False)
+
+        def ask(sample: bool) -> None:
+            self.services.background.run(
+                lambda: look_at_data(recipe, facts, progress, sample), taken, lambda e: taken(None, e)
+            )
+
         told.clear()
         self._progress_timer.start()
-
-        self.services.background.run(
-            lambda: look_at_data(recipe, facts, progress), taken, lambda e: taken(None, e)
-        )
+        ask(large(recipe))
 
     def _tell_progress(self) -> None:
         if not self.data_busy:

@@ -89,7 +89,10 @@ class WizardPage(Page):
         middle.addWidget(self.stack, 1)
         self.plan_column = PlanColumn()
         self._plan_place = scrolled(self.plan_column)
-        middle.addWidget(self._plan_place)
+        self._side = QStackedWidget()
+        self._side.addWidget(self._plan_place)
+        self._side.addWidget(scrolled(self._data_step.side))
+        middle.addWidget(self._side)
         column.addLayout(middle, 1)
         self.plan_strip = PlanStrip()
         column.addWidget(self.plan_strip)
@@ -293,6 +296,7 @@ class WizardPage(Page):
         review_before = self.step_name == "review"
         self.step_name = name
         self.stack.setCurrentIndex(STEPS.index(name))
+        self._side.setCurrentIndex(1 if name == "data" else 0)
         index = STEPS.index(name)
         words = "Start training" if name == "review" else f"Next: {STEP_TITLES[STEPS[index + 1]]}"
         self.footer.show_step(words, index == 0)
@@ -379,9 +383,10 @@ class WizardPage(Page):
 
     def _fold(self) -> None:
         """Show the plan as a column, or as a strip where the window is narrow."""
-        self._plan_place.setFixedWidth(current_theme().px(PLAN_WIDTH))
+        self._side.setFixedWidth(current_theme().px(PLAN_WIDTH))
         narrow = self.window().width() < current_theme().px(FOLD_BELOW)
-        self._plan_place.setVisible(not narrow)
+        self._side.setVisible(not narrow)
+        self._data_step.set_narrow(narrow)
         self.plan_strip.setVisible(narrow)
         self.stepper.set_compact(self.window().width() < current_theme().px(COMPACT_BELOW))
 
