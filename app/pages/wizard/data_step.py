@@ -19,12 +19,14 @@ from app.pages.wizard.data_facts import FactsRow
 from app.pages.wizard.data_files import FileState, nothing_said, states_of
 from app.pages.wizard.data_hub import HubSet
 from app.pages.wizard.data_lengths import LengthsPanel
+from app.pages.wizard.data_recent import RecentData
 from app.pages.wizard.data_shown import DataShown
 from app.pages.wizard.data_sources import SourceList
 from app.pages.wizard.data_start import DataStart
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step, take_focus
 from app.pages.wizard.template_editor import TemplateEditor
+from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.form import FieldRow, Form
 from app.widgets.label import hairline
@@ -70,6 +72,8 @@ class DataStep(Step):
         self._build_filled()
         self.column.addStretch(1)
         self.shown_data = DataShown(self)
+        self.recent = RecentData(services, self)
+        self.add_button = button("Add source…", "plus", on_click=self.ask_for_files)
         self._connect()
         self.set_level("simple")
         self.shown_data.show()
@@ -119,6 +123,8 @@ class DataStep(Step):
         self.start.file_requested.connect(self.ask_for_files)
         self.start.folder_requested.connect(self.ask_for_folder)
         self.start.example_chosen.connect(self.take_example)
+        self.recent.chosen.connect(lambda file: self.add_files([Path(file)]))
+        self.recent.located.connect(lambda _name, file: self.add_files([Path(file)]))
         self.start.hub.made.connect(lambda path: self.add_files([path]))
         self.state.data_read.connect(self.figures.show_progress)
         within = Qt.ShortcutContext.WidgetWithChildrenShortcut
@@ -137,6 +143,7 @@ class DataStep(Step):
     def shown(self) -> None:
         self.look_at_files()
         self.start.look()
+        self.recent.look()
 
     def set_level(self, level: str) -> None:
         super().set_level(level)
@@ -178,6 +185,10 @@ class DataStep(Step):
             self._reveal(self.columns_card)
             return True
         return super().focus_field(path)
+
+    def top_bar_buttons(self) -> list[QWidget]:
+        """Return what the top bar offers on this step."""
+        return [self.recent.button, self.add_button]
 
     def reveal(self, widget: QWidget) -> None:
         """Scroll until a card can be seen."""

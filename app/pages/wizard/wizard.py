@@ -131,6 +131,8 @@ class WizardPage(Page):
     def top_bar_actions(self) -> list[QWidget]:
         if self.step_name == "review":
             return list(self._review_actions)
+        if self.step_name == "data":
+            return [self.bar.search, self.bar.levels, *self._data_step.top_bar_buttons()]
         return self.bar.widgets()
 
     def shown(self) -> None:
@@ -293,7 +295,7 @@ class WizardPage(Page):
     # -- showing -------------------------------------------------------------------------------------------
     def _show_step(self, name: str) -> None:
         self._start_when_checked = False
-        review_before = self.step_name == "review"
+        before = self.step_name
         self.step_name = name
         self.stack.setCurrentIndex(STEPS.index(name))
         self._side.setCurrentIndex(1 if name == "data" else 0)
@@ -304,7 +306,7 @@ class WizardPage(Page):
         if self._begun:
             self.steps[name].shown()
         self._show_all()
-        if review_before != (name == "review"):
+        if before != name and {before, name} & {"review", "data"}:
             self.actions_changed.emit()
 
     def _show_all(self) -> None:
