@@ -57,7 +57,7 @@ class Batch:
     """The rows from number `first` on: `text` is all their parts, each with a line end after it.
 
     Part p begins at `offsets[p]`, the next at `offsets[p + 1]`. `codes` are the code points as small letters,
-    `classes` what they are (characters.py).
+    `classes` what they are (characters.py), `beyond` the places of those that are not ASCII.
     """
 
     first: int
@@ -65,6 +65,7 @@ class Batch:
     text: str
     codes: NDArray[np.uint8] | NDArray[np.uint32]
     classes: NDArray[np.uint8]
+    beyond: NDArray[np.int64]
     offsets: list[int]
 
     @cached_property
@@ -95,9 +96,17 @@ def make_batch(first: int, parts: list[Parts]) -> Batch:
         raw = text.encode()
         low = np.frombuffer(raw.lower(), np.uint8)
         classes = np.frombuffer(raw.translate(_ascii_classes()), np.uint8)
-        return Batch(first, len(parts), text, low, classes, offsets)
+        return Batch(first, len(parts), text, low, classes, np.zeros(0, np.int64), offsets)
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return Batch(first, len(parts), text, lower_table()[codes], class_table()[codes], offsets)
+    beyond = np.flatnonzero(codes > 127)
+    if len(beyond) * 4 > len(codes):
+        return Batch(first, len(parts), text, lower_table()[codes], class_table()[codes], beyond, offsets)
+    raw = codes.astype(np.uint8).tobytes()  # most are ASCII: look up only the others
+    classes = np.frombuffer(bytearray(raw.translate(_ascii_classes())), np.uint8)
+    low = np.frombuffer(raw.lower(), np.uint8).astype(np.uint32)
+    others = codes.take(beyond)
+    classes[beyond], low[beyond] = class_table()[others], lower_table()[others]
+    return Batch(first, len(parts), text, low, classes, beyond, offsets)
 
 
 @cache

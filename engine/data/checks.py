@@ -116,12 +116,11 @@ class Checks:
             for first, last in sorted(finder(batch)):
                 row = batch.row_at(first)
                 self._note(name, batch.first + row, batch.around(row, first, last))
-        if batch.codes.dtype == np.uint8:
-            self._letters[1] += np.count_nonzero((batch.classes & (WORD | DIGIT)) == WORD)
-            return
-        of = script_table()[batch.codes]
+        letter = (batch.classes & (WORD | DIGIT)) == WORD
+        self._letters[1] += np.count_nonzero(letter) - np.count_nonzero(letter.take(batch.beyond))
+        of = script_table()[batch.codes.take(batch.beyond)]
         self._letters += np.bincount(of, minlength=len(self._letters))
-        rtl = np.flatnonzero(_RTL[of])
+        rtl = batch.beyond[_RTL[of]]
         if len(rtl):
             self._rtl_rows += len(np.unique(np.searchsorted(batch.offsets[3::3], rtl, side="right")))
 

@@ -62,6 +62,7 @@ class NearIndex:
         self._signatures: list[NDArray[np.uint8]] = []
         self._parts: list[U64] = []
         self._signed = 0
+        self._room = np.empty(CHARACTERS + 1, np.uint64)
         self._common = np.zeros(1 << _SLOT_BITS, np.bool_)
 
     def add(self, conversation: Conversation) -> Parts:
@@ -90,7 +91,7 @@ class NearIndex:
 
     def _sign(self, batch: Batch) -> tuple[NDArray[np.uint8], U64]:
         """Return (signatures [rows, 64], those of question and answer alone [rows])."""
-        hashes, part = shingles(batch)
+        hashes, part = shingles(batch, self._room)
         row = part // 3
         slots = (hashes >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
         often = max(COMMON_ROWS, int(batch.rows * COMMON_SHARE))
@@ -148,11 +149,12 @@ def _powers(size: int) -> tuple[U64, U64]:
     return forth, back
 
 
-def shingles(batch: Batch) -> tuple[U64, NDArray[np.int64]]:
+def shingles(batch: Batch, room: U64 | None = None) -> tuple[U64, NDArray[np.int64]]:
     """Return (hash, part) of the three words that begin at each word of the questions and answers.
 
     Upper and lower case are the same, punctuation and blanks do not count; in scripts without blanks each
-    character is a word. The last two words of a part begin shorter runs.
+    character is a word. The last two words of a part begin shorter runs. `room` is written over if it is as
+    long as the text: large arrays are dear to ask of the system again and again.
     """
     solo = (batch.classes & SOLO) != 0
     inside = (batch.classes & WORD) != 0
@@ -172,8 +174,12 @@ def shingles(batch: Batch) -> tuple[U64, NDArray[np.int64]]:
     ends = np.minimum(np.arange(WORDS, len(first) + WORDS), np.repeat(words[1:], counts))
     bounds = np.append(first, len(codes))
     forth, back = _powers(CHARACTERS if len(codes) <= CHARACTERS else 4 * LONGEST_PART + CHARACTERS)
-    sums = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum((codes + np.uint64(1)) * forth[: len(codes)], out=sums[1:])
+    if room is None or len(room) <= len(codes):
+        room = np.empty(len(codes) + 1, np.uint64)
+    room[0] = 0
+    sums = room[: len(codes) + 1]
+    np.multiply(codes, forth[: len(codes)], out=sums[1:])
+    np.cumsum(sums[1:], out=sums[1:])
     wanted = np.flatnonzero(part % 3 != OTHER)
     if len(wanted) < len(part):
         first, ends, part = first.take(wanted), ends.take(wanted), part.take(wanted)

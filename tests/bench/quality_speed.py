@@ -85,22 +85,26 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(Path(args.model) / "tokenizer.json"))
     print(describe())
     for curly in (False, True):
-        rows = make(args.rows, curly)
-        texts = ["\n".join(m["content"] for m in row.messages) for row in rows]
-        taken: dict[str, list[float]] = {"tokenizer": [], "see": [], "found": [], "fold_key": []}
-        for _ in range(args.turns):
-            taken["tokenizer"].append(cpu_us(lambda: tokenizer.encode_batch_fast(texts), len(rows))[0])
-            spent, checks = cpu_us(lambda: see(rows), len(rows))
-            taken["see"].append(spent)
-            taken["found"].append(cpu_us(checks.found, len(rows))[0])
-            taken["fold_key"].append(cpu_us(lambda: [fold_key(row) for row in rows], len(rows))[0])
-        kept, peak = memory(rows)
-        length = sum(map(len, texts)) / len(texts)
-        print(f"\n{len(rows):,} rows of {length:.0f} characters, {'beyond ASCII' if curly else 'ASCII'}")
-        for name, values in taken.items():
-            share = min(values) / min(taken["tokenizer"])
-            print(f"  {name:<10} {min(values):7.1f} us CPU a row   {share:5.2f} of the tokenizer")
-        print(f"  memory     {kept:7.0f} bytes a row kept, {peak:.0f} MB at most")
+        compare(tokenizer, make(args.rows, curly), args.turns, "beyond ASCII" if curly else "ASCII")
+
+
+def compare(tokenizer: Tokenizer, rows: list[Conversation], turns: int, name: str) -> None:
+    """Time tokenizer and checks in turn over the same rows, and print the table."""
+    texts = ["\n".join(m["content"] for m in row.messages) for row in rows]
+    taken: dict[str, list[float]] = {"tokenizer": [], "see": [], "found": [], "fold_key": []}
+    for _ in range(turns):
+        taken["tokenizer"].append(cpu_us(lambda: tokenizer.encode_batch_fast(texts), len(rows))[0])
+        spent, checks = cpu_us(lambda: see(rows), len(rows))
+        taken["see"].append(spent)
+        taken["found"].append(cpu_us(checks.found, len(rows))[0])
+        taken["fold_key"].append(cpu_us(lambda: [fold_key(row) for row in rows], len(rows))[0])
+    kept, peak = memory(rows)
+    length = sum(map(len, texts)) / len(texts)
+    print(f"\n{len(rows):,} rows of {length:.0f} characters, {name}")
+    for step, values in taken.items():
+        share = min(values) / min(taken["tokenizer"])
+        print(f"  {step:<10} {min(values):7.1f} us CPU a row   {share:5.2f} of the tokenizer")
+    print(f"  memory     {kept:7.0f} bytes a row kept, {peak:.0f} MB at most")
 
 
 if __name__ == "__main__":
