@@ -104,7 +104,6 @@ def select(table: Table, data: Any, seed: int) -> Selection:
         cut = long & ~table.raw
     lost = int(table.learnt_beyond(data.max_length)[cut].sum()) if cut.any() else 0
     unlearnt = np.flatnonzero(used & ~fits) if data.too_long != "drop" else np.zeros(0, dtype=np.int64)
-    rows_in = int(len(table))
     rows_out = len(np.unique(train.index)) + len(np.unique(validation.index))
     return Selection(
         train=train,
@@ -114,7 +113,7 @@ def select(table: Table, data: Any, seed: int) -> Selection:
         overlap=int(overlap.sum()),
         truncated=int(cut.sum()),
         cut_learnt=lost,
-        dropped=rows_in - rows_out,
+        dropped=len(table) - rows_out,
         shared_out=int((kept & ~mixed).sum()),
         unlearnt=unlearnt,
         too_few=few,

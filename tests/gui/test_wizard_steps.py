@@ -128,14 +128,16 @@ def test_that_data_is_read_counted_and_shown_as_the_model_gets_it(qtbot, page, t
     assert (view.train_examples, view.validation_examples) == (54, 6)
     text = step.panel.example.toPlainText()
     assert "Where is parcel 0?" in text
-    trained = "".join(piece for piece, learnt in view.segments(0) if learnt)
+    trained = "".join(piece for piece, learnt in view.example(0).segments if learnt)
     assert '"queue": "post"' in trained and "Where is" not in trained
-    assert set(step.mapping.combos) == {"prompt", "completion"}
+    assert set(step.columns_card.mapping.combos) == {"prompt", "completion"}
     assert "54" in step.figures.split.accessibleDescription()
     QTest.keyClick(step.panel.example, Qt.Key.Key_PageDown)
+    settle(qtbot, page)
     assert "Where is parcel 1?" in step.panel.example.toPlainText()
     QTest.keyClick(step.panel.example, Qt.Key.Key_PageUp)
     QTest.keyClick(step.panel.example, Qt.Key.Key_PageUp)
+    settle(qtbot, page)
     assert "Where is parcel 59?" in step.panel.example.toPlainText()
 
 
@@ -154,7 +156,7 @@ def test_that_the_counts_are_those_of_the_engine(qtbot, page, tiny_model, rows):
         assert view.supervised_tokens == real.report.train_supervised_tokens
 
 
-def test_that_a_broken_row_is_named_and_a_copy_without_it_can_be_used(qtbot, page, tiny_model, rows):
+def test_that_a_broken_row_is_named_and_left_out_by_one_press(qtbot, page, tiny_model, rows):
     lines = rows.read_text(encoding="utf-8").splitlines()
     lines[4] = '{"prompt": "half a row", "completion": '
     rows.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -168,10 +170,11 @@ def test_that_a_broken_row_is_named_and_a_copy_without_it_can_be_used(qtbot, pag
     page.go_on()
     assert page.step_name == "data"
     assert page.footer.note.token == "bad"
-    step.mend()
+    QTest.mouseClick(step.side.checks.list.buttons["bad_rows"], Qt.MouseButton.LeftButton)
+    assert page.state.recipe.data.bad_rows == "leave_out"
     settle(qtbot, page)
     assert page.state.problems("data") == []
-    assert len(page.state.data.whole.rows) == 59
+    assert page.state.data.rows == 59
     assert rows.read_text(encoding="utf-8").count("half a row") == 1
 
 
@@ -186,9 +189,9 @@ def test_that_unknown_columns_open_the_mapping_and_a_choice_repairs_it(qtbot, pa
     assert isinstance(step, DataStep)
     assert page.state.data_error.code == "DATA-04"
     assert not step.columns_card.isHidden()
-    step.mapping.role_chosen.emit("alpha", "prompt")
+    step.columns_card.mapping.role_chosen.emit("alpha", "prompt")
     settle(qtbot, page)
-    step.mapping.role_chosen.emit("beta", "completion")
+    step.columns_card.mapping.role_chosen.emit("beta", "completion")
     settle(qtbot, page)
     assert page.state.recipe.data.columns == {"prompt": "alpha", "completion": "beta"}
     assert page.state.data_error is None
@@ -215,7 +218,7 @@ def test_that_pulling_the_cut_tells_what_is_cut_and_changes_the_recipe(qtbot, pa
     assert page.state.recipe.data.max_length == max(8, before - 80)
     settle(qtbot, page)
     assert page.state.data.truncated == 60 or page.state.data_error is not None
-    assert "would be cut" in step.lengths.words.text()
+    assert "60 rows are cut at 8 tokens" in step.lengths.words.text()
 
 
 def test_that_the_bundled_example_fills_the_data(qtbot, page, tiny_model):
@@ -313,7 +316,7 @@ def test_that_a_newer_choice_ends_an_older_reading(qtbot, page, tiny_model, tmp_
     page.state.set_value("data.train", [str(rows)])
     settle(qtbot, page)
     assert page.state.data_error is None
-    assert len(page.state.data.whole.rows) == 60
+    assert page.state.data.rows == 60
 
 
 def test_that_too_few_rows_to_measure_on_are_said(qtbot, page, tiny_model, tmp_path):
@@ -321,7 +324,7 @@ def test_that_too_few_rows_to_measure_on_are_said(qtbot, page, tiny_model, tmp_p
     few.write_text("prompt,completion\n" + "".join(f"ask {n},say {n}\n" for n in range(9)), encoding="utf-8")
     ready(qtbot, page, tiny_model, few)
     assert page.state.data.validation_examples == 0
-    assert any("too few" in finding.message for finding in page.state.data.problems)
+    assert any(check.id == "few_rows" for check in page.state.data.checks)
     assert page.state.problems("data") == []
 
 
@@ -333,7 +336,7 @@ def test_that_a_column_inside_a_column_is_shown_with_its_role(qtbot, page, tiny_
     page.go_to("data")
     step = page.steps["data"]
     assert isinstance(step, DataStep)
-    assert step.mapping.combos["instances"].currentData() == "output"
+    assert step.columns_card.mapping.combos["instances"].currentData() == "output"
 
 
 def test_that_modules_the_model_lacks_are_said_before_the_start(qtbot, page, tiny_model, rows):

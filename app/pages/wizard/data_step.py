@@ -49,7 +49,7 @@ READING = (
     "data.header",
 )
 KEEPING = ("data.bad_rows", "data.dedupe", "data.near_duplicates")
-CUTTING = ("data.max_length", "data.too_long")
+CUTTING = ("data.max_length", "data.too_long", "data.packing")
 SPLITTING = ("data.validation_split", "data.validation", "data.overlap")
 
 
@@ -180,6 +180,12 @@ class DataStep(Step):
             combo = next(iter(self.columns_card.mapping.combos.values()))
             self._reveal(self.columns_card)
             take_focus(combo)
+            return True
+        if path in ("data.sources", "data.encoding", "data.part"):
+            self._reveal(self.facts_card if self.state.value("data.train") else self.start)
+            return True
+        if path == "data.label_names":
+            self._reveal(self.columns_card)
             return True
         if path == "data.role_names" and self.columns_card.focus_names():
             self._reveal(self.columns_card)

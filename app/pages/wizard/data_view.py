@@ -27,7 +27,6 @@ DECIDED_LATER = {
     "dedupe",
     "near_duplicates",
     "overlap",
-    "bad_rows",
 }
 
 

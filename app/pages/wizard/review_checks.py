@@ -92,7 +92,7 @@ def _data(recipe: Recipe, data: DataView | None) -> Check:
     if not recipe.data.train:
         return Check(BAD, "No data is chosen", "Add a file with examples.", "data.train")
     for name in recipe.data.train + ([recipe.data.validation] if recipe.data.validation else []):
-        if not Path(name).expanduser().is_file():
+        if not name.startswith("hub:") and not Path(name).expanduser().exists():
             return Check(BAD, f"{Path(name).name} is gone", f"It was at {name}.", "data.train")
     if data is None:
         return Check(WAIT, "The data is being read", "", "data.train")
@@ -100,12 +100,15 @@ def _data(recipe: Recipe, data: DataView | None) -> Check:
         return Check(BAD, "No row can be trained on", "The data step says what is wrong.", "data.train")
     if data.refused:
         words = f"{counted(data.refused, 'row', 'rows')} cannot be used"
-        return Check(BAD, words, data.problems[0].message, "data.train")
+        first = next(p for p in data.problems if p.severity == "error")
+        return Check(BAD, words, first.message, "data.train")
     words = f"{i18n.number(data.supervised_tokens)} tokens will be trained"
     held = f"{i18n.number(data.validation_examples)} kept for validation"
     detail = f"{i18n.number(data.train_examples)} examples, {held}"
-    if data.problems:
-        return Check(WARN, words, f"{detail}; {len(data.problems)} remarks", "data.train")
+    remarks = [check for check in data.checks if check.severity != "info"]
+    if remarks:
+        told = counted(len(remarks), "remark", "remarks")
+        return Check(WARN, words, f"{detail}; {told}: {remarks[0].title}", "data.train")
     return Check(OK, words, detail, "data.train")
 
 

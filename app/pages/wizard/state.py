@@ -325,7 +325,7 @@ class WizardState(QObject):
         if self.data_error is not None:
             return [StepProblem("data", self.data_error.field or "data.train", self.data_error.message)]
         if self.data is not None and not self.data_busy and self.data.refused:
-            first = self.data.problems[0]
+            first = next(p for p in self.data.problems if p.severity == "error")
             return [StepProblem("data", "data.train", f"{first.message} {first.hint}".strip())]
         if self.data is not None and not self.data_busy and self.data.train_examples == 0:
             return [StepProblem("data", "data.train", "No row of this data can be trained on.")]
