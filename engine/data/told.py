@@ -44,14 +44,14 @@ def _mended(check: Check, data: Any) -> bool:
 
 def _bad_rows(found: Survey, data: Any) -> Iterator[Check]:
     report = found.report
-    for code, total in sorted(report.errors.items()):
+    for place, (code, total) in enumerate(sorted(report.errors.items())):
         shown = [p for p in report.problems if p.code == code and p.severity == "error"]
         left_out = code == "DATA-06" or data.bad_rows == "leave_out"
         one = total == 1
         words = WHAT.get(code, "cannot be used")
         words = _singular(words) if one else words
         yield Check(
-            id="bad_rows" if code != "DATA-06" else "no_answer",
+            id="no_answer" if code == "DATA-06" else f"bad_rows_{code}" if place else "bad_rows",
             severity="warn" if left_out else "bad",
             count=total,
             title=f"{total:,} {'row' if one else 'rows'} {words}",
@@ -146,10 +146,10 @@ def _sides(found: Survey, chosen: Selection, data: Any) -> Iterator[Check]:
 
 def _reports(found: Survey) -> Iterator[Check]:
     """Tell what was accepted and is worth knowing: byte order marks, blank lines, sheets not read."""
-    for finding in found.report.problems:
+    for number, finding in enumerate(found.report.problems):
         if finding.severity != "error":
             yield Check(
-                id="report",
+                id=f"report_{number}",
                 severity="warn" if finding.severity == "warning" else "info",
                 count=1,
                 title=finding.message,

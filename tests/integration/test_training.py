@@ -220,7 +220,6 @@ def test_that_data_changed_before_a_resume_is_refused(
     [
         ("adapter__use_dora", True),
         ("adapter__method", "oft"),
-        ("data__packing", True),
         ("launcher__processes", 2),
     ],
 )

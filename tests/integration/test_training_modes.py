@@ -75,6 +75,18 @@ def test_that_gradient_checkpointing_changes_no_gradient(make_training: MakeTrai
     assert torch.allclose(plain, again, rtol=1e-5, atol=1e-7)
 
 
+def test_that_packed_examples_do_not_see_each_other(make_training: MakeTraining) -> None:
+    run = with_live_b(make_training(data__packing=True, training__per_device_train_batch_size=1))
+    (rows,) = run.table.micro_batches(1)
+    assert len(rows) > 1
+    assert sum(len(run.data.train[i].ids) for i in rows) <= run.recipe.data.max_length
+    together = first_gradient(run)
+    run.optimizer.zero_grad(set_to_none=True)
+    train.gradients(run, 1, [[run.data.train[i]] for i in rows])
+    apart = torch.cat([p.grad.flatten() for p in run.model.parameters() if p.grad is not None])
+    assert torch.allclose(together, apart, rtol=1e-4, atol=1e-6)
+
+
 def test_that_bf16_follows_fp32(make_training: MakeTraining) -> None:
     exact = steps_of(make_training(training__precision="fp32"), 8)
     half = steps_of(make_training(training__precision="bf16"), 8)
