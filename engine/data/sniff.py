@@ -43,6 +43,8 @@ def binary_kind(source: Source) -> BinaryKind | None:
         return "parquet"
     if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return "arrow"
+    if head.startswith(b"\xd0\xcf\x11\xe0"):
+        return "xlsx"  # whose reader tells a password from an old document
     if head.startswith(b"PK\x03\x04") and unpacker(source.path, head, None) is None:
         return "xlsx"
     return None
@@ -122,7 +124,8 @@ def remarks(source: Source, kind: str) -> tuple[Finding, ...]:
     if source.old_line_ends:
         found.append(source.report("its lines end as on old Macs (CR); they were read as lines.", 1))
     expected = _SUFFIXES.get(source.suffix)
-    if expected is not None and kind not in expected:
+    lone = kind == "json" and source.suffix in LINES_NAMES and "\n" not in text_of(source).strip()
+    if expected is not None and kind not in expected and not lone:  # one row on one line is both
         named = f"it is named {source.suffix} and holds {_NAMES[kind]}; it was read by its content."
         found.append(source.report(named, 1))
     return tuple(found)

@@ -13,7 +13,10 @@ from engine.data import sandbox
 from engine.errors import EngineError
 from engine.paths import resources, show_name
 
-BUILT_IN = ("chatml", "llama3", "mistral", "gemma", "zephyr", "vicuna", "alpaca", "plain")
+BUILT_IN = (
+    *("chatml", "llama3", "llama2", "mistral", "gemma", "phi", "qwen", "deepseek"),
+    *("zephyr", "vicuna", "alpaca", "plain"),
+)
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
@@ -109,6 +112,20 @@ class ChatTemplate:
             else:
                 adapted.insert(0, {"role": "system", "content": words})
         return adapted
+
+
+def takes_system(template: ChatTemplate) -> bool:
+    """Say whether a template writes a system message, in a place of its own or before the question."""
+    words = "\U000f0001system\U000f0002"
+    messages = [
+        {"role": "system", "content": words},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+    ]
+    try:
+        return words in template.render(messages)
+    except EngineError:
+        return False
 
 
 def read_special_tokens(model_folder: Path) -> dict[str, str]:

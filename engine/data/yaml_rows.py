@@ -74,18 +74,20 @@ def look(source: Source, options: ReadOptions) -> Found:
         raise source.refusal("is empty.", "DATA-07", "Choose a file with at least one row.")
     if not parts:
         return Found()
-    if options.part is not None and options.part not in parts:
+    archive = source.unpacker
+    wanted = None if archive is not None and options.part == archive.part else options.part
+    if wanted is not None and wanted not in parts:
         told = ", ".join(show_name(p, 40) for p in parts)
         error = source.refusal(
-            f"has no list {show_name(options.part, 40)} (its lists: {told}).", hint="Choose one."
+            f"has no list {show_name(wanted, 40)} (its lists: {told}).", hint="Choose one."
         )
         error.field = "data.part"
         raise error
-    part = options.part or next((n for n in (DIALOGUES, *LIST_NAMES) if n in parts), parts[0])
+    part = wanted or next((n for n in (DIALOGUES, *LIST_NAMES) if n in parts), parts[0])
     others = ", ".join(show_name(p, 40) for p in parts if p != part)
     told = f"{source.name}: the list {show_name(part, 40)} is read; the file also holds {others}."
     remark = Finding("DATA-12", str(source.path), 1, None, told, "", "report")
-    return Found(parts, part, (remark,) if others and options.part is None else ())
+    return Found(parts, part, (remark,) if others and wanted is None else ())
 
 
 def _offered(head: str) -> tuple[str, ...] | None:

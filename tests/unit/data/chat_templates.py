@@ -1,4 +1,4 @@
-"""Chat templates of twelve families, after those the models come with, and a tokenizer with their marks."""
+"""Chat templates of more than twelve families, after those the models come with, and a tokenizer with their marks."""
 
 # Templates are kept in the lines their makers wrote.
 # ruff: noqa: E501
@@ -155,6 +155,36 @@ DEEPSEEK = (
     "{{ '<｜Assistant｜>' + content + '<｜end▁of▁sentence｜>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<｜Assistant｜><think>\n' }}{% endif %}"
 )
+PLAIN = (
+    "{% for message in messages %}{% if message['role'] == 'system' %}{{ message['content'] + '\n\n' }}"
+    "{% elif message['role'] == 'user' %}{{ 'User: ' + message['content'] + '\n\nAssistant:' }}"
+    "{% else %}{{ ' ' + message['content'] + eos_token + '\n\n' }}{% endif %}{% endfor %}"
+)
+# Folds the system message into the first question, and knows calls and results of its own kind.
+MISTRAL_TOOLS = (
+    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] + '\n\n' %}"
+    "{% set rest = messages[1:] %}{% else %}{% set system = '' %}{% set rest = messages %}{% endif %}{{ bos_token }}"
+    "{% for message in rest %}{% if message['role'] == 'user' %}"
+    "{% if tools and loop.first %}{{ '[AVAILABLE_TOOLS] ' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}{% endif %}"
+    "{{ '[INST] ' + (system if loop.first else '') + message['content'] + '[/INST]' }}"
+    "{% elif message['role'] == 'tool' %}{{ '[TOOL_RESULTS] ' + message['content'] + '[/TOOL_RESULTS]' }}"
+    "{% elif message['tool_calls'] %}{{ '[TOOL_CALLS] [' }}{% for call in message['tool_calls'] %}"
+    "{{ (call['function'] | tojson) + (']' if loop.last else ', ') }}{% endfor %}{{ eos_token }}"
+    "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+# Calls as JSON in the answer, results under a role of their own, and a date.
+LLAMA31_TOOLS = (
+    "{{ bos_token }}{% if tools %}{{ '<|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\n' }}"
+    "{% for tool in tools %}{{ tool | tojson(indent=4) + '\n\n' }}{% endfor %}{{ '<|eot_id|>' }}{% endif %}"
+    "{% for message in messages %}{% if message.tool_calls is defined %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n{\"name\": \"' + message.tool_calls[0].function.name + '\", ' }}"
+    "{{ '\"parameters\": ' + (message.tool_calls[0].function.arguments | tojson) + '}<|eot_id|>' }}"
+    "{% elif message.role == 'tool' %}"
+    "{{ '<|start_header_id|>ipython<|end_header_id|>\n\n' + (message.content | tojson) + '<|eot_id|>' }}{% else %}"
+    "{{ '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' + message.content | trim + '<|eot_id|>' }}"
+    "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
 MARKED = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
     "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
@@ -175,6 +205,7 @@ FAMILIES: dict[str, tuple[str, str, str]] = {
     "vicuna": (VICUNA, " ", "</s>"),
     "alpaca": (ALPACA, "", "</s>"),
     "deepseek": (DEEPSEEK, "", "<｜end▁of▁sentence｜>"),
+    "plain": (PLAIN, " ", "</s>"),
     "marked": (MARKED, "", "<|im_end|>"),
 }
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from engine.data.options import ReadOptions
+from engine.data.readers import Row, look_at
 from engine.data.unpack import MAX_BYTES, Unpacker, unpacker
 from engine.errors import EngineError
 
@@ -310,3 +312,20 @@ def test_that_d49_memory_stays_flat_whatever_is_packed(tmp_path: Path, kind: str
     path.write_bytes(BOMBS[kind]((1 << 28) if kind == "zstd" else 80 << 20))
     size, growth, code = grown(path)
     assert code == "DATA-08" and growth < 100, (size, growth)
+
+
+def test_that_d49_files_are_read_through_their_packing_by_what_is_inside(tmp_path: Path) -> None:
+    dialogues = b"conversations:\n- - a\n  - b\n"
+    table = b"question,answer\n" + b"a,b\n" * 50
+    several = zipped(**{"a.yml": dialogues, "b.csv": table})
+    for content, part, kind, count in (
+        (PACKED["gzip"], None, "jsonl", 20_000),
+        (zstandard.compress(table), None, "csv", 50),
+        (zipped(**{"a.yml": dialogues}), "conversations", "yaml", 1),
+        (several, "a.yml", "yaml", 1),
+        (several, "b.csv", "csv", 50),
+    ):
+        path = tmp_path / "rows"
+        path.write_bytes(content)
+        layout = look_at(path, ReadOptions(part=part))
+        assert (layout.kind, sum(isinstance(row, Row) for row in layout.rows())) == (kind, count)

@@ -17,5 +17,11 @@ for case in json.load(sys.stdin):
     options = {"tools": case["tools"], "add_generation_prompt": case["prompt"]}
     text = tokenizer.apply_chat_template(case["messages"], tokenize=False, **options)
     ids = tokenizer.apply_chat_template(case["messages"], tokenize=True, return_dict=False, **options)
-    answers.append({"text": text, "ids": list(ids)})
+    mask = []
+    if "endgeneration" in case["template"]:
+        marked = tokenizer.apply_chat_template(
+            case["messages"], tokenize=True, return_dict=True, return_assistant_tokens_mask=True, **options
+        )
+        mask = list(marked["assistant_masks"])
+    answers.append({"text": text, "ids": list(ids), "mask": mask})
 json.dump(answers, sys.stdout)
