@@ -11,7 +11,7 @@ from engine.data.inspect import inspect_file
 from engine.data.readers import Finding, read_rows
 from engine.errors import EngineError
 
-FILES = 200
+FILES = 2_000
 ROWS = 20
 SEEDS: list[dict[str, Any]] = [
     {"messages": [{"role": "user", "content": "Hi 😀"}, {"role": "assistant", "content": "Hello"}]},
