@@ -7,6 +7,7 @@ for which equality is not certain goes the long way.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from engine.errors import EngineError
 
 FIRST_BATCH, BATCH = 32, 1024
 BATCH_CHARACTERS = 4 << 20
+AHEAD = 2
 # Pieces that many rows share (system prompts) are kept with their ids: so many, up to this length.
 KEPT, KEPT_LENGTH = 256, 32 << 10
 Ranges = tuple[tuple[int, int], ...]
@@ -51,15 +53,16 @@ def measure(
     work = _Pass(template, tokenizer, train_on, special_tokens)
     batches = _batches(iter(conversations))
     with ThreadPoolExecutor(1, "tokenise") as helper:
-        before: tuple[_Batch, Future[_Encoded]] | None = None
+        ahead: deque[tuple[_Batch, Future[_Encoded]]] = deque()
         for conversations_ in batches:
             batch = work.laid_out(conversations_)
-            encoded = helper.submit(work.encode, batch)
-            if before is not None:
-                yield from work.measured(before[0], before[1].result())
-            before = batch, encoded
-        if before is not None:
-            yield from work.measured(before[0], before[1].result())
+            ahead.append((batch, helper.submit(work.encode, batch)))
+            if len(ahead) > AHEAD:  # the helper always has another batch waiting
+                done, encoded = ahead.popleft()
+                yield from work.measured(done, encoded.result())
+        while ahead:
+            done, encoded = ahead.popleft()
+            yield from work.measured(done, encoded.result())
 
 
 def _batches(stream: Iterator[Conversation]) -> Iterator[list[Conversation]]:
