@@ -56,6 +56,12 @@ def classify(path: Path) -> Dropped | None:
     return None
 
 
+def kind_of(path: Path) -> str:
+    """Return recipe, data, model, adapter or run; a file of an unknown name is data, its content decides."""
+    found = classify(path)
+    return found.kind if found is not None else "data" if path.is_file() else ""
+
+
 def _holds_rows(path: Path) -> bool:
     """Say whether a YAML file holds examples and no recipe: a list, or keys that only examples have."""
     try:

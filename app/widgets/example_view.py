@@ -129,9 +129,12 @@ class ExampleView(QTextEdit):
         self._places = []
         cursor = self.textCursor()
         cursor.beginEditBlock()
-        for piece in self._pieces:
+        last = len(self._pieces) - 1
+        for number, piece in enumerate(self._pieces):
             if piece.kind == "text":
-                cursor.insertText(piece.text, self._text_format(piece))
+                # The line end that most templates close with would only show as an empty line.
+                text = piece.text.removesuffix("\n") if number == last else piece.text
+                cursor.insertText(text, self._text_format(piece))
             else:
                 self._places.append((cursor.position(), piece.text))
                 cursor.insertText(OBJECT, self._box_format(piece))

@@ -68,6 +68,7 @@ class LengthPlan(QWidget):
         line.setSpacing(8)
         self.memory = number_label("–", "headline")
         self.of = TextLabel("", "small")
+        self.of.setContentsMargins(0, 0, 0, current_theme().px(4))
         line.addWidget(self.memory)
         line.addWidget(self.of, 1, Qt.AlignmentFlag.AlignBottom)
         column.addLayout(line)

@@ -19,7 +19,7 @@ SEVERITY_WORDS = {"bad": "has to be mended", "warn": "look at it", "info": "for 
 
 @dataclass(frozen=True)
 class Remark:
-    """One line: `id` names it in the signal, `press` is the word on its button (empty: none)."""
+    """One line: `id` names it in the signals, `press` is the word on its button, `also` that of a link."""
 
     id: str
     severity: str
@@ -27,6 +27,7 @@ class Remark:
     detail: str = ""
     press: str = ""
     whole: str = ""
+    also: str = ""
 
 
 class RemarkList(QWidget):
@@ -34,9 +35,11 @@ class RemarkList(QWidget):
 
     Signals:
         pressed: the id of the line whose button was pressed.
+        also_pressed: the id of the line whose link was pressed.
     """
 
     pressed = Signal(str)
+    also_pressed = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +48,7 @@ class RemarkList(QWidget):
         self._column.setSpacing(0)
         self._remarks: tuple[Remark, ...] = ()
         self.buttons: dict[str, QPushButton] = {}
+        self.links: dict[str, QPushButton] = {}
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
@@ -57,7 +61,7 @@ class RemarkList(QWidget):
             return
         focused = next((name for name, press in self.buttons.items() if press.hasFocus()), "")
         self._remarks = tuple(remarks)
-        self.buttons = {}
+        self.buttons, self.links = {}, {}
         while (item := self._column.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
@@ -89,6 +93,12 @@ class RemarkList(QWidget):
             detail = TextLabel(remark.detail, "small", wrap=True).make_selectable()
             set_tip(detail, remark.whole if remark.whole != remark.detail else "")
             words.addWidget(detail)
+        if remark.also:
+            name = f"{remark.also}: {remark.title}"
+            link = button(remark.also, kind="link", compact=True, name=name)
+            link.clicked.connect(lambda _checked=False: self.also_pressed.emit(remark.id))
+            self.links[remark.id] = link
+            words.addWidget(link, 0, Qt.AlignmentFlag.AlignLeft)
         row.addLayout(words, 1)
         if remark.press:
             press = button(

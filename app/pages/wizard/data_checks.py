@@ -31,7 +31,8 @@ def remark_of(check: Any) -> Remark:
     short = whole if len(whole) <= LONGEST_DETAIL else whole[: LONGEST_DETAIL - 1].rstrip(" ,;") + "…"
     places = [f"{place_of(place)}: {place.text}" for place in check.places[:8] if place.text]
     tip = "\n".join([whole, *places]) if places or short != whole else ""
-    return Remark(check.id, check.severity, check.title, short, press, tip)
+    also = SHOW if check.fix and check.places else ""
+    return Remark(check.id, check.severity, check.title, short, press, tip, also)
 
 
 def place_of(place: Any) -> str:
@@ -54,9 +55,11 @@ class ChecksView(QWidget):
 
     Signals:
         pressed: the id of the check whose button was pressed.
+        show_pressed: the id of the check whose place is to be shown.
     """
 
     pressed = Signal(str)
+    show_pressed = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,6 +77,7 @@ class ChecksView(QWidget):
         column.addWidget(self.waiting)
         self.list = RemarkList()
         self.list.pressed.connect(self.pressed)
+        self.list.also_pressed.connect(self.show_pressed)
         column.addWidget(self.list)
 
     def show_checks(self, remarks: Sequence[Remark], busy: bool, known: bool) -> None:

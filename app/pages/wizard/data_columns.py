@@ -48,8 +48,8 @@ class ColumnsCard(Card):
         self.body.addWidget(self.sources)
         self.mapping = MappingView()
         self.body.addWidget(self.mapping)
-        self.roles_title, self.roles = self._names("Roles that are not known", KNOWN_ROLES)
-        self.labels_title, self.labels = self._names("What the numbers of the answer are called", ())
+        self.roles_place, self.roles = self._names("Roles that are not known", KNOWN_ROLES)
+        self.labels_place, self.labels = self._names("What the numbers of the answer are called", ())
         self.chips: dict[str, QPushButton] = {}
         self._files: tuple[str, ...] = ()
         self.mapping.role_chosen.connect(self.role_chosen)
@@ -59,15 +59,15 @@ class ColumnsCard(Card):
         self.show_sources((), 0)
         self.show_names(NamesInData(), {}, {})
 
-    def _names(self, title: str, choices: Sequence[str]) -> tuple[TextLabel, NamesEditor]:
-        words, editor = TextLabel(title, "strong"), NamesEditor(choices)
-        column = QVBoxLayout()
+    def _names(self, title: str, choices: Sequence[str]) -> tuple[QWidget, NamesEditor]:
+        place, editor = QWidget(), NamesEditor(choices)
+        column = QVBoxLayout(place)
         column.setContentsMargins(0, 8, 0, 0)
         column.setSpacing(6)
-        column.addWidget(words)
+        column.addWidget(TextLabel(title, "strong"))
         column.addWidget(editor)
-        self.body.addLayout(column)
-        return words, editor
+        self.body.addWidget(place)
+        return place, editor
 
     def show_sources(self, files: Sequence[str], chosen: int) -> None:
         """Offer the files whose columns can be shown; one alone needs no choice."""
@@ -112,25 +112,33 @@ class ColumnsCard(Card):
         """Offer a meaning for unknown roles, and a name for labels that are numbers."""
         known = {*KNOWN_ROLES, "human", "gpt", "model", "bot", "prompter", "developer", "function"}
         roles = [name for name in found.roles if name.lower() not in known or name in role_names]
-        self._show(self.roles_title, self.roles, roles, role_names, found.roles)
-        self._show(self.labels_title, self.labels, list(found.labels), label_names, found.labels)
+        self._show(self.roles_place, self.roles, roles, role_names, found.roles)
+        self._show(
+            self.labels_place, self.labels, sorted(found.labels, key=_as_number), label_names, found.labels
+        )
 
     @staticmethod
     def _show(
-        title: QWidget, editor: NamesEditor, names: list[str], meanings: Mapping[str, str], counts: Any
+        place: QWidget, editor: NamesEditor, names: list[str], meanings: Mapping[str, str], counts: Any
     ) -> None:
-        title.setVisible(bool(names))
-        editor.setVisible(bool(names))
-        notes = {name: f"in the first rows {counted(counts[name], 'time', 'times')}" for name in names}
+        place.setVisible(bool(names))
+        notes = {name: f"{counted(counts[name], 'time', 'times')} in the first rows" for name in names}
         editor.show_names(names, meanings, notes)
 
     def focus_names(self) -> bool:
         """Put the cursor on the first role without a meaning; False when there is none."""
         editor = next(iter(self.roles.editors.values()), None)
-        if editor is None or self.roles.isHidden():
+        if editor is None or self.roles_place.isHidden():
             return False
         editor.setFocus()
         return True
+
+
+def _as_number(label: str) -> tuple[float, str]:
+    try:
+        return float(label), label
+    except ValueError:
+        return 0.0, label
 
 
 def _clear(layout: Any) -> None:

@@ -17,7 +17,7 @@ from engine.errors import EngineError
 from engine.paths import show_name
 
 OFFERED = 6
-LINES, LONGEST_LINE = 3, 110
+LINES, LONGEST_LINE, BEFORE = 3, 36, 12
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,14 @@ def look_at_encodings(file: str) -> list[EncodingChoice]:
         if len(found) >= OFFERED:
             break
     return found
+
+
+def telling_part(line: str) -> str:
+    """Return the part of a line around its first letter beyond ASCII, short enough for one line of a card."""
+    at = next((place for place, char in enumerate(line) if char > "\x7f"), 0)
+    start = max(0, at - BEFORE) if len(line) > LONGEST_LINE else 0
+    begin = "…" if start else ""
+    return begin + show_name(line[start:], LONGEST_LINE - len(begin))
 
 
 class EncodingPanel(Card):
@@ -118,7 +126,7 @@ class EncodingPanel(Card):
         self.error.hide()
         self.cards = {}
         for number, choice in enumerate(choices):
-            shown = "\n".join(show_name(line, LONGEST_LINE) for line in choice.lines)
+            shown = "\n".join(telling_part(line) for line in choice.lines)
             card = OptionCard(choice.label, shown)
             card.sentence.set_role("small_text")
             card.pressed.connect(lambda c=choice.codec: self.chosen.emit(self.file, c))

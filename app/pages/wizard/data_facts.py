@@ -47,6 +47,8 @@ class _Fact(QWidget):
         line.setSpacing(8)
         self.number = number_label("–", "number")
         self.beside = TextLabel("", "small")
+        # The smaller words stand on the line of the number.
+        self.beside.setContentsMargins(0, 0, 0, current_theme().px(2))
         line.addWidget(self.number)
         line.addWidget(self.beside, 0, Qt.AlignmentFlag.AlignBottom)
         line.addStretch(1)

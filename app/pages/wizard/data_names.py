@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.data.columns import MISSING, lookup
 from engine.data.options import ReadOptions
+from engine.errors import EngineError
 
 LOOKED_AT = 2_000
 MOST_LABELS = 30
@@ -68,3 +69,37 @@ def label_text(value: Any) -> str:
 
 def _is_number(label: str) -> bool:
     return label.lstrip("+-").replace(".", "", 1).isdigit() or label in ("true", "false")
+
+
+class NamesLookup:
+    """Looks names up in the background, once for each file and way to read it; tells when some were found."""
+
+    def __init__(self, background: Any, on_found: Callable[[], object]) -> None:
+        self._background, self._on_found = background, on_found
+        self._known: dict[tuple[str, ReadOptions, str | None], NamesInData] = {}
+        self._looking = 0
+
+    @property
+    def busy(self) -> bool:
+        """Say whether a file is being looked at."""
+        return self._looking > 0
+
+    def of(self, file: str, read: ReadOptions, answer: str | None) -> NamesInData:
+        """Return what is known of a file; what is not known yet is looked up."""
+        key = (file, read, answer)
+        if key in self._known:
+            return self._known[key]
+        self._known[key] = NamesInData()
+        self._looking += 1
+
+        def taken(found: NamesInData) -> None:
+            self._looking -= 1
+            self._known[key] = found
+            if found != NamesInData():
+                self._on_found()
+
+        def failed(error: EngineError) -> None:
+            self._looking -= 1  # why the file cannot be read is said above the columns
+
+        self._background.run(lambda: names_in(file, read, answer), taken, failed)
+        return self._known[key]

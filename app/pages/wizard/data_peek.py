@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from app.pages.wizard.data_view import DataView
+from engine.errors import EngineError
 from engine.plan.planner import DataFacts
+
+TEXT_KINDS = ("jsonl", "json", "csv", "text", "yaml")
+MOST_OF_A_LINE = 16_384
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,28 @@ def shown_row(view: DataView, file: str, row: int, line: int) -> ShownRow:
         made.line,
         made.problem,
     )
+
+
+def broken_row(view: DataView, file: str, line: int, problem: EngineError) -> ShownRow:
+    """Return a row that cannot be read as it stands in its file; called in the background."""
+    kind = next((facts.kind for facts in view.sources if facts.path == file), "")
+    text = line_of(view, file, line) if kind in TEXT_KINDS else ""
+    return ShownRow(((text, False),) if text else (), file=file, line=line, problem=problem)
+
+
+def line_of(view: DataView, file: str, line: int) -> str:
+    """Return one line (from 1) of a text file, at most its first 16,384 bytes; empty where there is none."""
+    from engine.data.options import options_for
+    from engine.data.source import open_source
+
+    source = open_source(Path(file).expanduser(), options_for(view.recipe.data, file).read)
+    number = 1
+    with source.open() as stream:
+        while piece := stream.readline(MOST_OF_A_LINE):
+            if number == line:
+                return piece.decode("utf-8", "replace").rstrip("\r\n")
+            number += piece.endswith(b"\n")
+    return ""
 
 
 def sources_of(view: DataView, files: Sequence[str]) -> list[ShownSource]:

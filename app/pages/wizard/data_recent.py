@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -75,12 +74,13 @@ class RecentData(QObject):
     def _add(self, file: Path, there: bool) -> None:
         shown = show_name(file.name, 48).replace("&", "&&")
         place = show_name(str(file.parent), 60).replace("&", "&&")
-        words = f"{shown}  ·  {place}" if there else f"{shown}  ·  not there  ·  Locate…"
-        action = self.menu.addAction(icon("file" if there else "search", "text" if there else "edge"), words)
-        act: Callable[[], None] = (
-            (lambda: self.chosen.emit(file)) if there else (lambda: self.locate(str(file)))
-        )
-        action.triggered.connect(lambda _checked=False, do=act: do())
+        words = f"{shown}  ·  {place}" if there else f"{shown}  ·  not there any more"
+        action = self.menu.addAction(icon("file", "text" if there else "edge"), words)
+        action.setEnabled(there)
+        action.triggered.connect(lambda _checked=False: self.chosen.emit(file))
+        if not there:
+            look = self.menu.addAction(icon("search", "text"), f"Locate {shown}…")
+            look.triggered.connect(lambda _checked=False: self.locate(str(file)))
 
     def locate(self, name: str) -> None:
         """Let a file that is gone be looked for."""

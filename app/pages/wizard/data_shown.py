@@ -11,12 +11,13 @@ from PySide6.QtWidgets import QFileDialog
 
 from app.pages.wizard import data_files
 from app.pages.wizard.data_checks import remark_of
-from app.pages.wizard.data_names import NamesInData, names_in
+from app.pages.wizard.data_names import NamesLookup
 from app.pages.wizard.data_peek import (
+    ShownRow,
     ShownSource,
+    broken_row,
     checks_of,
     index_of,
-    is_complete,
     rows_of,
     rows_of_kind,
     shown_row,
@@ -27,7 +28,7 @@ from app.pages.wizard.data_sources import SourceFacts
 from app.pages.wizard.mapping import column_lines, columns_after, role_map, roles_of
 from app.widgets.count_bars import CountBar
 from app.widgets.plan_column import Advice
-from engine.data.options import ReadOptions, options_for
+from engine.data.options import options_for
 from engine.errors import EngineError
 from engine.recipe.data_options import DataOptions
 
@@ -51,8 +52,7 @@ class DataShown(QObject):
         self._step, self._state = step, step.state
         self._preview = LengthPreview(self._state)
         self._source = 0  # the file whose columns are shown
-        self._names: dict[tuple[str, str | None], NamesInData] = {}
-        self._naming = 0
+        self._names = NamesLookup(self._state.services.background, self._on_names_found)
         self._pulled: int | None = None
         self._view: Any = None
         self._sources: list[ShownSource] = []
@@ -77,6 +77,7 @@ class DataShown(QObject):
         step.lengths.cut_left.connect(self._on_cut_left)
         for view in (step.checks, step.side.checks):
             view.pressed.connect(self.press)
+            view.show_pressed.connect(self.show_place)
         step.doubles.filtered.connect(self.filter)
         step.panel.filter_left.connect(lambda: step.doubles.bars.choose(""))
         step.panel.skip_requested.connect(lambda: self._state.set_value("data.bad_rows", "leave_out"))
@@ -87,7 +88,7 @@ class DataShown(QObject):
     # -- showing -------------------------------------------------------------------------------------------
     def settled(self) -> bool:
         """Say whether nothing is being looked at."""
-        return self._preview.settled() and not self._naming
+        return self._preview.settled() and not self._names.busy
 
     def on_values(self, paths: frozenset[str]) -> None:
         """Follow the recipe."""
@@ -120,7 +121,8 @@ class DataShown(QObject):
         else:
             step.figures.show_waiting(state.data_busy)
         usable = known and rows_of(view) > 0
-        step.figures.setVisible(error is None)
+        for widget in (step.figures, step.facts_line):
+            widget.setVisible(error is None)
         for card in (step.panel, step.lengths):
             card.setVisible(usable)
         self._show_checks()
@@ -168,7 +170,9 @@ class DataShown(QObject):
             if not self._asked_encoding():
                 step.encodings.put_away()
             return
-        step.error.show_error(error, self._repairs(error))
+        # The message names the file and the line already.
+        told = error.message if error.message.endswith((".", "?")) else f"{error.message}."
+        step.error.show_notice("bad", told, error.hint, self._repairs(error), code=error.code)
         if error.code == "DATA-01" and error.file and Path(error.file).is_file():
             step.encodings.open_for(self._named(error.file))
         else:
@@ -214,28 +218,11 @@ class DataShown(QObject):
         )
         card.show_alternatives(tuple(f for f in source.alternatives if f != source.format))
         answer = roles.get("completion") or roles.get("output")
-        card.show_names(self._names_of(source.path, said.read, answer), said.role_names, said.label_names)
+        card.show_names(self._names.of(source.path, said.read, answer), said.role_names, said.label_names)
         card.setVisible(bool(source.columns))
 
-    def _names_of(self, file: str, read: ReadOptions, answer: str | None) -> NamesInData:
-        """Return the roles and labels of a file's first rows, looked up in the background once."""
-        key = (f"{file} {read}", answer)
-        if key in self._names:
-            return self._names[key]
-        self._names[key] = NamesInData()
-        self._naming += 1
-
-        def taken(found: NamesInData) -> None:
-            self._naming -= 1
-            self._names[key] = found
-            if found != NamesInData():
-                self._show_columns(self._state.data)
-
-        def failed(error: EngineError) -> None:
-            self._naming -= 1  # why the file cannot be read is said above it
-
-        self._state.services.background.run(lambda: names_in(file, read, answer), taken, failed)
-        return self._names[key]
+    def _on_names_found(self) -> None:
+        self._show_columns(self._state.data)
 
     def _checks(self) -> Sequence[Any]:
         return checks_of(self._view) if self._view is not None else ()
@@ -285,12 +272,21 @@ class DataShown(QObject):
         check = next((c for c in self._checks() if c.id == name), None)
         if check is None:
             return
-        if check.fix:
-            self._state.set_values(check.fix)
-        elif check.places:
-            self._show_place(check)
+        if not check.fix:
+            self.show_place(name)
+            return
+        fault = self._state.set_values(check.fix)
+        notify = self._state.services.notify
+        if fault:
+            notify(fault, "bad")
+        else:
+            notify(f"{check.fix_label}: {check.title}", "ok", ("Undo", self._state.undo))
 
-    def _show_place(self, check: Any) -> None:
+    def show_place(self, name: str) -> None:
+        """Show the first row that a check is about, or page through all of its kind."""
+        check = next((c for c in self._checks() if c.id == name and c.places), None)
+        if check is None:
+            return
         step, view = self._step, self._view
         rows = rows_of_kind(view, check.id)
         place = check.places[0]
@@ -304,10 +300,14 @@ class DataShown(QObject):
             return
         file, line = self._named(place.file), place.line
 
-        def taken(row: Any) -> None:
-            step.panel.show_example(row)
+        problem = EngineError(place.text, str(check.data.get("hint", "")), check.data.get("code", "DATA-02"))
 
-        step.state.services.background.run(lambda: shown_row(view, file, place.row, line), taken)
+        def look() -> ShownRow:
+            if place.row < 0:  # no row came of the line
+                return broken_row(view, file, line, problem)
+            return shown_row(view, file, place.row, line)
+
+        step.state.services.background.run(look, step.panel.show_example, step.error.show_error)
 
     def filter(self, name: str) -> None:
         """Page through the rows of a kind alone, or through all."""
@@ -388,8 +388,3 @@ class DataShown(QObject):
 
     def _on_format_chosen(self, format: str) -> None:
         self._say(self._file(), format=format, columns=None)
-
-    @property
-    def complete(self) -> bool:
-        """Say whether all rows were read."""
-        return self._view is not None and is_complete(self._view)

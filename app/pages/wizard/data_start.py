@@ -33,6 +33,18 @@ WAYS = (
 MOST_OWN = 8
 
 
+def own_sets() -> list[tuple[Path, str]]:
+    """Return (file or folder, a word on it) of the home's data sets."""
+    from engine.data.library import list_datasets
+
+    found = []
+    for each in list_datasets():
+        if each.kind != "no data":
+            words = [each.kind, i18n.size(each.bytes), "" if each.complete else "not complete"]
+            found.append((each.path, " · ".join(filter(None, words))))
+    return found
+
+
 class DataStart(QWidget):
     """All ways to data.
 
@@ -106,6 +118,7 @@ class DataStart(QWidget):
 
     def look(self) -> None:
         """Look in the background for data sets in the home's folder."""
+        self._services.background.run(own_sets, self.show_own)
 
     def show_own(self, sets: Sequence[tuple[Path, str]]) -> None:
         """Offer (file or folder, a word on it) of what lies in the home's folder of data sets."""

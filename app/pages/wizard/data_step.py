@@ -16,7 +16,7 @@ from app.pages.wizard.data_columns import ColumnsCard
 from app.pages.wizard.data_encoding import EncodingPanel
 from app.pages.wizard.data_example import ExamplePanel
 from app.pages.wizard.data_facts import FactsRow
-from app.pages.wizard.data_files import FileState, nothing_said, states_of
+from app.pages.wizard.data_files import FileState, in_place_of, nothing_said, states_of
 from app.pages.wizard.data_hub import HubSet
 from app.pages.wizard.data_lengths import LengthsPanel
 from app.pages.wizard.data_recent import RecentData
@@ -88,7 +88,8 @@ class DataStep(Step):
         self.facts_card = Card()
         self.figures = FactsRow()
         self.sources = SourceList()
-        for widget in (self.figures, hairline(), self.sources):
+        self.facts_line = hairline()
+        for widget in (self.figures, self.facts_line, self.sources):
             self.facts_card.body.addWidget(widget)
         self.error = Notice("bad")
         self.error.hide()
@@ -124,7 +125,7 @@ class DataStep(Step):
         self.start.folder_requested.connect(self.ask_for_folder)
         self.start.example_chosen.connect(self.take_example)
         self.recent.chosen.connect(lambda file: self.add_files([Path(file)]))
-        self.recent.located.connect(lambda _name, file: self.add_files([Path(file)]))
+        self.recent.located.connect(self._on_located)
         self.start.hub.made.connect(lambda path: self.add_files([path]))
         self.state.data_read.connect(self.figures.show_progress)
         within = Qt.ShortcutContext.WidgetWithChildrenShortcut
@@ -235,6 +236,14 @@ class DataStep(Step):
             **example.overrides(),
         }
         self.state.set_values(changes)
+
+    def _on_located(self, name: str, file: Path) -> None:
+        """Use a recent file from where it is now; one that is used already keeps what was said of it."""
+        data = self.state.recipe.data
+        if name in data.train:
+            self.state.set_values(in_place_of(data, name, str(file)))
+        else:
+            self.add_files([file])
 
     def ask_for_files(self) -> None:
         """Let files be looked for."""

@@ -10,6 +10,7 @@ from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from app.drafts import STEPS, Draft, delete_draft, load_draft, save_draft
+from app.drop import kind_of
 from app.pages.page import Page, scrolled
 from app.pages.wizard.data_step import DataStep
 from app.pages.wizard.fields import STEP_TITLES, step_of
@@ -180,14 +181,13 @@ class WizardPage(Page):
             self._show_step(argument["step"])
 
     def handle_drop(self, path: Path) -> bool:
-        if path.suffix.lower() in (".yaml", ".yml"):
+        kind = kind_of(path)
+        if kind == "recipe":
             self.read_recipe(path)
-        elif path.is_dir() or path.suffix.lower() == ".gguf":
-            return False
-        else:
+        elif kind == "data":
             self._data_step.add_files([path])
             self.go_to("data")
-        return True
+        return kind in ("recipe", "data")
 
     def open_example(self, example: object) -> None:
         """Fill the whole recipe for a bundled example, so that Start is one press away."""
