@@ -17,7 +17,7 @@ from engine.data.conversation import Conversation
 ROWS = 512
 CHARACTERS = 1 << 19
 LONGEST_PART = 1 << 18  # characters of a part that are looked at
-OTHER, QUESTION, ANSWER = 0, 1, 2
+PARTS = 4  # of a row in a batch: system message and tools, question, its last line, answer
 Parts = tuple[str, str, str]
 
 
@@ -75,21 +75,25 @@ class Batch:
 
     def row_at(self, position: int) -> int:
         """Return the row, counted within the batch, that a character belongs to."""
-        return (bisect_right(self.offsets, position) - 1) // 3
+        return (bisect_right(self.offsets, position) - 1) // PARTS
 
     def row_text(self, row: int) -> str:
         """Return all that a row says."""
-        return self.text[self.offsets[3 * row] : self.offsets[3 * row + 3] - 1]
+        return self.text[self.offsets[PARTS * row] : self.offsets[PARTS * (row + 1)] - 1]
 
     def around(self, row: int, first: int, last: int, before: int = 40) -> str:
         """Return the text from a little before a place on, within its row."""
-        start = max(first - before, self.offsets[3 * row])
-        return self.text[start : min(max(last, start + 160), self.offsets[3 * row + 3] - 1)]
+        start = max(first - before, self.offsets[PARTS * row])
+        return self.text[start : min(max(last, start + 160), self.offsets[PARTS * (row + 1)] - 1)]
 
 
 def make_batch(first: int, parts: list[Parts]) -> Batch:
     """Join the parts of some rows."""
-    flat = [text[:LONGEST_PART] for row in parts for text in row]
+    flat: list[str] = []
+    for other, question, answer in parts:
+        question = question[:LONGEST_PART]
+        last = question.rfind("\n", 0, len(question.rstrip())) + 1
+        flat += (other[:LONGEST_PART], question[:last], question[last:], answer[:LONGEST_PART])
     text = "\n".join(flat) + "\n"
     offsets = [0, *accumulate(len(part) + 1 for part in flat)]
     if text.isascii():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.data import checks_text
-from engine.data.batch import Batch
+from engine.data.batch import PARTS, Batch
 from engine.data.characters import DIGIT, RIGHT_TO_LEFT, SCRIPTS, WORD, hidden_spans, marked, script_table
 from engine.data.check import SHOWN, TEXT, Check, Place, shown
 from engine.data.checks_found import contradictions, copies, near_copies, scripts, tallied
@@ -122,7 +122,7 @@ class Checks:
         self._letters += np.bincount(of, minlength=len(self._letters))
         rtl = batch.beyond[_RTL[of]]
         if len(rtl):
-            self._rtl_rows += len(np.unique(np.searchsorted(batch.offsets[3::3], rtl, side="right")))
+            self._rtl_rows += len(np.unique(np.searchsorted(batch.offsets[PARTS::PARTS], rtl, side="right")))
 
     @property
     def doubles(self) -> Doubles:

@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from engine.data.batch import Batch
+from engine.data.batch import PARTS, Batch
 from engine.data.characters import HIDDEN, KEY, hidden_spans
 
 Span = tuple[int, int]
@@ -224,6 +224,6 @@ def hidden(batch: Batch) -> Iterator[Span]:
     for place in at.tolist():
         row = batch.row_at(place)
         if row > done:
-            done, start = row, batch.offsets[3 * row]
+            done, start = row, batch.offsets[PARTS * row]
             for first, last in hidden_spans(batch.row_text(row)):
                 yield start + first, start + last

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.batch import CHARACTERS, LONGEST_PART, OTHER, ROWS, Batch, Parts, make_batch, parts_of
+from engine.data.batch import CHARACTERS, LONGEST_PART, PARTS, ROWS, Batch, Parts, make_batch, parts_of
 from engine.data.characters import SOLO, WORD
 from engine.data.conversation import Conversation
 from engine.data.near_search import BINS, find_near
@@ -48,7 +48,8 @@ class NearIndex:
     """Collects rows and says in the end which repeat an earlier one: 80 bytes a row and 10 MB.
 
     What stands in one row of twenty (and in ten or more of five hundred) is a template and does not count.
-    Nearly the same are two rows only if question and answer each are alike as well, short ones the same.
+    Nearly the same are two rows only if the question's last line and the answer are each alike as well, short
+    ones the same: questions about one passage are not.
     The result depends on the rows and their order alone: whoever adds the same rows in the same order finds
     the same.
     """
@@ -92,7 +93,7 @@ class NearIndex:
     def _sign(self, batch: Batch) -> tuple[NDArray[np.uint8], U64]:
         """Return (signatures [rows, 64], those of question and answer alone [rows])."""
         hashes, part = shingles(batch, self._room)
-        row = part // 3
+        row = part // PARTS
         slots = (hashes >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
         often = max(COMMON_ROWS, int(batch.rows * COMMON_SHARE))
         self._common |= np.bincount(slots, minlength=1 << _SLOT_BITS) >= often
@@ -100,12 +101,14 @@ class NearIndex:
         bare = np.bincount(row, ~common, batch.rows) == 0  # nothing but templates: all of it counts
         common &= ~bare.take(row)
         own = np.flatnonzero(~common)
-        parts = _sign_parts(hashes, part, row, batch.rows)
+        asked = np.flatnonzero(part % PARTS >= PARTS - 2)
+        place = 2 * row.take(asked) + part.take(asked) % 2  # of the last line asked, of the answer
+        parts = _sign_parts(hashes.take(asked), place, batch.rows)
         return _pack(_smallest(hashes.take(own), row.take(own), batch.rows, BINS)), parts
 
     @property
     def parts(self) -> U64:
-        """The signatures of questions (lower half) and last answers: equal where the words are the same."""
+        """The signatures of last lines asked (lower half) and answers: equal where the words are the same."""
         return np.concatenate(self._parts) if self._parts else np.zeros(0, np.uint64)
 
     def keys(self) -> NDArray[np.int64]:
@@ -180,7 +183,7 @@ def shingles(batch: Batch, room: U64 | None = None) -> tuple[U64, NDArray[np.int
     sums = room[: len(codes) + 1]
     np.multiply(codes, forth[: len(codes)], out=sums[1:])
     np.cumsum(sums[1:], out=sums[1:])
-    wanted = np.flatnonzero(part % 3 != OTHER)
+    wanted = np.flatnonzero(part % PARTS > 0)
     if len(wanted) < len(part):
         first, ends, part = first.take(wanted), ends.take(wanted), part.take(wanted)
     return _mixed((sums.take(bounds.take(ends)) - sums.take(first)) * back.take(first)), part
@@ -211,12 +214,11 @@ def _pack(marks: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return marks[:, ::2] | (marks[:, 1::2] << np.uint8(4))
 
 
-def _sign_parts(hashes: U64, part: NDArray[np.int64], row: NDArray[np.int64], rows: int) -> U64:
-    """Return 32 bits for the question and 32 for the answer of each row.
+def _sign_parts(hashes: U64, place: NDArray[np.int64], rows: int) -> U64:
+    """Return 32 bits for place 2 * row (the question's last line) and 32 for the next (the answer).
 
     Seven bins of 4 bits above a 0; of a part of fewer than eight words the hash of it all above a 1.
     """
-    place = part - row - 1  # 2 * row for the question, 2 * row + 1 for the answer
     packed = _pack(_smallest(hashes, place, 2 * rows, 8)).view(np.uint32).reshape(-1)
     packed &= ~np.uint32(15)
     sums = np.zeros(2 * rows, np.uint64)

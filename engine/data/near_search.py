@@ -63,7 +63,7 @@ def _alike(signatures: Bytes, parts: NDArray[np.uint64], first: Rows, second: Ro
 
 
 def _parts_alike(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Say where both question and answer are alike: short ones are so only when they are the same."""
+    """Say where both last line asked and answer are alike: short ones are so only when they are the same."""
     x, y = a.view(np.uint32), b.view(np.uint32)
     long = ((x | y) & np.uint32(15)) == 0
     close = similarity(x.view(np.uint8).reshape(-1, 4), y.view(np.uint8).reshape(-1, 4)) >= PARTS_ALIKE
