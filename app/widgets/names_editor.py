@@ -29,6 +29,8 @@ class NamesEditor(QWidget):
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(12)
         self._grid.setVerticalSpacing(6)
+        self._grid.setColumnMinimumWidth(0, current_theme().px(120))
+        self._grid.setColumnMinimumWidth(1, current_theme().px(14))
         self._grid.setColumnStretch(3, 1)
         self.editors: dict[str, QLineEdit | QComboBox] = {}
         self._shown: tuple[tuple[str, str], ...] = ()

@@ -131,8 +131,8 @@ def cut_at(table: Table, data: Any, limit: int) -> Cut:
 
 
 def near_rows(table: Table, asked: Bools) -> Bools:
-    """Return the rows that are nearly, but not wholly, the same as an earlier one."""
-    return table.near & asked & ~table.repeated
+    """Return the rows that are nearly the same as an earlier one, and the copies of such rows."""
+    return table.near & asked
 
 
 def overlapping(table: Table, held: Bools, trained: Bools) -> Bools:
