@@ -155,6 +155,18 @@ def test_that_arrow_keys_move_the_cut_and_the_caption(qtbot, page, step, tmp_pat
     assert cut.rows and f"{cut.rows} rows are cut at 48 tokens" in step.lengths.words.text()
 
 
+def test_that_the_memory_of_the_proposed_length_stays_hatched(qtbot, page, step, tmp_path):
+    rows = [{"prompt": f"ask {n}", "completion": f"say {n} " * 90} for n in range(40)]
+    take(qtbot, page, write(tmp_path / "a.jsonl", rows))
+    page.state.set_value("data.max_length", 64)
+    settle(qtbot, page)
+    page.state.set_value("training.learning_rate", 1e-4)  # another plan, of the same lengths
+    settle(qtbot, page)
+    plan = step.side.plan
+    assert plan.bar.more > plan.bar.value
+    assert "if the limit goes to" in plan.note.text()
+
+
 def test_that_numbers_of_an_answer_get_names(qtbot, page, step, tmp_path):
     file = tmp_path / "labels.csv"
     file.write_text(

@@ -79,8 +79,7 @@ class FactsRow(QWidget):
         for fact in (self.rows, self.trained, self.longest):
             row.addWidget(fact)
         row.addLayout(self._build_split())
-        row.addStretch(1)
-        row.addLayout(self._build_format(), 2)
+        row.addLayout(self._build_format(), 1)
         column.addLayout(row)
         column.addWidget(self._build_progress())
 

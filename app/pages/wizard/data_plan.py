@@ -27,6 +27,7 @@ class LengthPreview(QObject):
         self._state = state
         self._wanted: int | None = None
         self._asked: tuple[Any, ...] | None = None
+        self._last: tuple[tuple[Any, ...], float] | None = None
         self._busy = False
 
     def settled(self) -> bool:
@@ -41,11 +42,19 @@ class LengthPreview(QObject):
 
     def ask_once(self, limit: int) -> None:
         """Plan this length unless the same was asked for last, of the same recipe and data."""
-        state = self._state
-        key = (limit, state.recipe, id(state.data), id(state.facts), state.services.hardware.machine)
+        key = self._key(limit)
         if key != self._asked:
             self._asked = key
             self.ask(limit)
+
+    def memory_at(self, limit: int | None) -> float | None:
+        """Return the memory (bytes) of the length planned last, of recipe and data as they are now."""
+        known = self._last is not None and limit is not None and self._last[0] == self._key(limit)
+        return self._last[1] if known and self._last is not None else None
+
+    def _key(self, limit: int) -> tuple[Any, ...]:
+        state = self._state
+        return (limit, state.recipe, id(state.data), id(state.facts), state.services.hardware.machine)
 
     def _begin(self) -> None:
         state, limit = self._state, self._wanted
@@ -54,9 +63,11 @@ class LengthPreview(QObject):
         if limit is None or facts is None or data is None:
             return
         self._busy = True
+        key = self._key(limit)
 
         def taken(plan: Any) -> None:
             self._busy = False
+            self._last = (key, float(plan.memory_bytes))
             self.known.emit(limit, float(plan.memory_bytes))
             self._begin()
 
@@ -79,10 +90,15 @@ def show_length_plan(view: LengthPlan, state: WizardState, limit: int, memory: f
     if memory is not None and memory > now.memory_bytes * 1.001:
         more = i18n.size(memory - now.memory_bytes)
         note = f"hatched: +{more} if the limit goes to {i18n.number(limit)}"
+    elif memory is not None and memory < now.memory_bytes * 0.999:
+        # Beyond what the device holds, the plan turns to recomputing, which needs less.
+        note = (
+            f"{i18n.size(memory)} if the limit goes to {i18n.number(limit)}: layers are then computed twice"
+        )
     parts = [f"about {i18n.duration(now.seconds)}" if now.seconds else ""]
     parts.append(f"{i18n.number(now.steps)} steps" if now.steps else "")
     whole = "\n".join(filter(None, (note, " · ".join(filter(None, parts)))))
-    view.show_memory(now.memory_bytes, now.device_memory_bytes, memory if note else None, whole, now.verdict)
+    view.show_memory(now.memory_bytes, now.device_memory_bytes, memory, whole, now.verdict)
 
 
 def show_pulled_plan(view: LengthPlan, state: WizardState, limit: int, memory: float) -> None:

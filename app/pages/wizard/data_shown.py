@@ -248,7 +248,8 @@ class DataShown(QObject):
         if limit is not None and self._view is not None and self._pulled is None:
             self._preview.ask_once(limit)
         if self._pulled is None:
-            show_length_plan(view, state, limit or state.value("data.max_length"), None)
+            memory = self._preview.memory_at(limit)
+            show_length_plan(view, state, limit or state.value("data.max_length"), memory)
 
     def _proposed(self) -> int | None:
         """Return the length that a check proposes."""
