@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from engine.data import folder_files, text_rows
+from engine.data import folder_files, sniff, text_rows
 from engine.data.options import ReadOptions
 from engine.data.rows import Finding, Found, Row
 from engine.data.source import Source, open_source
@@ -184,6 +184,7 @@ def rows(source: Source, found: Found) -> Iterator[Row | Finding]:
 def _document(path: Path, options: ReadOptions) -> Iterable[Row | Finding]:
     try:
         source = open_source(path, options)
+        yield from sniff.remarks(source, "text")
         yield from text_rows.text_pieces(source)
         unchanged(source)
     except EngineError as error:

@@ -13,6 +13,7 @@ from engine.data.rows import Finding, Found, Row
 from engine.data.source import FOUND_OUT, Source, as_text, peek
 from engine.data.steady import Stamp, unchanged
 from engine.data.table_form import Table
+from engine.errors import from_os_error
 from engine.paths import show_name
 
 __all__ = ["Finding", "Layout", "Row", "estimate_rows", "look_at", "read_rows"]
@@ -76,7 +77,10 @@ def look_at(path: str | Path, options: ReadOptions = FOUND_OUT) -> Layout:
 
 
 def _folder_bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    try:
+        return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    except OSError as error:
+        raise from_os_error(error, str(path)) from None
 
 
 def _look(kind: Kind, source: Source, options: ReadOptions) -> Layout:
