@@ -114,10 +114,6 @@ class ExampleView(QTextEdit):
         self._draw()
         self.moveCursor(QTextCursor.MoveOperation.Start)
 
-    def show_plain(self, text: str) -> None:
-        """Show text as it stands in a file, of which nothing is learnt."""
-        self.show_example([(text, False)])
-
     def whole_text(self) -> str:
         """Return the text that is shown, with what the boxes stand for."""
         return "".join(piece.text for piece in self._pieces)

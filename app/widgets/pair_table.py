@@ -70,10 +70,6 @@ class PairTable(QTableWidget):
         first, second = self.item(row, 0), self.item(row, 1)
         return (first.text() if first else "", second.text() if second else "")
 
-    def show_pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Fill the table."""
-        self._fill(0, 0, [list(pair) for pair in pairs])
-
     def paste(self, text: str) -> None:
         """Put what was copied from a spreadsheet into the table, from the cell in focus on."""
         cells = pasted_cells(text)[:MOST_ROWS]

@@ -18,18 +18,14 @@ from engine.data.checks_found import contradictions, copies, near_copies, script
 from engine.data.conversation import Conversation
 from engine.data.labels import Labels
 from engine.data.near import Doubles, NearIndex
-from engine.data.overlap import exact_key, fold_key, overlap
 
 __all__ = [
     "Check",
     "Checks",
     "NearIndex",
     "Place",
-    "exact_key",
-    "fold_key",
     "hidden_spans",
     "marked",
-    "overlap",
 ]
 
 HEADS = 10_000

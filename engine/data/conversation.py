@@ -57,13 +57,6 @@ class Conversation:
         asked = [m["content"] for m in self.messages if m["role"] == "user"]
         return str(asked[-1]) if asked else ""
 
-    @property
-    def asks_nothing(self) -> bool:
-        """Say whether every question of a conversation is empty: it is kept, and counted in reports."""
-        return self.text is None and not any(
-            m["role"] == "user" and VISIBLE.search(m["content"]) for m in self.messages
-        )
-
 
 @dataclass(frozen=True)
 class ConversationOptions:

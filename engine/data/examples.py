@@ -38,10 +38,6 @@ class RowStream:
     _rows: Iterator[Row | Finding] = field(repr=False)
     one_kind: bool = True
 
-    def remaining(self) -> Iterator[Row | Finding]:
-        """Return the rows not yet taken."""
-        return self._rows
-
     def conversations(self) -> Iterator[Numbered]:
         """Yield (number of the row from 0, its conversation or what is wrong with it).
 
@@ -180,7 +176,11 @@ def tokenised_rows(
     def usable(batch: list[Numbered]) -> Iterator[Conversation]:
         return (c for _, c in batch if isinstance(c, Conversation))
 
-    while waiting := list(islice(rows, 256)):
+    def placed(row: int, item: Conversation | Finding) -> Numbered:
+        wrong = without_place(item, template, stream) if isinstance(item, Conversation) else None
+        return row, wrong or item
+
+    while waiting := [placed(*each) for each in islice(rows, 256)]:
         tokens = tokenise(usable(waiting), template, tokenizer, data.train_on, data.special_tokens)
         for number, conversation in waiting:
             if isinstance(conversation, Finding):
@@ -191,6 +191,16 @@ def tokenised_rows(
                 yield Made(number, made)
             else:
                 yield template_finding(made[1], conversation, stream)
+
+
+def without_place(conversation: Conversation, template: ChatTemplate, stream: RowStream) -> Finding | None:
+    """Return the finding of a row whose system message the template has no place for; else None."""
+    if template.takes_system or not conversation.messages or conversation.messages[0]["role"] != "system":
+        return None
+    file, name = place_of(conversation, stream)
+    message = f'{name}, line {conversation.line}, message 1: role "system" has no place in the chat template.'
+    hint = "Put it into the first question (system_message: first_question), or choose another template."
+    return Finding("DATA-05", file, conversation.line, None, message, hint)
 
 
 def template_finding(error: EngineError, conversation: Conversation, stream: RowStream) -> Finding:

@@ -46,7 +46,8 @@ class Report:
 
     `refused` counts rows that could not be used, `dropped` those left out for another reason (too long,
     twice, nothing to learn); `problems` holds the first 100 findings, `counts` the number of each code and
-    `errors` of each code that refuses a row.
+    `errors` of each code that refuses a row. `unplaced`: rows with a system message that the template has no
+    place for.
     """
 
     rows: int = 0
@@ -62,6 +63,7 @@ class Report:
     duplicates: int = 0
     near_duplicates: int = 0
     overlap: int = 0
+    unplaced: int = 0
     lengths: Lengths = Lengths()
     problems: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)

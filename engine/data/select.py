@@ -52,7 +52,7 @@ class Selection:
     """The outcome, with the rows left out by reason; `dropped` is all of them together.
 
     `duplicates`, `near_duplicates` and `overlap` are counted whether or not they are left out. `unlearnt` are
-    the table's rows of which nothing is learnt once they are cut. `whole` says that nothing is kept aside.
+    the table's rows of which nothing is learnt once they are cut, `whole` says that nothing is kept aside.
     """
 
     train: Pieces
@@ -65,6 +65,7 @@ class Selection:
     dropped: int
     shared_out: int
     unlearnt: Ints
+    overlapping: Ints
     too_few: bool
 
 
@@ -73,13 +74,9 @@ def select(table: Table, data: Any, seed: int) -> Selection:
     trained_files = table.source < len(data.train)
     usable = table.learnt > 0
     asked = usable & trained_files
-    near = near_rows(table, asked)
+    near = table.near & asked  # with the copies of such rows
     doubles = np.where(near, False, _repeated(table, asked))
-    kept = asked.copy()
-    if data.dedupe:
-        kept &= ~doubles
-    if data.near_duplicates == "drop":
-        kept &= ~near
+    kept = asked & ~(doubles & data.dedupe) & ~(near & (data.near_duplicates == "drop"))
     mixed = kept & shared(table, kept, data, seed)
     held_file = usable & ~trained_files
     overlap = overlapping(table, held_file, kept)
@@ -116,6 +113,7 @@ def select(table: Table, data: Any, seed: int) -> Selection:
         dropped=len(table) - rows_out,
         shared_out=int((kept & ~mixed).sum()),
         unlearnt=unlearnt,
+        overlapping=np.flatnonzero(overlap),
         too_few=few,
     )
 
@@ -128,11 +126,6 @@ def cut_at(table: Table, data: Any, limit: int) -> Cut:
     whole = int(table.learnt[rows].sum())
     unlearnt = int((long & (table.first >= limit)).sum())
     return Cut(limit, int(long.sum()), lost, lost / max(1, whole), unlearnt)
-
-
-def near_rows(table: Table, asked: Bools) -> Bools:
-    """Return the rows that are nearly the same as an earlier one, and the copies of such rows."""
-    return table.near & asked
 
 
 def overlapping(table: Table, held: Bools, trained: Bools) -> Bools:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,14 @@ from engine.data.check import Check
 from engine.data.checks import Checks
 from engine.data.columns import Mapping
 from engine.data.conversation import Conversation
-from engine.data.examples import Numbered, RowStream, nothing_to_learn, open_source_of, template_finding
+from engine.data.examples import (
+    Numbered,
+    RowStream,
+    nothing_to_learn,
+    open_source_of,
+    template_finding,
+    without_place,
+)
 from engine.data.measure import Measured, measure
 from engine.data.near import NearIndex
 from engine.data.overlap import fold_key
@@ -81,7 +88,6 @@ class Wanted:
     rows: int | None = None
     near: bool = False
     fold: bool = False
-    files: tuple[str, ...] = field(default=())
 
 
 def survey(
@@ -163,8 +169,14 @@ class _Pass:
         """Yield (row, its tokens or the finding that refuses it) in the order of the file."""
         waiting: list[Numbered] = []  # taken from the file and not yet through the tokenizer
 
+        template, report = self.template, self.report
+
         def usable() -> Iterator[Conversation]:
             for row, item in rows:
+                if template is not None and not template.takes_system and isinstance(item, Conversation):
+                    wrong = without_place(item, template, stream)
+                    report.unplaced += wrong is not None
+                    item = wrong or item
                 waiting.append((row, item))
                 if isinstance(item, Conversation):
                     yield item

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ class ChatTemplate:
         self.has_generation = "endgeneration" in source
         self._knows_tools = "tools" in source
         self._knows_calls = "tool_calls" in source
+
+    @cached_property
+    def takes_system(self) -> bool:
+        """Say whether a system message is written, in a place of its own or before the question."""
+        words = "\U000f0001system\U000f0002"
+        roles = (("system", words), ("user", "a"), ("assistant", "b"))
+        try:
+            return words in self.render([{"role": role, "content": text} for role, text in roles])
+        except EngineError:
+            return False
 
     def render(
         self,
@@ -112,20 +123,6 @@ class ChatTemplate:
             else:
                 adapted.insert(0, {"role": "system", "content": words})
         return adapted
-
-
-def takes_system(template: ChatTemplate) -> bool:
-    """Say whether a template writes a system message, in a place of its own or before the question."""
-    words = "\U000f0001system\U000f0002"
-    messages = [
-        {"role": "system", "content": words},
-        {"role": "user", "content": "a"},
-        {"role": "assistant", "content": "b"},
-    ]
-    try:
-        return words in template.render(messages)
-    except EngineError:
-        return False
 
 
 def read_special_tokens(model_folder: Path) -> dict[str, str]:

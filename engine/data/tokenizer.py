@@ -7,8 +7,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from engine.data.templates import ChatTemplate, _read_json, load_template, read_special_tokens
@@ -70,11 +68,6 @@ class ModelTokenizer:
         added = self._tokenizer.get_added_tokens_decoder()
         marked = {i for i, token in added.items() if token.special}
         return frozenset(marked | {i for i in (self.eos_id, self.bos_id) if i is not None})
-
-    @cached_property
-    def special_array(self) -> NDArray[np.int64]:
-        """The same ids as an array."""
-        return np.array(sorted(self.special_ids), dtype=np.int64)
 
     @cached_property
     def special_texts(self) -> frozenset[str]:

@@ -48,6 +48,9 @@ def _bad_rows(found: Survey, data: Any) -> Iterator[Check]:
         shown = [p for p in report.problems if p.code == code and p.severity == "error"]
         left_out = code == "DATA-06" or data.bad_rows == "leave_out"
         one = total == 1
+        fix, label = ({"data.bad_rows": "leave_out"}, "Leave out") if not left_out else ({}, "")
+        if code == "DATA-05" and report.unplaced == total:
+            fix, label = {"data.system_message": "first_question"}, "Put before the question"
         words = WHAT.get(code, "cannot be used")
         words = _singular(words) if one else words
         yield Check(
@@ -57,8 +60,8 @@ def _bad_rows(found: Survey, data: Any) -> Iterator[Check]:
             title=f"{total:,} {'row' if one else 'rows'} {words}",
             detail=shown[0].message if shown else "",
             places=tuple(_place(p) for p in shown[:MOST_PLACES]),
-            fix={} if left_out else {"data.bad_rows": "leave_out"},
-            fix_label="" if left_out else "Leave out",
+            fix=fix,
+            fix_label=label,
             data={"code": code, "hint": shown[0].hint if shown else "", "left_out": left_out},
         )
 
@@ -117,7 +120,7 @@ def _sides(found: Survey, chosen: Selection, data: Any) -> Iterator[Check]:
             count=count,
             title=f"{count:,} validation {'row is' if count == 1 else 'rows are'} also trained on",
             detail="The score would look too good.",
-            places=(),
+            places=tuple(_row_place(found, int(i)) for i in chosen.overlapping[:MOST_PLACES]),
             fix={"data.overlap": "drop"},
             fix_label="Remove there",
             data={},

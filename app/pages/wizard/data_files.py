@@ -40,13 +40,6 @@ def is_alone(data: DataOptions) -> bool:
     return len(data.train) == 1 and not data.validation
 
 
-def own_value(data: DataOptions, file: str, name: str) -> Any:
-    """Return what the recipe says of one file: its own value, else that of the data section."""
-    entry = data.sources.get(file)
-    own = getattr(entry, name) if entry is not None else None
-    return getattr(data, name) if own is None else own
-
-
 def with_own(data: DataOptions, file: str, **changes: Any) -> dict[str, Any]:
     """Return the overrides that say something of one file: in the data section where it is the only one."""
     entry = data.sources.get(file)

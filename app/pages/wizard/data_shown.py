@@ -41,7 +41,6 @@ BARS = (
     ("empty_prompts", "Empty questions"),
 )
 MOST_REMARKS = 12
-ROLE_ERRORS = ("DATA-05",)
 
 
 class DataShown(QObject):

@@ -172,13 +172,6 @@ class DataView:
         survey = self.whole.survey
         return survey.table.length[self.shown] if survey is not None else self.shown
 
-    @property
-    def total_rows(self) -> int:
-        """Return how many rows the files have, used or not."""
-        if self.whole.survey is None:
-            return 0
-        return round(self.whole.survey.report.rows * self._scale)
-
     def cut(self, limit: int) -> Any:
         """Return what cutting at `limit` tokens does (engine.data.select.Cut); a sample is scaled up."""
         from dataclasses import replace

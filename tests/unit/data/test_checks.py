@@ -9,8 +9,9 @@ import pytest
 from engine.data import checks_text
 from engine.data.batch import make_batch
 from engine.data.characters import hidden_spans, marked
-from engine.data.checks import Check, Checks, Place, exact_key, fold_key, overlap
+from engine.data.checks import Check, Checks, Place
 from engine.data.conversation import Conversation
+from engine.data.overlap import fold_key
 
 SPECIAL = frozenset({"<|im_start|>", "<|im_end|>", "</s>", "<s>"})
 COLOURS = ("red", "green", "blue", "amber", "violet", "white", "black", "brown", "grey", "pink")
@@ -132,23 +133,8 @@ def test_that_nearly_equal_rows_are_reported_and_counted_as_they_will_be_dropped
     assert check.fix == {"data.near_duplicates": "drop"}
 
 
-def test_that_d40_rows_of_validation_also_trained_on_are_found_but_for_case_and_blanks() -> None:
-    train = [asked("What is  up?", "The sky"), asked("b", "c")]
-    validation = [asked("x", "y"), asked("what is up?\n", "THE SKY"), asked("b", "c")]
-    places = [Place("v.jsonl", n, n + 1, "") for n in range(3)]
-    check = overlap({fold_key(c) for c in train}, [fold_key(c) for c in validation], places)
-    assert check is not None
-    assert (check.count, check.severity, check.data["rows"]) == (2, "warn", [1, 2])
-    assert check.title == "2 validation rows are also trained on"
-    assert check.places == tuple(places[1:])
-    assert check.fix == {"data.overlap": "drop"}
-    assert overlap([fold_key(train[0])], [fold_key(validation[0])]) is None
-
-
-def test_that_d40_exact_keys_tell_case_blanks_and_roles_apart() -> None:
-    a, b = asked("What", "yes"), asked("what", "yes")
-    assert exact_key(a) == exact_key(asked("What", "yes"))
-    assert exact_key(a) != exact_key(b)
+def test_that_d40_rows_equal_but_for_case_and_blanks_are_called_the_same() -> None:
+    a, b = asked("What is  up?", "The sky"), asked("what is up?\n", "THE SKY")
     assert fold_key(a) == fold_key(b)
     assert fold_key(asked("a", "b c")) != fold_key(asked("a b", "c"))
     assert fold_key(Conversation(text="\ud800x")) != fold_key(Conversation(text="x"))

@@ -15,8 +15,11 @@ from engine.data.conversation import Conversation
 from engine.data.dataset import prepare
 from engine.data.masks import Tokenised, tokenise
 from engine.data.measure import Measured, measure
-from engine.data.templates import BUILT_IN, ChatTemplate, load_template, read_special_tokens, takes_system
+from engine.data.select import select
+from engine.data.survey import survey
+from engine.data.templates import BUILT_IN, ChatTemplate, load_template, read_special_tokens
 from engine.data.tokenizer import ModelTokenizer
+from engine.data.told import all_checks
 from engine.errors import EngineError
 from engine.recipe.data_options import DataOptions
 from tests.unit.data import chat_templates as known
@@ -70,7 +73,7 @@ def test_that_each_family_trains_the_answers_and_their_end(
 ) -> None:
     source, before, after = FAMILIES[family]
     chat, messages = template(folder, source), CASES[case]
-    if messages[0]["role"] == "system" and not takes_system(chat):
+    if messages[0]["role"] == "system" and not chat.takes_system:
         pytest.skip("the family has no system message")
     row = Conversation(tuple(messages))
     answers = [before + m["content"] + after for m in messages if m["role"] == "assistant"]
@@ -115,7 +118,7 @@ def test_that_ids_and_marked_answers_are_those_of_transformers(
         {"template": source, "messages": messages, "tools": None, "prompt": False}
         for source in sources.values()
         for messages in CASES.values()
-        if messages[0]["role"] != "system" or takes_system(template(folder, source))
+        if messages[0]["role"] != "system" or template(folder, source).takes_system
     ]
     with_tools = [*(t[0] for t in WITH_TOOLS.values()), load_template(folder, "qwen").source]
     cases += [
@@ -139,16 +142,41 @@ def test_that_ids_and_marked_answers_are_those_of_transformers(
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_that_our_templates_take_a_system_message(name: str, folder: Path) -> None:
-    assert takes_system(load_template(folder, name))
+    assert load_template(folder, name).takes_system
 
 
 def test_that_a_template_without_a_system_message_is_known(folder: Path) -> None:
-    assert not takes_system(template(folder, known.GEMMA))
-    assert takes_system(template(folder, known.MISTRAL_TOOLS))
+    assert not template(folder, known.GEMMA).takes_system
+    assert template(folder, known.MISTRAL_TOOLS).takes_system
     ignores = (
         "{% for m in messages %}{% if m.role != 'system' %}{{ m.content + eos_token }}{% endif %}{% endfor %}"
     )
-    assert not takes_system(template(folder, ignores))
+    assert not template(folder, ignores).takes_system
+
+
+def test_that_d36_a_system_message_without_a_place_is_refused_until_it_goes_before_the_question(
+    folder: Path, tmp_path: Path
+) -> None:
+    ignores = (
+        "{% for m in messages %}{% if m.role != 'system' %}{{ m.content + eos_token }}{% endif %}{% endfor %}"
+    )
+    row = {"messages": [known.SYSTEM, *known.ONE_TURN]}
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{json.dumps(row)}\n" * 3, "utf-8")
+    data = DataOptions(train=[str(path)], validation_split=0, chat_template=ignores)
+    with pytest.raises(EngineError) as caught:
+        prepare(data, folder, seed=1)
+    assert (caught.value.code, caught.value.line) == ("DATA-05", 1)
+    assert "first_question" in caught.value.hint
+    found = survey(data, folder)
+    checks = all_checks(found, select(found.table, data, 1), data)
+    (check,) = [c for c in checks if c.fix == {"data.system_message": "first_question"}]
+    assert (check.count, check.severity) == (3, "bad")
+    mended = data.model_copy(update={"system_message": "first_question"})
+    made = prepare(mended, folder, seed=1)
+    assert made.report.train_examples == 3
+    text = ModelTokenizer(folder).decode(made.train[0].ids.tolist())
+    assert text.startswith(known.SYSTEM["content"])
 
 
 # Published examples of each format: system "S", question "Q", answer "A".
