@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.models.facts import Linear, ModelFacts
-from engine.recipe.recipe import AdapterOptions
+from engine.recipe.adapter_options import AdapterOptions
 
 ALL_LINEAR = "all-linear"
 

@@ -17,7 +17,7 @@ from engine.runtime.batches import collate
 from engine.runtime.loss import loss_sum
 
 if TYPE_CHECKING:
-    from engine.runtime.train import Training
+    from engine.runtime.training import Training
 
 SAMPLE_TOKENS = 96
 SAMPLE_PROMPTS = 3

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from engine.recipe.recipe import TrainingOptions
 from engine.recipe.schedules import learning_rate_at
+from engine.recipe.training_options import TrainingOptions
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], options: TrainingOptions) -> torch.optim.Optimizer:

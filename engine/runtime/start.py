@@ -25,11 +25,12 @@ from engine.plan.planner import DataFacts, plan
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs.store import load_recipe
-from engine.runtime import adapter, evaluate, optim, train
+from engine.runtime import adapter, evaluate, keep, optim, train
 from engine.runtime.generate import stops_of
 from engine.runtime.job import Job
 from engine.runtime.load import choose_compute, choose_layout, load_base
 from engine.runtime.timetable import make_timetable
+from engine.runtime.training import Training
 
 SPARE_BYTES = 256 * 1024**2
 
@@ -48,7 +49,7 @@ def train_job(job: Job) -> Finished | Stopped:
     data = read_data(job, recipe, folder)
     recipe = settle(job, recipe, folder, data)
     run = load_model(job, recipe, folder, data)
-    train.ready(run, job.resume_from)
+    keep.ready(run, job.resume_from)
     if job.resume_from is None and job.writer.attempt > 1:
         job.write(
             Warned(
@@ -118,7 +119,7 @@ def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
     return codec.override(recipe, {"training.gradient_checkpointing": chosen})
 
 
-def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.Training:
+def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Training:
     """Load base and adapter and lay out the run."""
     job.phase("load model")
     began = time.monotonic()
@@ -149,7 +150,7 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> train.
     system = data_options.system_prompt or common_system_prompt(data_options.train[0], data_options)
     _describe_environment(job, recipe, folder, compute.device_name, system)
     prompts = evaluate.choose_prompts(data, recipe.evaluation.sample_prompts, template, tokenizer, system)
-    return train.Training(
+    return Training(
         job=job,
         recipe=recipe,
         model=model,

@@ -50,7 +50,7 @@ def own(args: argparse.Namespace) -> None:
     from engine.recipe.recipe import Recipe
     from engine.runs import store
     from engine.runs.event_log import EventReader, EventWriter
-    from engine.runtime import memory, start, train
+    from engine.runtime import keep, memory, start, train
     from engine.runtime.control import Control
     from engine.runtime.job import Job, Requests
     from engine.runtime.vitals import Vitals
@@ -79,7 +79,7 @@ def own(args: argparse.Namespace) -> None:
     job = Job(run_folder, read_job(run_folder), writer, Requests(Control(run_folder)), Vitals(writer))
     model = resolve_model("starter")
     run = start.load_model(job, recipe, model, start.read_data(job, recipe, model))
-    train.ready(run, None)
+    keep.ready(run, None)
     draw_adapter(run.model)
     run.model.train()
     reader = EventReader(run_folder)

@@ -18,10 +18,10 @@ from engine.jobs.spec import read_job
 from engine.models.library import resolve_model
 from engine.runs import check, store
 from engine.runs.event_log import EventWriter
-from engine.runtime import start, train
+from engine.runtime import keep, measure, start, train
 from engine.runtime.control import Control
 from engine.runtime.job import Job, Requests
-from engine.runtime.train import Training
+from engine.runtime.training import Training
 from engine.runtime.vitals import Vitals
 from tests.integration.conftest import MakeRun, events_of, losses, run_to_end
 
@@ -40,7 +40,7 @@ def make_training(make_run: MakeRun) -> MakeTraining:
         model = resolve_model(recipe.model.path)
         data = start.read_data(job, recipe, model)
         run = start.load_model(job, start.settle(job, recipe, model, data), model, data)
-        train.ready(run, None)
+        keep.ready(run, None)
         run.model.train()
         return run
 
@@ -109,7 +109,7 @@ def test_that_a_4_bit_base_trains_on_right_gradients_before_and_after_an_answer(
         plain.base.get_submodule(name).weight.data.copy_(weight.float())
     expected = first_gradient(plain)
     before = first_gradient(run)
-    train.sample(run)
+    measure.sample(run)
     for parameter in run.model.parameters():
         parameter.grad = None
     after = first_gradient(run)

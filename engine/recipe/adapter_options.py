@@ -1,0 +1,83 @@
+"""The adapter section of a recipe: which part of the model is trained, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import StrictBool
+
+from engine.recipe.option import Section, option
+
+
+class AdapterOptions(Section):
+    """The trainable part."""
+
+    method: Literal["lora", "adalora", "vera", "ia3", "oft", "full"] = option(
+        "lora", "Method", "How the model is adapted. LoRA trains a small low-rank update.", level="expert"
+    )
+    r: int = option(
+        16,
+        "Rank (r)",
+        "The width of the low-rank update. More rank can store more, and costs memory.",
+        level="simple",
+        suggestions=(8, 16, 32, 64),
+        memory=1,
+        time=1,
+        quality=1,
+        ge=1,
+        le=1024,
+    )
+    lora_alpha: int = option(
+        32,
+        "Alpha",
+        "Scales the update by alpha / r. Twice the rank is a common choice.",
+        level="simple",
+        suggestions=(16, 32, 64),
+        ge=1,
+        le=4096,
+    )
+    lora_dropout: float = option(
+        0.05,
+        "Dropout",
+        "Drops some inputs of the adapter while training, against memorising.",
+        level="simple",
+        suggestions=(0, 0.05, 0.1),
+        memory=1,
+        ge=0.0,
+        lt=1.0,
+    )
+    target_modules: str | list[str] = option(
+        "all-linear",
+        "Apply to",
+        "Which layers get an adapter: all-linear (without the output head), or a list of names.",
+        level="simple",
+        memory=1,
+        quality=1,
+    )
+    layers_to_transform: list[int] | None = option(
+        None, "Layers", "Only these layers get an adapter, counted from 0. Empty means all.", level="expert"
+    )
+    rank_pattern: dict[str, int] = option(
+        dict, "Rank by module", "Another rank for modules whose name ends so.", level="expert"
+    )
+    alpha_pattern: dict[str, int] = option(
+        dict, "Alpha by module", "Another alpha for modules whose name ends so.", level="expert"
+    )
+    use_rslora: StrictBool = option(
+        False, "Rank-stabilised scaling", "Scales by alpha / sqrt(r), which suits large ranks.", level="all"
+    )
+    use_dora: StrictBool = option(
+        False, "DoRA", "Trains direction and size of the weights apart.", level="expert"
+    )
+    init_lora_weights: Literal[True, "gaussian", "pissa", "olora", "eva"] = option(
+        True,
+        "Start of the adapter",
+        "How A and B begin. The default leaves the model unchanged.",
+        level="expert",
+    )
+    modules_to_save: list[str] = option(
+        list, "Modules trained whole", "Trained and saved beside the adapter.", level="expert"
+    )
+    bias: Literal["none", "all", "lora_only"] = option(
+        "none", "Biases", "Which biases are trained.", level="expert"
+    )

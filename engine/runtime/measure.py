@@ -1,0 +1,54 @@
+"""What a run shows of itself on the way: loss over validation, and answers to the sample prompts."""
+
+from __future__ import annotations
+
+import math
+
+from engine.events import Evaluated, SampleGenerated
+from engine.runtime import evaluate
+from engine.runtime.keep import save
+from engine.runtime.training import Training
+
+
+def measure(run: Training) -> float | None:
+    """Evaluate on validation and answer the prompts; a new best is saved at once. None without a result."""
+    loss = None
+    run.job.phase("evaluate")
+    run.model.eval()
+    if run.data.validation:
+        loss = evaluate.validation_loss(run)
+        if loss is not None:
+            is_best = math.isfinite(loss) and (run.best_loss is None or loss < run.best_loss)
+            if is_best:
+                run.best_loss, run.best_step = loss, run.step
+            run.job.write(
+                Evaluated(
+                    step=run.step,
+                    loss=loss,
+                    perplexity=math.exp(min(loss, 50.0)),
+                    is_best=is_best,
+                    metrics={},
+                )
+            )
+    if loss is not None or not run.data.validation:
+        run.owes_evaluation = False
+        sample(run)
+    run.model.train()
+    run.job.phase("train")
+    if loss is not None and run.best_step == run.step:
+        save(run)
+    return loss
+
+
+def sample(run: Training, *, base: bool = False, extra: evaluate.Prompt | None = None) -> None:
+    """Answer the sample prompts as the model stands; with `base`, as it was before training."""
+    run.job.phase("sample")
+    run.model.eval()
+    for prompt in run.prompts if extra is None else [extra]:
+        run.job.requests.poll()
+        if run.job.requests.stop:
+            break
+        text = evaluate.answer(run, prompt, base=base)
+        run.job.write(SampleGenerated(step=run.step, prompt=prompt.text, text=text))
+    run.model.train()
+    run.job.phase("train")

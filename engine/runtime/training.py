@@ -1,0 +1,52 @@
+"""What the loop holds: the run with its model, data, timetable and the step it is at."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from engine.data.dataset import Prepared
+from engine.data.templates import ChatTemplate
+from engine.data.tokenizer import ModelTokenizer
+from engine.recipe.recipe import Recipe
+from engine.runtime.evaluate import Prompt
+from engine.runtime.job import Job
+from engine.runtime.load import Compute, Layout
+from engine.runtime.timetable import Timetable
+
+
+@dataclass
+class Training:
+    """Everything the loop holds; `step` is the last one taken."""
+
+    job: Job
+    recipe: Recipe
+    model: Any
+    compute: Compute
+    layout: Layout
+    data: Prepared
+    table: Timetable
+    optimizer: torch.optim.Optimizer
+    head: torch.Tensor | None
+    prompts: list[Prompt]
+    tokenizer: ModelTokenizer
+    template: ChatTemplate
+    stops: frozenset[int]
+    system_prompt: str | None  # the recipe's, or the one that all rows begin with
+    step: int = 0
+    best_step: int | None = None
+    best_loss: float | None = None
+    parts: int = 1  # micro-batches are cut in so many after memory ran out
+    bad_in_a_row: int = 0
+    owes_evaluation: bool = False  # a stop was asked in the middle of one: a resume begins with it
+    saved_step: int = -1
+    saved_at: float = field(default_factory=time.monotonic)
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def base(self) -> Any:
+        """Return the causal model inside peft's wrapper."""
+        return self.model.get_base_model()
