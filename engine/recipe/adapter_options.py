@@ -49,7 +49,8 @@ class AdapterOptions(Section):
     target_modules: str | list[str] = option(
         "all-linear",
         "Apply to",
-        "Which layers get an adapter: all-linear (without the output head), or a list of names.",
+        "Which layers get an adapter: all-linear (without the output head), names such as q_proj, or the "
+        "groups query, key, value, output, gate, up, down, head, attention and mlp.",
         level="simple",
         memory=1,
         quality=1,
@@ -80,4 +81,22 @@ class AdapterOptions(Section):
     )
     bias: Literal["none", "all", "lora_only"] = option(
         "none", "Biases", "Which biases are trained.", level="expert"
+    )
+    target_r: int | None = option(
+        None,
+        "Mean rank at the end",
+        "AdaLoRA starts with half as much again and prunes to this mean rank. Empty takes the rank.",
+        level="expert",
+        ge=1,
+        le=1024,
+    )
+    oft_block_size: int = option(
+        32,
+        "Block size",
+        "OFT turns blocks of so many inputs; each layer takes the nearest size that divides its width.",
+        level="expert",
+        memory=1,
+        quality=1,
+        ge=2,
+        le=1024,
     )

@@ -35,6 +35,8 @@ UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("model.dtype", lambda v: v == "float16", "Use auto, float32 or bfloat16."),
     ("adapter.method", lambda v: v != "lora", "Use lora."),
     ("adapter.use_dora", bool, "Leave it off."),
+    ("adapter.target_r", lambda v: v is not None, "Leave it empty."),
+    ("adapter.oft_block_size", lambda v: v != 32, "Leave it as it is."),
     ("adapter.init_lora_weights", lambda v: v not in (True, "gaussian"), "Use true or gaussian."),
     ("adapter.modules_to_save", bool, "Leave it empty."),
     ("adapter.bias", lambda v: v != "none", "Use none."),
