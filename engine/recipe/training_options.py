@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import StrictBool
+from pydantic import BeforeValidator, StrictBool
 
 from engine.recipe.option import Section, option
+
+# Names that other trainers write for the same optimizers and schedules.
+ALIASES = {
+    "adamw_torch": "adamw",
+    "adamw_torch_fused": "adamw",
+    "adamw_hf": "adamw",
+    "adamw_bnb_8bit": "adamw_8bit",
+    "paged_adamw_32bit": "paged_adamw",
+    "lion_32bit": "lion",
+    "wsd": "warmup_stable_decay",
+    "onecycle": "one_cycle",
+}
+
+
+def _own_name(value: Any) -> Any:
+    return ALIASES.get(value, value) if isinstance(value, str) else value
 
 
 class TrainingOptions(Section):
@@ -21,15 +37,72 @@ class TrainingOptions(Section):
         gt=0.0,
         le=10.0,
     )
-    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = option(
-        "cosine", "Schedule", "How the learning rate moves over the run.", level="simple"
-    )
+    lr_scheduler_type: Annotated[
+        Literal[
+            "cosine",
+            "linear",
+            "constant",
+            "constant_with_warmup",
+            "warmup_stable_decay",
+            "cosine_with_min_lr",
+            "cosine_with_restarts",
+            "one_cycle",
+            "polynomial",
+            "inverse_sqrt",
+        ],
+        BeforeValidator(_own_name),
+    ] = option("cosine", "Schedule", "How the learning rate moves over the run.", level="simple")
     warmup_steps: float = option(
         0.03,
         "Warm-up",
         "Raises the rate from zero at the start. A whole number is steps, below 1 a share of the run.",
         suggestions=(0, 0.03, 0.1),
         ge=0.0,
+    )
+    min_lr_ratio: float = option(
+        0.1,
+        "Lowest rate",
+        "Where the fall ends, as a share of the learning rate. The schedules that have an end of their own"
+        " do not use it.",
+        suggestions=(0, 0.01, 0.1),
+        ge=0.0,
+        lt=1.0,
+    )
+    num_decay_steps: float = option(
+        0.2,
+        "Fall at the end",
+        "How long warm-up, stable, decay falls at its end. A whole number is steps, below 1 a share of the"
+        " run.",
+        suggestions=(0.1, 0.2, 0.5),
+        gt=0.0,
+    )
+    decay_type: Literal["linear", "cosine", "1-sqrt"] = option(
+        "linear", "Way of the fall", "The line on which warm-up, stable, decay falls at its end."
+    )
+    num_cycles: int = option(
+        2,
+        "Cycles",
+        "How often cosine with restarts falls to zero; after each fall but the last it starts again.",
+        suggestions=(2, 3, 4),
+        ge=1,
+        le=1000,
+    )
+    power: float = option(
+        2.0,
+        "Power",
+        "Bends the polynomial: 1 is a straight line, more falls early, less falls late.",
+        suggestions=(0.5, 1, 2, 3),
+        gt=0.0,
+        le=100.0,
+    )
+    timescale: int | None = option(
+        None,
+        "Time scale",
+        "The inverse square root is at 71 % of the learning rate one time scale after the warm-up."
+        " Empty takes the warm-up's length, or 10,000 where there is none.",
+        unit="steps",
+        level="expert",
+        ge=1,
     )
     num_train_epochs: float = option(
         1.0,
@@ -70,8 +143,56 @@ class TrainingOptions(Section):
         ge=1,
         le=4096,
     )
-    optim: Literal["adamw", "sgd"] = option(
-        "adamw", "Optimizer", "AdamW keeps two averages for each trained value; SGD keeps none.", memory=1
+    optim: Annotated[
+        Literal[
+            "adamw",
+            "adamw_8bit",
+            "paged_adamw",
+            "paged_adamw_8bit",
+            "adafactor",
+            "lion",
+            "lion_8bit",
+            "muon",
+            "sgd",
+        ],
+        BeforeValidator(_own_name),
+    ] = option(
+        "adamw",
+        "Optimizer",
+        "What turns gradients into steps. AdamW is the usual one; the others keep less for each trained"
+        " value, or step by another rule.",
+    )
+    adam_beta1: float = option(
+        0.9,
+        "Beta 1",
+        "How much of the former average of gradients AdamW and Lion keep each step.",
+        level="expert",
+        ge=0.0,
+        lt=1.0,
+    )
+    adam_beta2: float | None = option(
+        None,
+        "Beta 2",
+        "How much of its longer average AdamW (0.999 when empty) and Lion (0.99) keep each step.",
+        level="expert",
+        ge=0.0,
+        lt=1.0,
+    )
+    adam_epsilon: float = option(
+        1e-8,
+        "Epsilon",
+        "Keeps AdamW from dividing by zero; larger values calm steps of values with small gradients.",
+        level="expert",
+        gt=0.0,
+        le=1.0,
+    )
+    momentum: float | None = option(
+        None,
+        "Momentum",
+        "How much of the former step SGD (0.9 when empty) and Muon (0.95) keep.",
+        level="expert",
+        ge=0.0,
+        lt=1.0,
     )
     weight_decay: float = option(
         0.0,

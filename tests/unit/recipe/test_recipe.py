@@ -32,7 +32,7 @@ def test_that_a_recipe_survives_writing_and_reading() -> None:
     [
         ("adapter:\n  rr: 3\n", "adapter.rr", 2),
         ("adapter: {r: 0}\n", "adapter.r", 1),
-        ("training:\n  optim: lion\n", "training.optim", 2),
+        ("training:\n  optim: adamax\n", "training.optim", 2),
         ("model: {load_in_4bit: 'yes'}\n", "model.load_in_4bit", 1),
         ("nonsense: 1\n", "nonsense", 1),
         ("data: {max_length: 10}\ndata: {max_length: 20}\n", "data", 2),
