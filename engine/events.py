@@ -58,7 +58,11 @@ class ModelLoaded(_Event):
 
 
 class DataPrepared(_Event):
-    """Rows are tokenised and split."""
+    """Rows are tokenised and split.
+
+    `rows` were read and `unlearnt` of them hold nothing to learn from; the two `train_` counts are of the
+    training examples alone, None in events of earlier versions.
+    """
 
     type: Literal["data_prepared"] = "data_prepared"
     train_examples: int
@@ -68,6 +72,58 @@ class DataPrepared(_Event):
     truncated: int
     dropped: int
     seconds: float
+    rows: int = 0
+    unlearnt: int = 0
+    train_tokens: int | None = None
+    train_supervised_tokens: int | None = None
+
+
+class AnswersExamined(_Event):
+    """How many training examples hold an answer (raw text holds none), and how many of those its end.
+
+    `answer_tokens` is the median of their trained tokens.
+    """
+
+    type: Literal["answers_examined"] = "answers_examined"
+    answers: int
+    whole_answers: int
+    answer_tokens: int = 0
+
+
+class EffectMeasured(_Event):
+    """How far the model is from its untouched base on a few trained tokens of the training data.
+
+    `mean_kl` is the mean of KL(base | now) in nats, `max_logit_difference` the largest difference of a
+    log-probability, `changed` the number of `positions` at which another token is now the likeliest; null
+    where a score is not a number.
+    """
+
+    type: Literal["effect_measured"] = "effect_measured"
+    step: int
+    positions: int
+    changed: int
+    mean_kl: float | None
+    max_logit_difference: float | None
+
+
+class Seal(BaseModel):
+    """One judgement of a run with the figures it rests on; `unmeasured` is neither good nor bad."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    name: str
+    state: Literal["green", "red", "unmeasured"]
+    label: str
+    evidence: str
+    hint: str = ""
+    figures: dict[str, float | None] = {}
+
+
+class Sealed(_Event):
+    """The seals as they stand at `step`."""
+
+    type: Literal["sealed"] = "sealed"
+    step: int
+    seals: list[Seal]
 
 
 class Step(_Event):
@@ -99,22 +155,34 @@ class Evaluated(_Event):
 
 
 class SampleGenerated(_Event):
-    """An answer of the model as it stands at `step`; step 0 is the untouched base."""
+    """An answer of the model as it stands at `step`; step 0 is the untouched base.
+
+    `ended` says whether it came to its end by itself within `limit` tokens; `expected_tokens` is the length
+    of the answer that the data gives, None where there is none.
+    """
 
     type: Literal["sample_generated"] = "sample_generated"
     step: int
     prompt: str
     text: str
+    tokens: int | None = None
+    limit: int | None = None
+    ended: bool | None = None
+    expected_tokens: int | None = None
 
 
 class CheckpointSaved(_Event):
-    """A checkpoint whose manifest is on the disk; `path` is relative to the job's folder."""
+    """A checkpoint whose manifest is on the disk; `path` is relative to the job's folder.
+
+    `waited_seconds` is the part of `seconds` in which training stood still.
+    """
 
     type: Literal["checkpoint_saved"] = "checkpoint_saved"
     step: int
     path: str
     bytes: int
     seconds: float
+    waited_seconds: float | None = None
 
 
 class Device(BaseModel):
@@ -181,13 +249,14 @@ class Resumed(_Event):
 
 
 class Finished(_Event):
-    """The job reached its end; `adapter` is relative to the job's folder."""
+    """The job reached its end; `adapter` is relative to the job's folder, `adapter_step` the step it is of."""
 
     type: Literal["finished"] = "finished"
     steps: int = 0
     seconds: float
     peak_memory_bytes: int = 0
     adapter: str | None = None
+    adapter_step: int | None = None
 
 
 class Stopped(_Event):
@@ -227,6 +296,9 @@ KnownEvent = Annotated[
     | Planned
     | ModelLoaded
     | DataPrepared
+    | AnswersExamined
+    | EffectMeasured
+    | Sealed
     | Step
     | Evaluated
     | SampleGenerated
