@@ -161,14 +161,15 @@ class TypedEditor(Editor):
 
 
 class StepsEditor(TypedEditor):
-    """A whole number, or one of the words that stand for it: auto, off."""
+    """A whole number, or one of the words that stand for it: auto, once an epoch, off."""
 
     def __init__(self, spec: FieldSpec) -> None:
         super().__init__(spec)
         self.line.setPlaceholderText("")
         self._chips: dict[str, QPushButton] = {}
-        for word, value in (("Auto", "auto"), ("Off", None)):
-            if value is None and not spec.optional:
+        self._words = {"Auto": "auto", "Each epoch": "epoch", "Off": None}
+        for word, value in self._words.items():
+            if value not in spec.choices and not (value is None and spec.optional):
                 continue
             chip = button(word, kind="chip", name=f"{spec.label}: {word}")
             chip.clicked.connect(lambda _checked=False, v=value: self._on_chip_pressed(v))
@@ -177,9 +178,9 @@ class StepsEditor(TypedEditor):
 
     def show_value(self, value: Any) -> None:
         if not (self._typing and self.line.text().strip().lower() == str(value)):
-            super().show_value(None if value == "auto" else value)
+            super().show_value(None if isinstance(value, str) else value)
         for word, chip in self._chips.items():
-            chip.setChecked((word == "Auto" and value == "auto") or (word == "Off" and value is None))
+            chip.setChecked(value == self._words[word])
 
     def _on_chip_pressed(self, value: Any) -> None:
         self.line.clear()

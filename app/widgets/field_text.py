@@ -97,7 +97,7 @@ def way_out(spec: FieldSpec, error: ValueError) -> str:
     return {
         "integer": "Use a whole number.",
         "number": "Use a number, such as 0.0002 or 2e-4.",
-        "integer_or_auto": "Use a whole number, or auto.",
+        "integer_or_auto": "Use a whole number, auto or epoch.",
         "integers": "Use whole numbers with commas between.",
         "mapping": "Use name: whole number, with commas between.",
     }.get(spec.kind, "Use another value.")

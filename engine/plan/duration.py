@@ -47,20 +47,22 @@ def run_seconds(
     speed: float,
     device: str,
     checkpointing: bool,
+    evaluations: int,
 ) -> float:
     """Return the seconds of a whole run: start, steps, evaluations with their samples."""
     train = operations * tokens / speed * (1.33 if checkpointing else 1.0)
-    if recipe.evaluation.eval_steps is None:
-        return START_SECONDS[device] + train
-    evaluations = 5
     one = operations / 2 * validation_tokens / speed + SAMPLE_SECONDS
     return START_SECONDS[device] + train + evaluations * one
 
 
+def steps_per_epoch(recipe: Recipe, train_examples: int) -> int:
+    """Return the optimizer steps of one pass: the last, smaller batch counts as one."""
+    batch = recipe.training.per_device_train_batch_size * recipe.training.gradient_accumulation_steps
+    return max(1, math.ceil(train_examples / (batch * recipe.launcher.processes)))
+
+
 def optimizer_steps(recipe: Recipe, train_examples: int) -> int:
-    """Return the optimizer steps of a run: the last, smaller batch of an epoch counts as one."""
+    """Return the optimizer steps of a run."""
     if recipe.training.max_steps is not None:
         return recipe.training.max_steps
-    batch = recipe.training.per_device_train_batch_size * recipe.training.gradient_accumulation_steps
-    per_epoch = max(1, math.ceil(train_examples / (batch * recipe.launcher.processes)))
-    return max(1, math.ceil(recipe.training.num_train_epochs * per_epoch))
+    return max(1, math.ceil(recipe.training.num_train_epochs * steps_per_epoch(recipe, train_examples)))

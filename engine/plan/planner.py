@@ -8,8 +8,15 @@ from typing import Any
 
 from engine.hardware.devices import Gpu, Machine
 from engine.models.facts import ModelFacts
+from engine.plan import pace
 from engine.plan.adapter_size import trainable_parameters
-from engine.plan.duration import device_speed, operations_per_token, optimizer_steps, run_seconds
+from engine.plan.duration import (
+    device_speed,
+    operations_per_token,
+    optimizer_steps,
+    run_seconds,
+    steps_per_epoch,
+)
 from engine.plan.memory import Setting, memory_terms, total_bytes
 from engine.recipe.codec import override
 from engine.recipe.recipe import Recipe
@@ -178,9 +185,11 @@ def _seconds(
     )
     speed = device_speed(gpu, machine, precision_of(recipe, gpu))
     device = "cpu" if gpu is None else "cuda"
-    return run_seconds(
-        recipe, operations, tokens, data.validation_examples * mean, speed, device, checkpointing
+    measured = pace.evaluations(
+        recipe, steps_per_epoch(recipe, data.rows), optimizer_steps(recipe, data.rows)
     )
+    validation = data.validation_examples * mean
+    return run_seconds(recipe, operations, tokens, validation, speed, device, checkpointing, measured)
 
 
 def _suggest(

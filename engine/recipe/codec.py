@@ -42,11 +42,6 @@ UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("adapter.bias", lambda v: v != "none", "Use none."),
     ("training.loraplus_lr_ratio", lambda v: v is not None, "Leave it empty."),
     ("training.neftune_noise_alpha", lambda v: v is not None, "Leave it empty."),
-    (
-        "training.early_stopping_patience",
-        lambda v: v is not None,
-        "Leave it empty; the best checkpoint is kept.",
-    ),
     ("evaluation.benchmarks", bool, "Leave it empty."),
     ("launcher.kind", lambda v: v != "local", "Use local."),
     ("launcher.processes", lambda v: v != 1, "Use 1."),

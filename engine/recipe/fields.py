@@ -111,8 +111,8 @@ def _kind(annotation: Any) -> tuple[str, bool, tuple[Any, ...]]:
         kinds = [_kind(part) for part in parts]
         if len(kinds) == 1:
             return kinds[0][0], optional, kinds[0][2]
-        if any(k[2] == ("auto",) for k in kinds):
-            return "integer_or_auto", optional, ()
+        if any("auto" in k[2] for k in kinds):
+            return "integer_or_auto", optional, next(k[2] for k in kinds if "auto" in k[2])
         return "names", optional, ()
     origin = get_origin(annotation) or annotation
     if origin is list:
@@ -164,8 +164,8 @@ def parse_text(spec: FieldSpec, text: str) -> Any:
     stripped = text.strip()
     if spec.optional and stripped.lower() in ("", "null", "none"):
         return None
-    if spec.kind == "integer_or_auto" and stripped.lower() == "auto":
-        return "auto"
+    if spec.kind == "integer_or_auto" and stripped.lower() in spec.choices:
+        return stripped.lower()
     if spec.kind in ("integer", "integer_or_auto"):
         number = parse_number(stripped)
         if number != int(number):

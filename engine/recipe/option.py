@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Auto = Literal["auto"]
+Pace = Literal["auto", "epoch"]  # in place of a number of steps
 StepCount = Annotated[int, Field(ge=1)]
 Level = Literal["simple", "all", "expert"]
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, StrictBool
 
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.data_options import DataOptions
-from engine.recipe.option import Auto, Section, StepCount, option
+from engine.recipe.option import Pace, Section, StepCount, option
 from engine.recipe.training_options import TrainingOptions
 
 
@@ -63,10 +63,10 @@ class ModelOptions(Section):
 class EvaluationOptions(Section):
     """What is measured while training."""
 
-    eval_steps: StepCount | Auto | None = option(
+    eval_steps: StepCount | Pace | None = option(
         "auto",
         "Evaluate every",
-        "Steps between two evaluations. Auto makes about five in a run.",
+        "Steps between two evaluations, or once an epoch. Auto makes about five in a run.",
         unit="steps",
         time=-1,
     )
@@ -81,10 +81,11 @@ class EvaluationOptions(Section):
 class CheckpointOptions(Section):
     """How often the run is saved."""
 
-    save_steps: StepCount | Auto = option(
+    save_steps: StepCount | Pace = option(
         "auto",
         "Save every",
-        "Steps between two checkpoints. Auto makes ten in a run, and one at least every five minutes.",
+        "Steps between two checkpoints, or once an epoch. Auto makes ten in a run, and one at least every "
+        "five minutes.",
         unit="steps",
     )
     save_total_limit: int = option(

@@ -229,7 +229,22 @@ class TrainingOptions(Section):
         time=-1,
     )
     early_stopping_patience: int | None = option(
-        None, "Patience", "Stops when validation has not improved this often.", level="expert", ge=1
+        None,
+        "Stop early after",
+        "Ends the run when validation has not improved at this many evaluations in a row. Empty never does.",
+        unit="evaluations",
+        suggestions=(2, 3, 5),
+        time=1,
+        ge=1,
+    )
+    early_stopping_threshold: float = option(
+        0.0,
+        "Least improvement",
+        "Validation loss counts as improved when it falls by more than this below the best before.",
+        suggestions=(0, 0.001, 0.01),
+        level="expert",
+        ge=0.0,
+        le=100.0,
     )
     load_best_model_at_end: StrictBool = option(
         True, "Keep the best", "The result is the checkpoint with the best validation, not the last one."

@@ -6,11 +6,8 @@ import math
 from dataclasses import dataclass, field
 
 from engine.data.order import epoch_order, packed_order, packs_of
+from engine.plan import pace
 from engine.recipe.recipe import Recipe
-
-AUTO_EVALUATIONS = 5
-AUTO_SAVES = 10
-AUTO_SAVE_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,6 @@ def make_timetable(recipe: Recipe, lengths: list[int]) -> Timetable:
     total = max(1, math.ceil(per_epoch * training.num_train_epochs - 1e-9))
     if training.max_steps is not None:
         total = training.max_steps
-    every = recipe.evaluation.eval_steps
-    save = recipe.checkpoint.save_steps
     return Timetable(
         lengths=tuple(lengths),
         seed=training.seed,
@@ -77,8 +72,8 @@ def make_timetable(recipe: Recipe, lengths: list[int]) -> Timetable:
         shuffle=recipe.data.shuffle,
         steps_per_epoch=per_epoch,
         total_steps=total,
-        eval_every=math.ceil(total / AUTO_EVALUATIONS) if every == "auto" else every,
-        save_every=math.ceil(total / AUTO_SAVES) if save == "auto" else save,
-        save_seconds=AUTO_SAVE_SECONDS if save == "auto" else None,
+        eval_every=pace.eval_every(recipe, per_epoch, total),
+        save_every=pace.save_every(recipe, per_epoch, total),
+        save_seconds=pace.save_seconds(recipe),
         pack_tokens=pack_tokens,
     )

@@ -116,7 +116,7 @@ def test_that_whole_numbers_are_read_with_commas_and_k(qtbot, text, value):
         ("training.learning_rate", "0", "Use more than 0."),
         ("training.learning_rate", "fast", "Use a number, such as 0.0002 or 2e-4."),
         ("training.max_steps", "0", "Use 1 or more."),
-        ("evaluation.eval_steps", "often", "Use a whole number, or auto."),
+        ("evaluation.eval_steps", "often", "Use a whole number, auto or epoch."),
     ],
 )
 def test_that_a_bad_value_says_the_way_out_under_the_field(qtbot, path, text, words):

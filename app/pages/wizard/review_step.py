@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,14 @@ from app.widgets.timeline import Phase, RunLine, Timeline
 from engine.durable import write_file
 from engine.errors import EngineError, from_os_error
 from engine.paths import home
+from engine.plan import pace
+from engine.plan.duration import steps_per_epoch
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe
 from engine.runs.store import readable_name
 
 LOAD_SECONDS, PREPARE_SECONDS_PER_EXAMPLE, CLOSE_SECONDS = 8.0, 0.0004, 4.0
-AUTO_EVALUATIONS, AUTO_SAVES = 5, 10
 TRIAL_STEPS = 20
 
 
@@ -159,8 +159,9 @@ class ReviewStep(Step):
             Phase("train", train, "accent"),
             Phase("close", CLOSE_SECONDS, "series3"),
         )
-        measured = _marks(recipe.evaluation.eval_steps, steps, AUTO_EVALUATIONS)
-        saved = _marks(recipe.checkpoint.save_steps, steps, AUTO_SAVES)
+        per_epoch = steps_per_epoch(recipe, self.state.data.counts.rows) if self.state.data else steps
+        measured = _marks(pace.eval_every(recipe, per_epoch, steps), steps)
+        saved = _marks(pace.save_every(recipe, per_epoch, steps), steps)
         self.timeline.show_line(RunLine(phases, measured, saved, steps))
         self.timeline_words.setText(
             f"{len(measured)} evaluations with sample answers, {len(saved)} checkpoints of which "
@@ -280,12 +281,11 @@ class ReviewStep(Step):
             self.state.services.notify(f"Recipe written to {file.name}.", "ok", hint=str(file))
 
 
-def _marks(every: int | str | None, steps: int, auto: int) -> tuple[float, ...]:
+def _marks(every: int | None, steps: int) -> tuple[float, ...]:
     """Return where marks stand, as shares of the run; the last step always has one."""
     if every is None:
         return (1.0,)
-    pace = math.ceil(steps / auto) if every == "auto" else int(every)
-    marks = list(range(pace, steps + 1, pace))[:400]
+    marks = list(range(every, steps + 1, every))[:400]
     if not marks or marks[-1] != steps:
         marks.append(steps)
     return tuple(step / steps for step in marks)

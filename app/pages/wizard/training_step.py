@@ -24,7 +24,13 @@ MORE = (
     ),
     (
         "Measuring",
-        ("evaluation.eval_steps", "evaluation.sample_prompts", "training.load_best_model_at_end"),
+        (
+            "evaluation.eval_steps",
+            "evaluation.sample_prompts",
+            "training.load_best_model_at_end",
+            "training.early_stopping_patience",
+            "training.early_stopping_threshold",
+        ),
     ),
     ("Saving", ("checkpoint.save_steps", "checkpoint.save_total_limit")),
 )
