@@ -1,48 +1,169 @@
-"""Exactly which modules an adapter would take and how many values it would train, from names and shapes."""
+"""Exactly which modules an adapter would take and how many values it would train, from names and shapes.
+
+Training takes its modules from the same functions, so the count before a run is the count in it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
 
-from engine.models.facts import Linear, ModelFacts
+from engine.models.facts import Linear, ModelFacts, is_embedding
+from engine.models.weight_files import read_headers
 from engine.recipe.adapter_options import AdapterOptions
+from engine.recipe.targets import ALL_LINEAR, fits, in_group, named
+from engine.recipe.targets import ends_in as ends_in
 
-ALL_LINEAR = "all-linear"
+START_RANK = 1.5  # AdaLoRA begins with so many times its mean rank at the end
+_OWN_HEAD = {"gpt_neox": "embed_out"}
 
 
-def adapted_linears(facts: ModelFacts, adapter: AdapterOptions) -> list[tuple[Linear, int]]:
-    """Return the adapted modules with their rank, by peft's rules for names.
+def chosen(linears: Iterable[Linear], head: str | None, adapter: AdapterOptions) -> list[Linear]:
+    """Return the modules of `linears` that `target_modules` and `layers_to_transform` take.
 
-    A name in `target_modules` takes every module that is it or ends in it; `rank_pattern` the same, the
-    first key that fits wins; `layers_to_transform` keeps the modules inside those layers.
+    An entry takes every module that it names or whose name ends in it, or a group's modules. `all-linear`
+    takes all but the output head, which is named `head`. What is trained whole gets no adapter.
     """
-    wanted = adapter.target_modules
-    names = None if wanted == ALL_LINEAR else [wanted] if isinstance(wanted, str) else list(wanted)
-    layers = adapter.layers_to_transform
+    wanted, layers = named(adapter.target_modules), adapter.layers_to_transform
     return [
-        (linear, pattern_value(adapter.rank_pattern, linear.name, adapter.r))
-        for linear in facts.linears
-        if (names is None or any(ends_in(linear.name, name) for name in names))
+        linear
+        for linear in linears
+        if any((entry == ALL_LINEAR and linear.name != head) or fits(linear.name, entry) for entry in wanted)
         and (layers is None or linear.layer in layers)
+        and not is_whole(linear.name, adapter.modules_to_save)
     ]
 
 
-def ends_in(name: str, pattern: str) -> bool:
-    """Return whether a module's dotted name is `pattern` or ends in it at a dot."""
-    return name == pattern or name.endswith("." + pattern)
+def is_whole(name: str, entries: Iterable[str]) -> bool:
+    """Return whether a module, or one that it is part of, is among `modules_to_save`."""
+    parts = name.split(".")
+    above = [".".join(parts[: i + 1]) for i in range(len(parts))]
+    return any(fits(module, entry) for entry in entries for module in above)
+
+
+def adapted_linears(facts: ModelFacts, adapter: AdapterOptions) -> list[tuple[Linear, int]]:
+    """Return the adapted modules with their rank: the first key of `rank_pattern` that fits wins.
+
+    Full finetuning adapts none: it trains the weights themselves.
+    """
+    if adapter.method == "full":
+        return []
+    modules = chosen((*facts.linears, *_named_apart(facts, adapter)), head_of(facts), adapter)
+    rank = start_rank(adapter) if adapter.method == "adalora" else adapter.r
+    return [(linear, pattern_value(adapter.rank_pattern, linear.name, rank)) for linear in modules]
+
+
+def head_of(facts: ModelFacts) -> str:
+    """Return the name of the output head."""
+    return _OWN_HEAD.get(facts.model_type, "lm_head")
+
+
+def _named_apart(facts: ModelFacts, adapter: AdapterOptions) -> list[Linear]:
+    """Return head and embedding where the recipe names them: they are no part of `facts.linears`."""
+    found = []
+    head = Linear(head_of(facts), facts.hidden_size, facts.vocab_size)
+    if any(fits(head.name, entry) for entry in named(adapter.target_modules)):
+        found.append(head)
+    entries = [e for e in named(adapter.target_modules) if "emb" in e and e != head.name]
+    if entries and adapter.method == "lora":
+        for name, shape in _shapes(str(facts.path)).items():
+            module = name.removesuffix(".weight")
+            if is_embedding(name) and len(shape) == 2 and any(fits(module, e) for e in entries):
+                found.append(Linear(module, shape[0], shape[1]))
+    return found
+
+
+@lru_cache(maxsize=4)
+def _shapes(folder: str) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of a model folder, by its name in the file."""
+    return {t.name: t.shape for header in read_headers(Path(folder)) for t in header.tensors}
 
 
 def pattern_value(patterns: Mapping[str, int], name: str, default: int) -> int:
-    """Return the value of the first key that the name ends in, else the default (peft's `rank_pattern`)."""
-    return next((value for key, value in patterns.items() if ends_in(name, key)), default)
+    """Return the value of the first key that the name ends in or whose group it is in, else the default."""
+    return next((value for key, value in patterns.items() if fits(name, key)), default)
+
+
+def start_rank(adapter: AdapterOptions) -> int:
+    """Return the rank AdaLoRA begins with: half as much again as at the end, one more at least."""
+    end = final_rank(adapter)
+    return max(end + 1, round(START_RANK * end))
+
+
+def final_rank(adapter: AdapterOptions) -> int:
+    """Return AdaLoRA's mean rank at the end."""
+    return adapter.r if adapter.target_r is None else adapter.target_r
+
+
+def block_size(width: int, wanted: int) -> int:
+    """Return the size of OFT's blocks for a layer of `width` inputs: the divisor nearest to what is wanted.
+
+    As in peft: of two equally near ones the smaller, and the whole width where more is wanted.
+    """
+    if wanted >= width:
+        return width
+    above = next(size for size in range(wanted, width + 1) if width % size == 0)
+    below = next(size for size in range(wanted, 0, -1) if width % size == 0)
+    return below if wanted - below <= above - wanted else above
 
 
 def trainable_parameters(facts: ModelFacts, adapter: AdapterOptions) -> int:
-    """Return how many values are trained: A is (r, in), B is (out, r); DoRA adds a size for each output."""
+    """Return how many values are trained, modules trained whole and biases included."""
     if adapter.method == "full":
         return facts.parameters
     modules = adapted_linears(facts, adapter)
-    count = sum(r * (linear.in_features + linear.out_features) for linear, r in modules)
-    if adapter.use_dora:
-        count += sum(linear.out_features for linear, _ in modules)
+    count = sum(module_parameters(linear, r, adapter) for linear, r in modules)
+    if adapter.modules_to_save:
+        count += _whole_parameters(facts, adapter)
+    if adapter.bias != "none":
+        count += _bias_parameters(facts, adapter, [linear for linear, _ in modules])
+    return count
+
+
+def module_parameters(linear: Linear, r: int, adapter: AdapterOptions) -> int:
+    """Return the values trained beside one module.
+
+    LoRA: A (r, in) and B (out, r), DoRA a size for each output. AdaLoRA: r singular values more. VeRA: one
+    value for each rank and each output. IA3: one for each output, or each input of the MLP's last layer.
+    OFT: the upper triangle of each block.
+    """
+    wide = linear.in_features + linear.out_features
+    if adapter.method == "vera":
+        return r + linear.out_features
+    if adapter.method == "ia3":
+        return linear.in_features if in_group(linear.name, "down") else linear.out_features
+    if adapter.method == "oft":
+        size = block_size(linear.in_features, adapter.oft_block_size)
+        return linear.in_features // size * (size * (size - 1) // 2)
+    if adapter.method == "adalora":
+        return r * (wide + 1)
+    return r * wide + (linear.out_features if adapter.use_dora else 0)
+
+
+def _whole_parameters(facts: ModelFacts, adapter: AdapterOptions) -> int:
+    """Count the values of `modules_to_save`; head and embedding that share their weight count once."""
+    shapes, entries, head = dict(_shapes(str(facts.path))), list(adapter.modules_to_save), head_of(facts)
+    if facts.tied:
+        shapes.pop(f"{head}.weight", None)
+        if any(fits(head, entry) for entry in entries):
+            entries += [n.removesuffix(".weight") for n in shapes if is_embedding(n) and "wpe" not in n]
+    return sum(_numel(s) for name, s in shapes.items() if is_whole(name.rpartition(".")[0], entries))
+
+
+def _bias_parameters(facts: ModelFacts, adapter: AdapterOptions, modules: list[Linear]) -> int:
+    adapted = {linear.name for linear in modules}
+    return sum(
+        _numel(shape)
+        for name, shape in _shapes(str(facts.path)).items()
+        if name.endswith(".bias")
+        and len(shape) == 1
+        and (adapter.bias == "all" or any(ends_in(m, name.removesuffix(".bias")) for m in adapted))
+    )
+
+
+def _numel(shape: Iterable[int]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
     return count
