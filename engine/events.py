@@ -249,7 +249,10 @@ class Resumed(_Event):
 
 
 class Finished(_Event):
-    """The job reached its end; `adapter` is relative to the job's folder, `adapter_step` the step it is of."""
+    """The job reached its end; `adapter` is relative to the job's folder and is that of `adapter_step`.
+
+    `reason` says why a run ended before its last step; empty where it did not.
+    """
 
     type: Literal["finished"] = "finished"
     steps: int = 0
@@ -257,6 +260,7 @@ class Finished(_Event):
     peak_memory_bytes: int = 0
     adapter: str | None = None
     adapter_step: int | None = None
+    reason: str = ""
 
 
 class Stopped(_Event):

@@ -37,6 +37,12 @@ class Example:
     prompt: str | None = None
 
 
+class NothingToLearn(EngineError):
+    """No row of the data trains a token; `rows` were read."""
+
+    rows = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """What a run trains and measures on."""
@@ -149,7 +155,7 @@ def refuse_unusable(found: Survey, chosen: Selection, data: Any) -> None:
             "Look at the answer column, the chat template, and what is learnt.",
             None,
         )
-    raise EngineError(
+    refusal = NothingToLearn(
         f"{rows} of {rows} rows have nothing to learn from: {why}.",
         hint,
         "DATA-06",
@@ -157,6 +163,8 @@ def refuse_unusable(found: Survey, chosen: Selection, data: Any) -> None:
         line=first.line if first else 1,
         field=field,
     )
+    refusal.rows = rows
+    raise refusal
 
 
 def place(found: Survey, index: int) -> tuple[str, str, int]:

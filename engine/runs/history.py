@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from engine.events import (
+    AnswersExamined,
     CheckpointSaved,
     DataPrepared,
+    EffectMeasured,
     Evaluated,
     Event,
     Failed,
@@ -29,6 +30,7 @@ from engine.events import (
     Warned,
 )
 from engine.runs.eta import Pace, spoken_eta
+from engine.runs.parts import Best, LogLine, Phase, Sample
 from engine.runs.series import Series
 
 STEP_SERIES = ("loss", "learning_rate", "grad_norm", "memory_bytes", "tokens_per_second", "epoch", "elapsed")
@@ -36,42 +38,6 @@ LOG_LINES = 5000
 PHASES = (("data", "Prepare data"), ("model", "Load model"), ("step", "First step"))
 
 __all__ = ["Best", "LogLine", "Phase", "RunHistory", "Sample", "spoken_eta"]
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stage before the first step; `seconds` is None before it began, `done` says that it is over."""
-
-    key: str
-    label: str
-    seconds: float | None = None
-    done: bool = False
-
-
-@dataclass(frozen=True)
-class Best:
-    """The lowest validation loss and its step."""
-
-    step: int
-    loss: float
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An answer at a step; step 0 is the untouched base."""
-
-    step: int
-    prompt: str
-    text: str
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One line of the log."""
-
-    time: float
-    level: str
-    text: str
 
 
 class RunHistory:
@@ -99,6 +65,10 @@ class RunHistory:
         self.hardware: Hardware | None = None
         self.finished: Finished | None = None
         self.failure: Failed | None = None
+        self.answers: AnswersExamined | None = None
+        self.effects: list[EffectMeasured] = []
+        self.empty_steps: list[int] = []  # that trained no token
+        self.bad_steps: list[int] = []  # whose loss or gradient was not a number
         self.evaluations: list[Evaluated] = []
         self.checkpoints: list[CheckpointSaved] = []
         self.warnings: list[Warned] = []
@@ -249,6 +219,9 @@ class RunHistory:
         self.evaluations = [e for e in self.evaluations if e.step <= step]
         self.checkpoints = [c for c in self.checkpoints if c.step <= step]
         self.samples = [s for s in self.samples if s.step <= step]
+        self.effects = [e for e in self.effects if e.step <= step]
+        self.empty_steps = [s for s in self.empty_steps if s <= step]
+        self.bad_steps = [s for s in self.bad_steps if s <= step]
         self.best = None
         for evaluation in self.evaluations:
             self._take_best(evaluation)
@@ -270,6 +243,12 @@ class RunHistory:
         words += f", {event.tokens:,} tokens" + (f", {event.truncated:,} cut" if event.truncated else "")
         self._say(event, "info", f"Data prepared in {event.seconds:.1f} s: {words}")
 
+    def _answers_examined(self, event: AnswersExamined) -> None:
+        self.answers = event
+
+    def _effect_measured(self, event: EffectMeasured) -> None:
+        self.effects = [e for e in self.effects if e.step != event.step] + [event]
+
     def _end_phase(self, key: str, mono: float) -> None:
         self._phase_ends.setdefault(key, max(0.0, mono - self._phase_began))
         self._phase_began = mono
@@ -285,6 +264,10 @@ class RunHistory:
         series["tokens_per_second"].append(step, event.tokens / event.seconds if event.seconds > 0 else None)
         series["epoch"].append(step, event.epoch)
         series["elapsed"].append(step, self.elapsed_seconds)
+        if not event.supervised_tokens:
+            self.empty_steps.append(step)
+        if not (_is_number(event.loss) and _is_number(event.grad_norm)):
+            self.bad_steps.append(step)
         self.step, self.total_steps, self.epoch = step, event.total_steps, event.epoch
         if event.memory_bytes > self.peak_memory_bytes:
             self.peak_memory_bytes = event.memory_bytes
@@ -314,7 +297,7 @@ class RunHistory:
 
     def _sample_generated(self, event: SampleGenerated) -> None:
         self._pace.interrupt()
-        made = Sample(event.step, event.prompt, event.text)
+        made = Sample(event.step, event.prompt, event.text, event.ended, event.limit, event.expected_tokens)
         self.samples = [s for s in self.samples if (s.step, s.prompt) != (made.step, made.prompt)] + [made]
 
     def _checkpoint_saved(self, event: CheckpointSaved) -> None:
@@ -366,11 +349,17 @@ class RunHistory:
         self.log_count += 1
 
 
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
 _ACTS: dict[str, Any] = {
     "started": RunHistory._started,
     "planned": RunHistory._planned,
     "model_loaded": RunHistory._model_loaded,
     "data_prepared": RunHistory._data_prepared,
+    "answers_examined": RunHistory._answers_examined,
+    "effect_measured": RunHistory._effect_measured,
     "step": RunHistory._step,
     "evaluated": RunHistory._evaluated,
     "sample_generated": RunHistory._sample_generated,
