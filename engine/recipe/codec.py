@@ -40,8 +40,6 @@ UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("adapter.init_lora_weights", lambda v: v not in (True, "gaussian"), "Use true or gaussian."),
     ("adapter.modules_to_save", bool, "Leave it empty."),
     ("adapter.bias", lambda v: v != "none", "Use none."),
-    ("training.loraplus_lr_ratio", lambda v: v is not None, "Leave it empty."),
-    ("training.neftune_noise_alpha", lambda v: v is not None, "Leave it empty."),
     ("evaluation.benchmarks", bool, "Leave it empty."),
     ("launcher.kind", lambda v: v != "local", "Use local."),
     ("launcher.processes", lambda v: v != 1, "Use 1."),

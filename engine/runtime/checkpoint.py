@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from engine import durable
 from engine.errors import EngineError
 from engine.runs import check
+from engine.runtime.optimizer_state import optimizer_tensors, restore_optimizer
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -50,28 +51,6 @@ def write_adapter(model: Any, folder: Path) -> None:
         config.save_pretrained(folder)
     finally:
         config.inference_mode = was
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
-    """Return the optimizer's state as `<parameter>:<key>` tensors."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{names[index]}:{key}": value.detach().to("cpu").contiguous()
-        for index, entry in state.items()
-        for key, value in entry.items()
-        if isinstance(value, Tensor)
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: dict[str, Tensor]) -> None:
-    """Put saved state back; values are copied bit by bit."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for label, value in tensors.items():
-        name, key = label.rsplit(":", 1)
-        state.setdefault(names.index(name), {})[key] = value
-    whole = optimizer.state_dict()
-    whole["state"] = state
-    optimizer.load_state_dict(whole)
 
 
 def save(

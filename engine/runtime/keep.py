@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.errors import EngineError
 from engine.events import CheckpointSaved, Finished, Log
 from engine.runs import card
-from engine.runtime import adapter, checkpoint, memory
+from engine.runtime import checkpoint, memory, optim
 from engine.runtime.loss import plain_head
 from engine.runtime.training import Training
 
@@ -59,7 +59,7 @@ def publish(run: Training, seconds: float) -> Finished:
 def ready(run: Training, checkpoint_folder: Path | None) -> None:
     """Put a checkpoint back, so that the next step is the one after it."""
     run.head = plain_head(run.base) if run.layout.head_apart else None
-    run.names = list(adapter.trainable(run.model))
+    run.names = optim.names_of(run.optimizer, run.model)
     if checkpoint_folder is None:
         return
     state = checkpoint.read_state(checkpoint_folder)

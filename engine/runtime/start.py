@@ -45,6 +45,7 @@ def train_job(job: Job) -> Finished | Stopped:
         raise EngineError("This run is finished.", "Start a new run to go further.", "RUN-10")
     sandbox.stop_clock(job.spec.created)  # a template that writes the date writes the same one after a resume
     recipe = load_recipe(job.folder)
+    optim.refuse(recipe.training, choose_compute().device.type)
     folder = resolve_model(recipe.model.path, recipe.model.revision)
     data = read_data(job, recipe, folder)
     recipe = settle(job, recipe, folder, data)
@@ -158,7 +159,7 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Traini
         layout=layout,
         data=data,
         table=make_timetable(recipe, [len(e.ids) for e in data.train]),
-        optimizer=optim.make_optimizer(trained.values(), recipe.training),
+        optimizer=optim.make_optimizer(model, recipe.training),
         head=None,
         prompts=prompts,
         tokenizer=tokenizer,

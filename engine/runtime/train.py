@@ -27,7 +27,7 @@ import torch
 from engine.data.dataset import Example
 from engine.errors import EngineError
 from engine.events import Finished, Step, Stopped, Warned
-from engine.runtime import attention, memory, optim
+from engine.runtime import attention, memory, neftune, optim
 from engine.runtime.batches import Batch, collate
 from engine.runtime.keep import publish, save
 from engine.runtime.loss import loss_sum
@@ -123,7 +123,8 @@ def gradients(run: Training, step: int, micro: list[list[Example]]) -> tuple[flo
     total = torch.zeros((), device=run.compute.device)
     for number, batch in enumerate(batches):
         torch.manual_seed((run.recipe.training.seed * 1_000_003 + step * 8191 + number) & MASK)
-        with attention.flat_row(batch.lengths if run.layout.flat else None):
+        lengths = batch.lengths if run.layout.flat else None
+        with attention.flat_row(lengths), neftune.noise(run, batch, step):
             loss = loss_sum(run.base, batch, run.head)
             (loss / count).backward()
         total += loss.detach()

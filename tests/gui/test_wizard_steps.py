@@ -289,7 +289,7 @@ def test_that_the_curve_is_the_engines_and_can_be_pulled(qtbot, page, tiny_model
     assert isinstance(step, TrainingStep)
     assert step.total_steps == 7
     for number, rate in step.schedule._points:
-        assert rate == learning_rate_at(number, 7, 2e-4, "cosine", 0.03)
+        assert rate == learning_rate_at(number, 7, page.state.recipe.training)
     step.schedule.warmup_pulled.emit(0.4)
     assert page.state.recipe.training.warmup_steps == 0.4
     assert step.schedule._warm == 3

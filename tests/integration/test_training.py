@@ -188,18 +188,6 @@ def test_that_accumulation_gives_the_loss_of_one_large_batch(make_run: MakeRun) 
         assert a == pytest.approx(b, rel=1e-5)
 
 
-def test_that_logged_rates_are_the_closed_form(make_run: MakeRun) -> None:
-    from engine.recipe.schedules import learning_rate_at
-
-    folder = make_run(training__lr_scheduler_type="linear", training__warmup_steps=0.25)
-    run_to_end(folder)
-    for event in events_of(folder):
-        if event.type == "step":
-            assert event.learning_rate == pytest.approx(
-                learning_rate_at(event.step, 24, 5e-3, "linear", 0.25)
-            )
-
-
 def test_that_data_changed_before_a_resume_is_refused(
     make_run: MakeRun, sound_rows: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from app.widgets.label import TextLabel
 from app.widgets.plan_column import Advice
 from app.widgets.schedule_view import ScheduleView
 from engine.recipe.fields import field_spec
-from engine.recipe.schedules import learning_rate_at, warmup_count
+from engine.recipe.schedules import corners, learning_rate_at, warmup_of
 
 CURVE_POINTS = 240
 STEPS_UNTIL_KNOWN = 200
@@ -101,16 +101,22 @@ class TrainingStep(Step):
         training = self.state.recipe.training
         steps = self.total_steps
         total = steps or STEPS_UNTIL_KNOWN
-        kind, warmup, peak = training.lr_scheduler_type, training.warmup_steps, training.learning_rate
-        chosen = sorted({1 + round(i * (total - 1) / CURVE_POINTS) for i in range(CURVE_POINTS + 1)})
-        points = [(step, learning_rate_at(step, total, peak, kind, warmup)) for step in chosen]
-        warm = 0 if kind == "constant" else warmup_count(warmup, total)
-        self.schedule.show_schedule(points, total, warm, kind != "constant")
+        kind = training.lr_scheduler_type
+        evenly = (1 + round(i * (total - 1) / CURVE_POINTS) for i in range(CURVE_POINTS + 1))
+        chosen = sorted({*evenly, *corners(training, total)})
+        points = [(step, learning_rate_at(step, total, training)) for step in chosen]
+        self.schedule.show_schedule(points, total, warmup_of(training, total), kind != "constant")
         words = {
             "cosine": "Rises, then falls along a half cosine to zero.",
             "linear": "Rises, then falls in a straight line to zero.",
             "constant": "The same rate from the first step to the last; the warm-up is not used.",
             "constant_with_warmup": "Rises, then stays.",
+            "warmup_stable_decay": "Rises, stays, and falls at the end.",
+            "cosine_with_min_lr": "Rises, then falls along a half cosine to the lowest rate.",
+            "cosine_with_restarts": "Rises, falls to zero, and starts again at the top.",
+            "one_cycle": "Rises along a cosine to the top, then falls along one to nearly nothing.",
+            "polynomial": "Rises, then falls along a bent line to the lowest rate.",
+            "inverse_sqrt": "Rises, then falls ever more slowly and does not reach zero.",
         }[kind]
         known = "" if steps else " Drawn over 200 steps until the data is known."
         self.schedule_words.setText(words + known)

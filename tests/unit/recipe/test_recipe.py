@@ -14,7 +14,6 @@ from engine.recipe import codec
 from engine.recipe.fields import field_spec, field_specs, parse_number, parse_text
 from engine.recipe.presets import presets
 from engine.recipe.recipe import Recipe
-from engine.recipe.schedules import learning_rate_at
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -131,22 +130,3 @@ def test_that_presets_are_sound_recipes() -> None:
     assert [p.name for p in found] == ["balanced", "quick", "thorough"]
     for preset in found:
         codec.refuse_unsupported(codec.override(Recipe(), {"data.train": ["a"], **preset.overrides}))
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "constant_with_warmup"])
-@pytest.mark.parametrize("warmup", [0, 0.1, 7])
-def test_that_schedules_are_those_of_transformers(schedule: str, warmup: float) -> None:
-    import torch
-    from transformers import get_scheduler
-
-    total = 40
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=3e-4)
-    count = 4 if warmup == 0.1 else int(warmup)
-    theirs = get_scheduler(schedule, optimizer, num_warmup_steps=count, num_training_steps=total)
-    for step in range(1, total + 1):
-        assert learning_rate_at(step, total, 3e-4, schedule, warmup) == pytest.approx(
-            theirs.get_last_lr()[0], abs=1e-12
-        )
-        optimizer.step()
-        theirs.step()
