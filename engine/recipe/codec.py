@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from engine.errors import EngineError, from_os_error
+from engine.recipe import combinations
 from engine.recipe.fields import field_spec, parse_text
 from engine.recipe.recipe import SECTIONS, Recipe
 
@@ -174,10 +175,11 @@ def problems(values: Any, lines: dict[str, int] | None = None) -> list[Problem]:
     if not isinstance(values, dict):
         return [Problem("", "A recipe is a mapping of sections.", "Start with `data:`.")]
     try:
-        Recipe.model_validate(_modernise(values))
+        recipe = Recipe.model_validate(_modernise(values))
     except ValidationError as error:
         return [_explain(item, lines or {}) for item in error.errors(include_url=False)]
-    return []
+    found = combinations.clashes(recipe)
+    return [Problem(c.field, c.message, c.hint, (lines or {}).get(c.field)) for c in found]
 
 
 def _explain(item: Any, lines: dict[str, int]) -> Problem:
@@ -221,14 +223,15 @@ def _nearest(field: str) -> str:
 
 
 def _validate(values: Any, file: str | None, lines: dict[str, int]) -> Recipe:
-    found = problems(values, lines)
-    if found:
-        first = found[0]
-        more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
-        raise EngineError(
-            first.message + more, first.hint, "REC-01", file=file, line=first.line, field=first.field
-        )
-    return Recipe.model_validate(_modernise(values))
+    try:
+        return Recipe.model_validate(_modernise(values))
+    except ValidationError:
+        found = problems(values, lines)
+    first = found[0]
+    more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
+    raise EngineError(
+        first.message + more, first.hint, "REC-01", file=file, line=first.line, field=first.field
+    )
 
 
 def loads(text: str, file: str | None = None) -> Recipe:
@@ -297,7 +300,7 @@ def absolute(recipe: Recipe, base: Path) -> Recipe:
 
 
 def refuse_unsupported(recipe: Recipe) -> None:
-    """Raise EngineError REC-01 for the first option that this version cannot obey yet."""
+    """Raise EngineError REC-01 for the first option that cannot be obeyed, alone or beside the others."""
     for path, asked, remedy in UNSUPPORTED:
         section, name = path.split(".")
         value = getattr(getattr(recipe, section), name)
@@ -305,6 +308,8 @@ def refuse_unsupported(recipe: Recipe) -> None:
             raise EngineError(
                 f"{path}: {value} is not available in this version yet.", remedy, "REC-01", field=path
             )
+    for clash in combinations.clashes(recipe):
+        raise EngineError(clash.message, clash.hint, "REC-01", field=clash.field)
     if not recipe.data.train:
         raise EngineError(
             "No training data is named.",

@@ -1,0 +1,106 @@
+"""Options that cannot be had together: named before a model is loaded, and beside the field in the forms.
+
+To refuse another combination: a row in `CLASHES`, or the option in `OBEYED` of the methods that obey it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.recipe.adapter_options import AdapterOptions
+from engine.recipe.recipe import Recipe
+
+# The options of the adapter section that each method obeys, beside the method itself.
+_PLACES = ("target_modules", "layers_to_transform", "modules_to_save")
+OBEYED: dict[str, tuple[str, ...]] = {
+    "lora": (
+        *_PLACES,
+        "r",
+        "lora_alpha",
+        "lora_dropout",
+        "rank_pattern",
+        "alpha_pattern",
+        "use_rslora",
+        "use_dora",
+        "init_lora_weights",
+        "bias",
+    ),
+    "adalora": (*_PLACES, "r", "target_r", "lora_alpha", "lora_dropout", "bias"),
+    "vera": (*_PLACES, "r", "lora_dropout", "bias"),
+    "ia3": _PLACES,
+    "oft": (*_PLACES, "oft_block_size", "lora_dropout", "bias"),
+    "full": (),
+}
+
+
+@dataclass(frozen=True)
+class Clash:
+    """Options that do not go together: the field to change, what is wrong, and the way out."""
+
+    field: str
+    message: str
+    hint: str
+
+
+def _quantised(recipe: Recipe) -> bool:
+    return recipe.model.load_in_4bit or recipe.model.load_in_8bit
+
+
+def _rewrites_base(recipe: Recipe) -> bool:
+    return recipe.adapter.method == "lora" and recipe.adapter.init_lora_weights in ("pissa", "olora")
+
+
+# (field, do the options clash, what is wrong, the way out)
+CLASHES: tuple[tuple[str, Callable[[Recipe], bool], str, str], ...] = (
+    (
+        "model.load_in_8bit",
+        lambda r: r.model.load_in_4bit and r.model.load_in_8bit,
+        "A base is held in 4 bits or in 8 bits, not in both.",
+        "Turn one of load_in_4bit and load_in_8bit off.",
+    ),
+    (
+        "adapter.method",
+        lambda r: r.adapter.method == "full" and _quantised(r),
+        "Full finetuning changes the weights themselves, which a quantised base cannot take.",
+        "Turn load_in_4bit and load_in_8bit off, or use lora.",
+    ),
+    (
+        "model.dtype",
+        lambda r: r.adapter.method == "full" and r.model.dtype not in ("auto", "float32"),
+        "Full finetuning holds the weights in float32: in fewer bits small changes are rounded away.",
+        "Use auto; training.precision says in which numbers it computes.",
+    ),
+    (
+        "adapter.init_lora_weights",
+        lambda r: _rewrites_base(r) and _quantised(r),
+        "PiSSA and OLoRA move a part of the weights into the adapter, which a quantised base cannot do.",
+        "Use true, gaussian or eva, or leave the base unquantised.",
+    ),
+    (
+        "adapter.modules_to_save",
+        lambda r: bool(set(r.adapter.modules_to_save) & {"attention", "mlp"}) and _quantised(r),
+        "Quantised layers cannot be trained whole.",
+        "Leave them out, or leave the base unquantised.",
+    ),
+)
+
+
+def clashes(recipe: Recipe) -> list[Clash]:
+    """Return the combinations of a recipe that cannot be had; an empty list when there are none."""
+    found = [Clash(field, message, hint) for field, clash, message, hint in CLASHES if clash(recipe)]
+    method = recipe.adapter.method
+    for name, info in AdapterOptions.model_fields.items():
+        default = info.get_default(call_default_factory=True)
+        if name != "method" and name not in OBEYED[method] and getattr(recipe.adapter, name) != default:
+            message = f"adapter.{name} has no effect with the method {method}."
+            others = [other for other, names in OBEYED.items() if name in names]
+            hint = f"Set it back to {_shown(default)}, or use {' or '.join(others)}."
+            found.append(Clash(f"adapter.{name}", message, hint))
+    return found
+
+
+def _shown(default: object) -> str:
+    if default in (None, [], {}):
+        return "empty"
+    return str(default).lower() if isinstance(default, bool) else str(default)
