@@ -1,9 +1,16 @@
-"""Checkpoints: weights, optimizer and state, the manifest last, read back before older ones go."""
+"""Checkpoints: weights, optimizer and state, the manifest last, read back before older ones go.
+
+A save has two halves: `snapshot` copies what is to be kept, between two steps; `write` brings the copy to the
+disk and may do so in a thread while training goes on.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +25,7 @@ from engine.runs import check
 from engine.runtime.optimizer_state import optimizer_tensors, restore_optimizer
 
 WEIGHTS = "adapter_model.safetensors"
+Writer = Callable[[Path], None]  # writes files into a folder
 
 
 def adapter_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -42,39 +50,87 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
         ) from error
 
 
+def take_adapter(model: Any, live: Collection[int] = ()) -> Writer:
+    """Take the adapter as it stands; what is returned writes it in peft's layout, from any thread.
+
+    `live` are the storages that training changes (see `storages`): what shares one is copied.
+    """
+    tensors = own(adapter_tensors(model), live)
+    config = copy.deepcopy(model.peft_config["default"])
+    config.inference_mode = True
+
+    def write(folder: Path) -> None:
+        _write(tensors, folder / WEIGHTS)
+        config.save_pretrained(folder)
+
+    return write
+
+
 def write_adapter(model: Any, folder: Path) -> None:
     """Write the adapter in peft's layout: two files that any peft program opens."""
-    _write(adapter_tensors(model), folder / WEIGHTS)
-    config = model.peft_config["default"]
-    was, config.inference_mode = config.inference_mode, True
-    try:
-        config.save_pretrained(folder)
-    finally:
-        config.inference_mode = was
+    take_adapter(model)(folder)
 
 
-def save(
-    run: Path,
+def storages(model: nn.Module, optimizer: torch.optim.Optimizer) -> frozenset[int]:
+    """Return the addresses of the memory that a step changes: trained values and the optimizer's state."""
+    held = [p for p in model.parameters() if p.requires_grad] + list(model.buffers())
+    held += [v for entry in optimizer.state.values() for v in entry.values() if isinstance(v, Tensor)]
+    return frozenset(t.untyped_storage().data_ptr() for t in held)
+
+
+def own(tensors: dict[str, Tensor], live: Collection[int]) -> dict[str, Tensor]:
+    """Return the tensors with those copied that share memory with `live`."""
+    return {n: t.clone() if t.untyped_storage().data_ptr() in live else t for n, t in tensors.items()}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A step as it is to be saved, independent of the training that goes on."""
+
+    step: int
+    write_adapter: Writer
+    optimizer: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def snapshot(
     step: int,
     model: Any,
     optimizer: torch.optim.Optimizer,
     names: list[str],
     state: dict[str, Any],
-) -> tuple[Path, int]:
-    """Write `checkpoints/step-N` whole and return it with its size; a place that is taken is made anew."""
-    folder = run / "checkpoints" / f"step-{step:08d}"
+    *,
+    copies: bool = True,
+) -> Snapshot:
+    """Take a step as it stands; without `copies` it has to be written before the next one is taken."""
+    live = storages(model, optimizer) if copies else frozenset()
+    return Snapshot(
+        step,
+        take_adapter(model, live),
+        own(optimizer_tensors(optimizer, names), live),
+        {"step": step, **state},
+    )
+
+
+def write(run: Path, taken: Snapshot, before_manifest: Callable[[], None]) -> tuple[Path, int]:
+    """Write `checkpoints/step-N` whole and return it with its size; a place that is taken is made anew.
+
+    `before_manifest` is called when all other files are there: what the manifest vouches for comes first.
+    """
+    folder = run / "checkpoints" / f"step-{taken.step:08d}"
     if folder.exists():
         (folder / check.MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    write_adapter(model, folder)
-    _write(optimizer_tensors(optimizer, names), folder / "optimizer.safetensors")
-    durable.write_json(folder / "state.json", {"step": step, **state})
+    taken.write_adapter(folder)
+    _write(taken.optimizer, folder / "optimizer.safetensors")
+    durable.write_json(folder / "state.json", taken.state)
+    before_manifest()
     size = check.write_manifest(folder)
     problem = check.problem_of(folder)
     if problem:
         raise EngineError(
-            f"The save of step {step} cannot be read back: {problem}.",
+            f"The save of step {taken.step} cannot be read back: {problem}.",
             "Check the disk; the former save is sound.",
             "DISK-03",
         )
@@ -106,13 +162,15 @@ def load(
 
 
 def prune(run: Path, keep: int, best_step: int | None) -> None:
-    """Remove the oldest checkpoints beyond `keep`; the best and the newest two always stay.
+    """Remove the oldest checkpoints beyond `keep`; the best and the newest two whole ones always stay.
 
     The manifest goes first: a removal that is cut off leaves litter, never a checkpoint that looks whole.
     """
     folders = check.checkpoint_folders(run)
-    for folder in folders[: -max(2, keep)]:
-        if check.step_of(folder) != best_step:
+    whole = [folder for folder in folders if not check.problem_of(folder, whole=False)]
+    kept = whole[-max(2, keep) :]
+    for folder in folders:
+        if kept and folder < kept[0] and check.step_of(folder) != best_step:
             (folder / check.MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
 

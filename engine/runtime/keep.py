@@ -1,9 +1,15 @@
-"""What is kept of a run: checkpoints on the way, the adapter at the end, and the way back in."""
+"""What is kept of a run: checkpoints on the way, the adapter at the end, and the way back in.
+
+A step is copied between two steps and written in a thread while training goes on; one save at a time.
+"""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from engine.errors import EngineError
 from engine.events import CheckpointSaved, Finished, Log
@@ -12,15 +18,72 @@ from engine.runtime import checkpoint, memory, optim
 from engine.runtime.loss import plain_head
 from engine.runtime.training import Training
 
+COPY_SHARE = 0.25  # of the free memory: a larger copy is not made, training waits for its writing instead
 
-def save(run: Training) -> Path:
-    """Save the present step once, and remove what is older than the recipe keeps."""
+
+def save(run: Training, *, wait: bool = False) -> Path:
+    """Save the present step once, and remove what is older than the recipe keeps.
+
+    Returns when the step is copied, with `wait` when it is on the disk. A save that failed since, and
+    everything that its writing raises, is raised here or by the next of these functions.
+    """
     folder = run.job.folder / "checkpoints" / f"step-{run.step:08d}"
-    if run.saved_step == run.step:
-        return folder
-    began = time.monotonic()
-    run.job.phase("save")
-    state = {
+    if run.saved_step != run.step:
+        await_save(run)
+        began = time.monotonic()
+        run.job.phase("save")
+        in_background = not wait and _room_for_copies(run)
+        taken = checkpoint.snapshot(
+            run.step, run.model, run.optimizer, run.names, _state(run), copies=in_background
+        )
+        run.saved_step, run.saved_at = run.step, time.monotonic()
+        run.saving = run.saver.submit(_write, run, taken, began, run.saved_at if in_background else None)
+        wait = not in_background
+    if wait:
+        await_save(run)
+    run.job.phase("train")
+    return folder
+
+
+def await_save(run: Training) -> None:
+    """Wait until the last save is on the disk; raises what its writing raised."""
+    saving, run.saving = run.saving, None
+    if saving is not None:
+        saving.result()
+
+
+def notice_save(run: Training) -> None:
+    """Raise what a save raised that has ended meanwhile: a write that failed ends the attempt."""
+    if run.saving is not None and run.saving.done():
+        await_save(run)
+
+
+def _write(run: Training, taken: checkpoint.Snapshot, began: float, released: float | None) -> None:
+    """Bring a copied step to the disk and say so; `released` is when training went on."""
+    job, limit = run.job, run.recipe.checkpoint.save_total_limit
+    folder, size = checkpoint.write(job.folder, taken, job.sync)
+    ended = time.monotonic()
+    job.write(
+        CheckpointSaved(
+            step=taken.step,
+            path=folder.relative_to(job.folder).as_posix(),
+            bytes=size,
+            seconds=ended - began,
+            waited_seconds=(ended if released is None else released) - began,
+        )
+    )
+    # The best of the saved state: a later best may not be on the disk yet.
+    checkpoint.prune(job.folder, limit, taken.state["best_step"])
+
+
+def _room_for_copies(run: Training) -> bool:
+    """Say whether a copy of all that is saved fits well into the free memory: values and two averages."""
+    needed = 3 * sum(p.numel() * p.element_size() for p in run.model.parameters() if p.requires_grad)
+    return bool(needed < COPY_SHARE * psutil.virtual_memory().available)
+
+
+def _state(run: Training) -> dict[str, Any]:
+    return {
         "epoch": run.table.epoch_at(run.step),
         "total_steps": run.table.total_steps,
         "seed": run.recipe.training.seed,
@@ -30,18 +93,11 @@ def save(run: Training) -> Path:
         "owes_evaluation": run.owes_evaluation,
         "data": run.job.data_digest,
     }
-    folder, size = checkpoint.save(run.job.folder, run.step, run.model, run.optimizer, run.names, state)
-    run.job.sync()
-    run.saved_step, run.saved_at = run.step, time.monotonic()
-    path = folder.relative_to(run.job.folder).as_posix()
-    run.job.write(CheckpointSaved(step=run.step, path=path, bytes=size, seconds=time.monotonic() - began))
-    checkpoint.prune(run.job.folder, run.recipe.checkpoint.save_total_limit, run.best_step)
-    run.job.phase("train")
-    return folder
 
 
 def publish(run: Training, seconds: float) -> Finished:
     """Make adapter/ from the best checkpoint, or from the last one where no best is asked for or known."""
+    await_save(run)
     best = run.recipe.training.load_best_model_at_end and run.best_step is not None
     step = run.best_step if best else run.step
     source = run.job.folder / "checkpoints" / f"step-{step:08d}"

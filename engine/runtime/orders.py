@@ -33,7 +33,7 @@ def obey(run: Training) -> str:
 
 def wait(run: Training) -> str:
     """Save, free the device's memory, and wait until told to go on or to stop."""
-    save(run)
+    save(run, wait=True)
     memory.move(run.model, run.optimizer, torch.device("cpu"))
     memory.free(run.compute.device)
     run.job.write(Paused(step=run.step))

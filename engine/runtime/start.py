@@ -60,7 +60,10 @@ def train_job(job: Job) -> Finished | Stopped:
             )
         )
     job.phase("train")
-    return train.train(run)
+    try:
+        return train.train(run)
+    finally:
+        run.saver.shutdown()  # nothing is written any more once the folder's lock is given back
 
 
 def _was_finished(folder: Path) -> bool:

@@ -29,7 +29,7 @@ from engine.errors import EngineError
 from engine.events import Finished, Step, Stopped, Warned
 from engine.runtime import attention, memory, neftune, optim
 from engine.runtime.batches import Batch, collate
-from engine.runtime.keep import publish, save
+from engine.runtime.keep import notice_save, publish, save
 from engine.runtime.loss import loss_sum
 from engine.runtime.measure import measure, sample
 from engine.runtime.orders import obey
@@ -48,8 +48,9 @@ def train(run: Training) -> Finished | Stopped:
     if run.owes_evaluation:
         measure(run)
     while run.step < run.table.total_steps:
+        notice_save(run)
         if obey(run) == "stop":
-            save(run)
+            save(run, wait=True)
             return Stopped(step=run.step)
         take_step(run)
         if run.table.evaluates(run.step):
@@ -57,7 +58,7 @@ def train(run: Training) -> Finished | Stopped:
             measure(run)
         if run.saved_step != run.step and run.table.saves(run.step, time.monotonic() - run.saved_at):
             save(run)
-    save(run)
+    save(run, wait=True)
     if run.owes_evaluation:
         return Stopped(step=run.step)
     return publish(run, time.monotonic() - begun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,8 @@ class Training:
     owes_evaluation: bool = False  # a stop was asked in the middle of one: a resume begins with it
     saved_step: int = -1
     saved_at: float = field(default_factory=time.monotonic)
+    saver: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "save"))
+    saving: Future[None] | None = None  # the save that is being written
     names: list[str] = field(default_factory=list)
 
     @property
