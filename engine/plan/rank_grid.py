@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.models.facts import Linear, ModelFacts
-from engine.plan.adapter_size import ALL_LINEAR, adapted_linears, ends_in, pattern_value
+from engine.models.facts import Linear, ModelFacts, is_head
+from engine.plan.adapter_size import adapted_linears, head_of, pattern_value
 from engine.recipe.adapter_options import AdapterOptions
+from engine.recipe.targets import ALL_LINEAR, fits
 
 Cell = tuple[int, int]
 _INSIDE = re.compile(r"^(?P<stack>(?:.*?\.)?)(?P<start>layers|h|blocks|layer)\.\d+\.(?P<kind>.+)$")
-HEADS = ("lm_head", "embed_out", "output_projection")
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class RankGrid:
         return self.layers + (1 if self.outside >= 0 else 0)
 
     @staticmethod
-    def of(facts: ModelFacts, head: Linear | None = None) -> RankGrid:
-        """Return the grid of a model; `head` is its output head, which `all-linear` leaves out."""
-        linears = [*facts.linears, *([head] if head is not None else [])]
+    def of(facts: ModelFacts) -> RankGrid:
+        """Return the grid of a model, its output head included, which `all-linear` leaves out."""
+        linears = [*facts.linears, Linear(head_of(facts), facts.hidden_size, facts.vocab_size)]
         places: dict[tuple[str, str], dict[int, Linear]] = {}
         for linear in linears:
             column = facts.layers if linear.layer is None else linear.layer
@@ -112,7 +112,7 @@ class RankGrid:
         )
         if not even or (outside and not every) or any(not self.rows[row].target for row in active):
             return self._named(used, active)
-        inner = {row for row, column in self.modules if not self._is_head(row)}
+        inner = {row for row, column in self.modules if not is_head(self.rows[row].kind)}
         if not every:
             inner = {row for row, column in self.modules if column != self.outside}
         names = [self.rows[row].target for row in active]
@@ -150,11 +150,8 @@ class RankGrid:
         name = self.modules[cell].name
         found = _INSIDE.match(name)
         short = name if found is None else name[found.start("start") :]
-        alone = sum(1 for linear in self.modules.values() if ends_in(linear.name, short)) == 1
+        alone = sum(1 for linear in self.modules.values() if fits(linear.name, short)) == 1
         return short if alone else name
-
-    def _is_head(self, row: int) -> bool:
-        return self.rows[row].kind in HEADS
 
 
 def _place_of(linear: Linear) -> tuple[str, str]:
@@ -171,7 +168,7 @@ def _target_of(kind: str, here: Mapping[int, Linear], linears: list[Linear]) -> 
     parts = kind.split(".")
     for count in range(1, len(parts) + 1):
         end = ".".join(parts[-count:])
-        if {linear.name for linear in linears if ends_in(linear.name, end)} == names:
+        if {linear.name for linear in linears if fits(linear.name, end)} == names:
             return end
     return ""
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from engine.models.facts import Linear, ModelFacts, read_facts
-from engine.plan.adapter_size import adapted_linears, ends_in, trainable_parameters
+from engine.plan.adapter_size import adapted_linears, trainable_parameters
 from engine.plan.rank_grid import Cell, RankGrid
 from engine.recipe import codec
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.recipe import Recipe
+from engine.recipe.targets import fits
 from tests.unit.shapes import FAMILIES, make_shapes
 
 
@@ -64,7 +65,7 @@ def test_that_no_two_keys_of_a_pattern_take_one_module(family: str) -> None:
             adapter = painted(adapter, grid, facts, ranks, True)
         for pattern in (adapter.rank_pattern, adapter.alpha_pattern):
             for linear in facts.linears:
-                assert sum(ends_in(linear.name, key) for key in pattern) <= 1
+                assert sum(fits(linear.name, key) for key in pattern) <= 1
         backwards = adapter.model_copy(update={"rank_pattern": dict(sorted(adapter.rank_pattern.items()))})
         assert adapted_linears(facts, backwards) == adapted_linears(facts, adapter)
 
@@ -145,6 +146,10 @@ def test_that_modules_outside_the_layers_stand_in_a_column_of_their_own() -> Non
     without = {cell: 0 if cell[0] == row else rank for cell, rank in ranks.items()}
     adapter = painted(AdapterOptions(), grid, facts, without, True)
     assert grid.ranks(facts, adapter) == without
+    head = next(n for n, each in enumerate(grid.rows) if each.target == "lm_head")
+    assert ranks[head, 2] == 0
+    adapter = painted(AdapterOptions(), grid, facts, ranks | {(head, 2): 8}, True)
+    assert grid.ranks(facts, adapter) == ranks | {(head, 2): 8}
     only_first = {cell: rank if cell[1] in (0, 2) else 0 for cell, rank in ranks.items()}
     adapter = painted(AdapterOptions(), grid, facts, only_first, True)
     assert grid.ranks(facts, adapter) == only_first
@@ -157,7 +162,7 @@ def test_that_two_stacks_with_the_same_names_are_told_apart() -> None:
     )
     facts = replace(facts, linears=facts.linears + second)
     grid = RankGrid.of(facts)
-    assert len(grid.modules) == len(facts.linears)
+    assert len(grid.modules) == len(facts.linears) + 1
     ranks = {cell: 8 if "vision" not in linear.name else 0 for cell, linear in grid.modules.items()}
     adapter = painted(AdapterOptions(), grid, facts, ranks, True)
     assert grid.ranks(facts, adapter) == ranks
