@@ -12,10 +12,17 @@ import pytest
 
 from engine.events import Event
 from engine.jobs import process
+from engine.jobs.spec import read_job
+from engine.models.library import resolve_model
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs import store
-from engine.runs.event_log import EventReader
+from engine.runs.event_log import EventReader, EventWriter
+from engine.runtime import keep, start
+from engine.runtime.control import Control
+from engine.runtime.job import Job, Requests
+from engine.runtime.training import Training
+from engine.runtime.vitals import Vitals
 
 ANIMALS = ["cat", "dog", "owl", "fox", "hen", "bee", "ant", "cow", "pig", "rat"]
 
@@ -59,6 +66,28 @@ def make_run(tmp_path: Path, tiny_model: Path, sound_rows: Path) -> MakeRun:
         }
         values.update({name.replace("__", "."): value for name, value in options.items()})
         return store.create_run(codec.override(Recipe(), values), tmp_path / f"run-{made}")
+
+    return make
+
+
+MakeTraining = Callable[..., Training]
+
+
+@pytest.fixture
+def make_training(make_run: MakeRun) -> MakeTraining:
+    """Return a function that loads a run in this process, ready to take steps."""
+
+    def make(**options: Any) -> Training:
+        folder = make_run(**{"adapter__lora_dropout": 0.0, **options})
+        writer = EventWriter(folder)
+        job = Job(folder, read_job(folder), writer, Requests(Control(folder)), Vitals(writer))
+        recipe = store.load_recipe(folder)
+        model = resolve_model(recipe.model.path)
+        data = start.read_data(job, recipe, model)
+        run = start.load_model(job, start.settle(job, recipe, model, data), model, data)
+        keep.ready(run, None)
+        run.model.train()
+        return run
 
     return make
 

@@ -6,7 +6,6 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +13,10 @@ import pytest
 import torch
 
 from engine.errors import EngineError
-from engine.jobs.spec import read_job
-from engine.models.library import resolve_model
 from engine.runs import check, store
-from engine.runs.event_log import EventWriter
-from engine.runtime import keep, measure, start, train
-from engine.runtime.control import Control
-from engine.runtime.job import Job, Requests
+from engine.runtime import measure, start, train
 from engine.runtime.training import Training
-from engine.runtime.vitals import Vitals
-from tests.integration.conftest import MakeRun, events_of, losses, run_to_end
-
-MakeTraining = Callable[..., Training]
-
-
-@pytest.fixture
-def make_training(make_run: MakeRun) -> MakeTraining:
-    """Return a function that loads a run in this process, ready to take steps."""
-
-    def make(**options: Any) -> Training:
-        folder = make_run(**{"adapter__lora_dropout": 0.0, **options})
-        writer = EventWriter(folder)
-        job = Job(folder, read_job(folder), writer, Requests(Control(folder)), Vitals(writer))
-        recipe = store.load_recipe(folder)
-        model = resolve_model(recipe.model.path)
-        data = start.read_data(job, recipe, model)
-        run = start.load_model(job, start.settle(job, recipe, model, data), model, data)
-        keep.ready(run, None)
-        run.model.train()
-        return run
-
-    return make
+from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses, run_to_end
 
 
 def steps_of(run: Training, count: int = 4) -> list[float]:
