@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from engine.errors import EngineError
 from engine.recipe.recipe import SECTIONS, Recipe
+from engine.recipe.training_options import ALIASES
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,11 @@ def parse_text(spec: FieldSpec, text: str) -> Any:
 
 
 def _choose(spec: FieldSpec, text: str) -> Any:
+    wanted = text.lower()
+    if spec.section == "training":
+        wanted = ALIASES.get(wanted, wanted)
     for choice in spec.choices:
-        if text.lower() == str(choice).lower():
+        if wanted == str(choice).lower():
             return choice
     raise ValueError(f"Use one of: {', '.join(str(c) for c in spec.choices)}.")
 
