@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from engine.events import Seal
 from engine.paths import show_name
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
+from engine.runs import seals
 
 
 def _front_matter(text: str) -> str:
@@ -15,8 +18,17 @@ def _front_matter(text: str) -> str:
     return json.dumps(show_name(text))
 
 
+def _sealed(judged: Sequence[Seal]) -> str:
+    return f"## Seals\n\n{seals.markdown(judged)}\n\n" if judged else ""
+
+
 def model_card(
-    recipe: Recipe, run_id: str, step: int, best_loss: float | None, versions: dict[str, str]
+    recipe: Recipe,
+    run_id: str,
+    step: int,
+    best_loss: float | None,
+    versions: dict[str, str],
+    judged: Sequence[Seal] = (),
 ) -> str:
     """Return README.md for `adapter/`: front matter the hub reads, then the facts of the run."""
     data = ", ".join(show_name(Path(p).name) for p in recipe.data.train)
@@ -43,7 +55,7 @@ A LoRA adapter (r={recipe.adapter.r}, alpha={recipe.adapter.lora_alpha}) for
 | best validation loss | {loss} |
 | seed | {recipe.training.seed} |
 
-## Use it
+{_sealed(judged)}## Use it
 
 ```python
 from peft import PeftModel

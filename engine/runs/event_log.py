@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,21 @@ class EventReader:
             events.append(decode(kept))
         except ValueError:
             self.skipped += 1
+
+
+def replay(folder: Path, leave_out: Sequence[str] = ()) -> Iterator[Event]:
+    """Yield the readable events of a log from its beginning, without those of some types.
+
+    The lines left out are not even decoded: most lines of a long run tell of the hardware.
+    """
+    marks = tuple(f'{{"type":"{kind}"'.encode() for kind in leave_out)
+    try:
+        with open(folder / NAME, "rb") as file:
+            for line in file:
+                if line.endswith(b"\n") and not line.startswith(marks):
+                    yield from _decoded([line[:-1]])
+    except OSError:
+        return  # no log, nothing said
 
 
 def preview(folder: Path, points: int = 2000) -> list[Event]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean, pvariance
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,9 +34,25 @@ MOST_CUT = 0.05  # of the answers
 ROOM_FOR_ANSWER = 0.75  # a sample is judged when the data's answer needs at most this share of its tokens
 
 
-def judge(history: RunHistory) -> tuple[Seal, ...]:
-    """Return the six seals of a run as its events stand, always in the same order."""
-    return tuple(check(history) for check in _CHECKS)
+@dataclass(frozen=True)
+class _Case:
+    """What is judged: a run's history, whether it is over, and the step of its result, where there is one."""
+
+    history: RunHistory
+    over: bool
+    result_step: int | None
+
+
+def judge(history: RunHistory, result_step: int | None = None) -> tuple[Seal, ...]:
+    """Return the six seals of a run as its events stand, always in the same order.
+
+    `result_step` is the step of the result that is about to be made, before the event that ends the run.
+    """
+    if result_step is None and history.finished is not None:
+        result_step = history.finished.adapter_step
+    over = result_step is not None or history.state in ("finished", "stopped", "failed")
+    case = _Case(history, over, result_step)
+    return tuple(check(case) for check in _CHECKS)
 
 
 def worst(seals: Iterable[Seal]) -> State:
@@ -83,13 +100,9 @@ LABELS: dict[str, tuple[str, str]] = {
 }
 
 
-def _over(history: RunHistory) -> bool:
-    return history.state in ("finished", "stopped", "failed")
-
-
-def _trained_tokens(history: RunHistory) -> Seal:
+def _trained_tokens(case: _Case) -> Seal:
     """Red when nothing is trained, a step trained nothing, or over a tenth of the rows holds nothing."""
-    name, data = "trained_tokens", history.data
+    name, history, data = "trained_tokens", case.history, case.history.data
     if data is None:
         return _seal(name, "unmeasured", "The data has not been read yet.")
     trained = data.supervised_tokens if data.train_supervised_tokens is None else data.train_supervised_tokens
@@ -112,10 +125,9 @@ def _trained_tokens(history: RunHistory) -> Seal:
     )
 
 
-def _effect(history: RunHistory) -> Seal:
+def _effect(case: _Case) -> Seal:
     """Red when the scores are those of the untouched base; judged at the step of the result."""
-    name = "effect"
-    step = history.finished.adapter_step if history.finished else None
+    name, history, step = "effect", case.history, case.result_step
     measured = [each for each in history.effects if step is None or each.step == step]
     found = measured[-1] if measured else (history.effects[-1] if history.effects else None)
     if found is None:
@@ -135,9 +147,9 @@ def _effect(history: RunHistory) -> Seal:
     return _seal(name, "red" if red else "green", words, hint, {**figures, **changed})
 
 
-def _finite(history: RunHistory) -> Seal:
+def _finite(case: _Case) -> Seal:
     """Red when a loss, a gradient or a validation loss was not a number."""
-    name, bad = "finite", history.bad_steps
+    name, history, bad = "finite", case.history, case.history.bad_steps
     measured = [e for e in history.evaluations if e.loss is None or not math.isfinite(e.loss)]
     if not history.has_stepped:
         return _seal(name, "unmeasured", "No step has been taken yet.")
@@ -150,9 +162,9 @@ def _finite(history: RunHistory) -> Seal:
     return _seal(name, "red" if bad or measured else "green", f"{words}.", hint, figures)
 
 
-def _loss(history: RunHistory) -> Seal:
+def _loss(case: _Case) -> Seal:
     """Red when the mean of the last steps is not below that of the first by twice its standard error."""
-    name, series = "loss", history.series["loss"]
+    name, history, series = "loss", case.history, case.history.series["loss"]
     values = series.finite()
     if len(values) < FEWEST_STEPS:
         return _seal(
@@ -160,7 +172,7 @@ def _loss(history: RunHistory) -> Seal:
         )
     if series.steps[0] != 1:
         return _seal(name, "unmeasured", "The log begins after the first step.")
-    if not _over(history) and 3 * history.step < history.total_steps:
+    if not case.over and 3 * history.step < history.total_steps:
         return _seal(name, "unmeasured", "Judged once a third of the steps is taken.")
     count = min(len(values) // 3, STEPS_COMPARED)
     first, last = values[:count], values[-count:]
@@ -179,9 +191,10 @@ def _loss(history: RunHistory) -> Seal:
     return _seal(name, "red", f"{words}; noise ±{error:.2g}.", hint, figures)
 
 
-def _validation(history: RunHistory) -> Seal:
+def _validation(case: _Case) -> Seal:
     """Red when the newest validation loss lies above the lowest one by 2 % and 0.005 nats."""
-    name, measured = "validation", history.series["validation"].finite()
+    name, history = "validation", case.history
+    measured = history.series["validation"].finite()
     if len(measured) < 2 or history.best is None:
         count = len(measured)
         words = (
@@ -195,16 +208,16 @@ def _validation(history: RunHistory) -> Seal:
     words = f"Lowest {best.loss:.3f} at step {best.step:,}, newest {newest:.3f} at {at:,}"
     words += f" ({rise / best.loss:+.1%})" if best.loss > 0 else ""
     words += f", {len(measured)} evaluations"
-    if history.finished and history.finished.adapter_step == best.step != at:
+    if case.result_step == best.step != at:
         words += f"; the result is that of step {best.step:,}"
     hint = "Train less long, with a lower rate or more rows; the best step is kept."
     figures = {"best": best.loss, "newest": newest, "best_step": best.step, "evaluations": len(measured)}
     return _seal(name, "red" if red else "green", f"{words}.", hint, figures)
 
 
-def _answers(history: RunHistory) -> Seal:
+def _answers(case: _Case) -> Seal:
     """Red when answers of the data lack their end, or when sample answers run on until they are cut."""
-    name, data = "answers", history.answers
+    name, history, data = "answers", case.history, case.history.answers
     if data is None:
         return _seal(name, "unmeasured", "The data has not been read yet.")
     if not data.answers:
@@ -213,7 +226,7 @@ def _answers(history: RunHistory) -> Seal:
     share = cut / data.answers
     words = f"{data.whole_answers:,} of {data.answers:,} training answers hold their end"
     step, judged, ended = _samples(history, data.answer_tokens)
-    late = bool(judged) and (_over(history) or 2 * step >= history.total_steps)
+    late = bool(judged) and (case.over or 2 * step >= history.total_steps)
     if judged:
         words += f"; at step {step:,} {ended} of {judged} sample answers ended by themselves"
     red = share > MOST_CUT or (late and 2 * ended < judged)
@@ -236,7 +249,7 @@ def _samples(history: RunHistory, usual: int) -> tuple[int, int, int]:
     return newest, len(judged), sum(1 for sample in judged if sample.ended)
 
 
-_CHECKS: tuple[Callable[[RunHistory], Seal], ...] = (
+_CHECKS: tuple[Callable[[_Case], Seal], ...] = (
     _trained_tokens,
     _effect,
     _finite,
