@@ -153,3 +153,5 @@ def _kinds() -> dict[str, Callable[[Job], Any]]:
         "merge": start.merge_job,
         "answers": start.answer_job,
     }
+        if job.spec.kind == "train":
+            job.seal(closing)

@@ -29,6 +29,16 @@ class Prompt:
 
     text: str
     ids: tuple[int, ...]
+    answer_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer, the tokens it took, and whether it came to its end by itself."""
+
+    text: str
+    tokens: int
+    ended: bool
 
 
 def choose_prompts(
@@ -43,7 +53,9 @@ def choose_prompts(
         start = int(trained[0]) if len(trained) else 0
         if start > 1:
             ids = tuple(int(i) for i in example.ids[:start])
-            found.append(Prompt(example.prompt or tokenizer.decode(list(ids)), ids))
+            # The first answer alone: in a longer conversation others follow.
+            run = int(np.argmin(np.append(np.asarray(example.trained)[start:], False)))
+            found.append(Prompt(example.prompt or tokenizer.decode(list(ids)), ids, run))
         if len(found) == SAMPLE_PROMPTS:
             break
     return found
@@ -82,10 +94,12 @@ def _by_length(examples: list[Example], size: int) -> list[list[Example]]:
 
 
 @torch.no_grad()
-def answer(run: Training, prompt: Prompt, *, base: bool = False) -> str:
+def answer(run: Training, prompt: Prompt, *, base: bool = False) -> Said:
     """Return the greedy answer, at most `SAMPLE_TOKENS` long; with `base`, without the adapter."""
     ids = torch.tensor([prompt.ids], device=run.compute.device)
     with run.model.disable_adapter() if base else nullcontext():
+    if not (run.ranks.first or run.ranks.sharded):
+        return Said("", 0, False)  # rank 0 has the whole model and says it alone
         out = run.base.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
@@ -94,4 +108,6 @@ def answer(run: Training, prompt: Prompt, *, base: bool = False) -> str:
             eos_token_id=sorted(run.stops) or None,
             pad_token_id=run.base.config.get_text_config().pad_token_id or 0,
         )
-    return run.tokenizer.decode(out[0, ids.shape[1] :].tolist(), skip_special_tokens=True).strip()
+    new = out[0, ids.shape[1] :].tolist()
+    text = run.tokenizer.decode(new, skip_special_tokens=True).strip()
+    return Said(text, len(new), bool(new) and new[-1] in run.stops)

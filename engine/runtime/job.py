@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
+from engine.events import Seal, Sealed
 from engine.jobs.spec import JobSpec
 from engine.runs.event_log import EventWriter
 from engine.runtime.control import Control
+from engine.runs import seals
 from engine.runtime.vitals import Vitals
+from engine.runs.history import RunHistory
+from engine.runtime.awake import KeepAwake
 
 
 class Requests:
@@ -55,7 +57,7 @@ class Requests:
 
 @dataclass
 class Job:
-    """One attempt of a job."""
+    """One attempt of a job; `history` is what was said so far, which the seals rest on."""
 
     folder: Path
     spec: JobSpec
@@ -65,9 +67,16 @@ class Job:
     resume_from: Path | None = None
     versions: dict[str, str] = field(default_factory=dict)
     data_digest: str = ""
+    place: Place | None = None  # among the processes of the run, None for the only one
+    crew: Crew | None = None  # the other processes, where this one started them
+    ranks: Any = None  # `ranks.Ranks`, once they have met; it needs torch, which a child loads later
+    awake: KeepAwake | None = None
+    history: RunHistory = field(default_factory=RunHistory)
+    sealed: tuple[Seal, ...] = ()
+    _folding: threading.Lock = field(default_factory=threading.Lock)
 
-    def write(self, event: BaseModel) -> None:
-        """Append an event."""
+    def write(self, event: Any) -> None:
+        """Append an event; safe to call from several threads."""
         self.writer.write(event)
 
     def sync(self) -> None:
@@ -76,6 +85,17 @@ class Job:
         try:
             os.fsync(fd)
         finally:
+        with self._folding:
+            self.history.fold([event])
+
+    def seal(self, closing: Any = None) -> None:
+        """Say the seals where they changed; `closing` is the event that will end the attempt."""
+        with self._folding:
+            self.history.fold([] if closing is None else [closing])
+            judged = seals.judge(self.history)
+        if judged != self.sealed:
+            self.sealed = judged
+            self.writer.write(Sealed(step=self.history.step, seals=list(judged)))
             os.close(fd)
 
     def phase(self, name: str) -> None:

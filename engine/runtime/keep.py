@@ -13,8 +13,8 @@ import psutil
 
 from engine.errors import EngineError
 from engine.events import CheckpointSaved, Finished, Log
-from engine.runs import card
-from engine.runtime import checkpoint, memory, optim
+from engine.runs import card, seals
+from engine.runtime import checkpoint, early, memory, optim
 from engine.runtime.loss import plain_head
 from engine.runtime.training import Training
 
@@ -101,7 +101,9 @@ def publish(run: Training, seconds: float) -> Finished:
     best = run.recipe.training.load_best_model_at_end and run.best_step is not None
     step = run.best_step if best else run.step
     source = run.job.folder / "checkpoints" / f"step-{step:08d}"
-    text = card.model_card(run.recipe, run.job.folder.name, step or 0, run.best_loss, run.job.versions)
+    judged = seals.judge(run.job.history, step)
+    about = (run.job.folder.name, step or 0, run.best_loss, run.job.versions, judged)
+    text = card.model_card(run.recipe, *about)
     target = checkpoint.publish(source, run.job.folder, text)
     run.job.write(Log(message=f"The adapter is that of step {step}."))
     return Finished(

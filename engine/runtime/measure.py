@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from engine.events import Evaluated, SampleGenerated
-from engine.runtime import evaluate
+from engine.events import Evaluated, Log, SampleGenerated
+from engine.runtime import early, evaluate, evidence
 from engine.runtime.keep import save
 from engine.runtime.training import Training
 
@@ -38,7 +38,9 @@ def measure(run: Training) -> float | None:
     if loss is not None and run.best_step == run.step:
         save(run)
     return loss
+        evidence.measure_effect(run)
 
+        run.job.seal()
 
 def sample(run: Training, *, base: bool = False, extra: evaluate.Prompt | None = None) -> None:
     """Answer the sample prompts as the model stands; with `base`, as it was before training."""
@@ -48,7 +50,17 @@ def sample(run: Training, *, base: bool = False, extra: evaluate.Prompt | None =
         run.job.requests.poll()
         if run.job.requests.stop:
             break
-        text = evaluate.answer(run, prompt, base=base)
-        run.job.write(SampleGenerated(step=run.step, prompt=prompt.text, text=text))
+        said = evaluate.answer(run, prompt, base=base)
+        run.job.write(
+            SampleGenerated(
+                step=run.step,
+                prompt=prompt.text,
+                text=said.text,
+                tokens=said.tokens,
+                limit=evaluate.SAMPLE_TOKENS,
+                ended=said.ended,
+                expected_tokens=prompt.answer_tokens,
+            )
+        )
     run.model.train()
     run.job.phase("train")

@@ -15,6 +15,7 @@ from engine.data.tokenizer import ModelTokenizer
 from engine.recipe.recipe import Recipe
 from engine.runtime.evaluate import Prompt
 from engine.runtime.job import Job
+from engine.runtime.evidence import Probe
 from engine.runtime.load import Compute, Layout
 from engine.runtime.timetable import Timetable
 
@@ -39,6 +40,9 @@ class Training:
     system_prompt: str | None  # the recipe's, or the one that all rows begin with
     step: int = 0
     best_step: int | None = None
+    probe: Probe  # what the untouched base says of a few trained tokens
+    reload: Callable[[], Training]  # loads everything anew, as it was before the first step
+    ranks: Ranks = field(default_factory=Ranks)
     best_loss: float | None = None
     parts: int = 1  # micro-batches are cut in so many after memory ran out
     bad_in_a_row: int = 0
