@@ -12,11 +12,13 @@ from typing import Any
 
 from engine import durable, paths
 from engine.errors import EngineError, from_os_error
+from engine.events import Seal
 from engine.jobs import lock
 from engine.jobs.process import exit_of
 from engine.jobs.spec import create_job
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
+from engine.runs import seals
 
 TAIL_BYTES = 64 * 1024
 WHOLE_BYTES = 1 << 20
@@ -44,6 +46,7 @@ class RunSummary:
     message: str = ""
     curve: tuple[float, ...] = ()
     seed: int | None = None
+    seals: tuple[Seal, ...] = ()
     problem: str = field(default="")
 
 
@@ -181,6 +184,8 @@ def summary(folder: Path) -> RunSummary:
     except EngineError as error:
         problem = problem or error.message
     closing = exit_of(folder) or {}
+    events = folder / "events.jsonl"
+    progress = _progress(_sampled(events))
     return RunSummary(
         id=folder.name,
         name=paths.show_name(name),
@@ -190,13 +195,29 @@ def summary(folder: Path) -> RunSummary:
         message=paths.show_name(str(closing.get("message", "")), 300),
         problem=problem,
         **about,
-        **_progress(_sampled(folder / "events.jsonl")),
+        **progress | ({} if progress["seals"] else {"seals": _last_seals(events)}),
     )
+
+
+def _last_seals(path: Path) -> tuple[Seal, ...]:
+    """Return the newest seals of a log whose samples held none: those of a long run that is still going."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - WHOLE_BYTES))
+            block = file.read()
+    except OSError:
+        return ()
+    start = block.rfind(b'\n{"type":"sealed"')
+    end = block.find(b"\n", start + 1)
+    found = _parse(block[start + 1 : end]) if 0 <= start < end else []
+    return seals.told(found[0]) if found else ()
 
 
 def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
     steps: dict[int, float | None] = {}
     validation: dict[int, float] = {}
+    judged: tuple[Seal, ...] = ()
     total, first, last = 0, None, None
     for event in events:
         kind, step = event.get("type"), event.get("step")
@@ -212,6 +233,8 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
             total = int(event.get("total_steps", total))
         elif kind == "evaluated" and isinstance(step, int) and isinstance(event.get("loss"), int | float):
             validation[step] = float(event["loss"])
+        elif kind == "sealed":
+            judged = seals.told(event) or judged
     losses = [v for _, v in sorted(steps.items()) if v is not None]
     best = min(validation, key=lambda s: validation[s], default=None)
     stride = max(1, len(losses) // CURVE_POINTS)
@@ -223,6 +246,7 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
         "best_step": best,
         "seconds": None if first is None or last is None else last - first,
         "curve": tuple(losses[::stride]),
+        "seals": judged,
     }
 
 

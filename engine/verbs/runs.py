@@ -122,7 +122,8 @@ def watch(args: Namespace) -> Answer:
 
 
 def _plain(run: store.RunSummary) -> dict[str, Any]:
-    return {**asdict(run), "folder": str(run.folder), "curve": list(run.curve)}
+    judged = [seal.model_dump() for seal in run.seals]
+    return {**asdict(run), "folder": str(run.folder), "curve": list(run.curve), "seals": judged}
 
 
 def list_runs(args: Namespace) -> Answer:
