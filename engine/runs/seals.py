@@ -61,6 +61,14 @@ def worst(seals: Iterable[Seal]) -> State:
     return "red" if "red" in states else "green" if "green" in states else "unmeasured"
 
 
+def in_words(seals: Sequence[Seal]) -> str:
+    """Return the seals in one line: how many are green, and which are red."""
+    red = [seal.label for seal in seals if seal.state == "red"]
+    green = sum(seal.state == "green" for seal in seals)
+    words = f"{green} of {len(seals)} green"
+    return f"{words}, {len(red)} red ({', '.join(red)})" if red else words
+
+
 def told(event: Mapping[str, Any]) -> tuple[Seal, ...]:
     """Return the seals of a `sealed` event as it stands in the log, none where it cannot be read."""
     found = event.get("seals")

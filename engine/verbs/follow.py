@@ -10,10 +10,11 @@ from typing import Any
 from engine.errors import EngineError
 from engine.events import END_TYPES, Unknown, encode
 from engine.jobs import process
+from engine.runs import seals
 from engine.runs.event_log import EventReader
 
 POLL_SECONDS = 0.1
-QUIET = ("hardware", "heartbeat", "progress")
+QUIET = ("hardware", "heartbeat", "progress", "answers_examined", "effect_measured")
 CRASH_GRACE_SECONDS = 1.0
 
 
@@ -26,11 +27,14 @@ def say(event: Any) -> str:
         place = f"step {event.step}/{event.total_steps}"
         return f"{place}  loss {loss}  lr {event.learning_rate:.2e}  {rate:,.0f} tok/s"
     if kind == "evaluated":
-        return f"step {event.step}  validation loss {event.loss:.4f}" + ("  (best)" if event.is_best else "")
+        loss = "not a number" if event.loss is None else f"{event.loss:.4f}"
+        return f"step {event.step}  validation loss {loss}" + ("  (best)" if event.is_best else "")
     if kind == "sample_generated":
         return f"step {event.step}  {event.prompt[-80:]!r} -> {event.text[:200]!r}"
     if kind in ("warned", "failed"):
         return f"{event.code}: {event.message} {event.hint}"
+    if kind == "sealed":
+        return f"step {event.step}  seals: {seals.in_words(event.seals)}"
     if kind == "log":
         return str(event.message)
     fields = event.model_dump(exclude={"type", "time", "mono", "attempt", "seq", "versions", "terms"})
