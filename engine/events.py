@@ -282,6 +282,15 @@ class Failed(_Event):
     field: str | None = None
 
 
+class Awake(_Event):
+    """Whether the computer is kept from falling asleep while the job works; `detail` says why it is not."""
+
+    type: Literal["awake"] = "awake"
+    kept: bool
+    by: str = ""
+    detail: str = ""
+
+
 class Heartbeat(_Event):
     """Sign of life every five seconds, from a thread of its own."""
 
@@ -316,6 +325,7 @@ KnownEvent = Annotated[
     | Finished
     | Stopped
     | Failed
+    | Awake
     | Heartbeat,
     Field(discriminator="type"),
 ]

@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.events import (
     AnswersExamined,
+    Awake,
     CheckpointSaved,
     DataPrepared,
     EffectMeasured,
@@ -58,6 +59,7 @@ class RunHistory:
         self.device: str | None = None
         self.host = ""
         self.phase = ""
+        self.awake: Awake | None = None
         self.planned: Planned | None = None
         self.model: ModelLoaded | None = None
         self.data: DataPrepared | None = None
@@ -315,6 +317,13 @@ class RunHistory:
     def _heartbeat(self, event: Any) -> None:
         self.phase = event.phase
 
+    def _awake(self, event: Awake) -> None:
+        self.awake = event
+        if event.kept:
+            self._say(event, "info", "The computer is kept awake while this run works")
+        else:
+            self._say(event, "info", f"The computer may fall asleep ({event.detail})")
+
     def _log(self, event: Log) -> None:
         self._say(event, event.level, event.message)
 
@@ -334,7 +343,7 @@ class RunHistory:
     def _finished(self, event: Finished) -> None:
         self.state, self.finished, self.ended_at = "finished", event, event.time
         self.peak_memory_bytes = max(self.peak_memory_bytes, event.peak_memory_bytes)
-        self._say(event, "info", f"Finished after {event.steps} steps")
+        self._say(event, "info", event.reason or f"Finished after {event.steps} steps")
 
     def _stopped(self, event: Any) -> None:
         self.state, self.ended_at = "stopped", event.time
@@ -374,4 +383,5 @@ _ACTS: dict[str, Any] = {
     "stopped": RunHistory._stopped,
     "failed": RunHistory._failed,
     "heartbeat": RunHistory._heartbeat,
+    "awake": RunHistory._awake,
 }

@@ -28,7 +28,11 @@ def save(run: Training, *, wait: bool = False) -> Path:
     everything that its writing raises, is raised here or by the next of these functions.
     """
     folder = run.job.folder / "checkpoints" / f"step-{run.step:08d}"
-    if run.saved_step != run.step:
+    if run.saved_step != run.step and not run.ranks.first:
+        if run.ranks.sharded:
+            checkpoint.snapshot(run.step, run.model, run.optimizer, run.names, {}, copies=False)
+        run.saved_step, run.saved_at = run.step, time.monotonic()
+    elif run.saved_step != run.step:
         await_save(run)
         began = time.monotonic()
         run.job.phase("save")
@@ -91,6 +95,7 @@ def _state(run: Training) -> dict[str, Any]:
         "best_loss": run.best_loss,
         "parts": run.parts,
         "owes_evaluation": run.owes_evaluation,
+        "evaluations_without_gain": run.evaluations_without_gain,
         "data": run.job.data_digest,
     }
 
@@ -98,6 +103,8 @@ def _state(run: Training) -> dict[str, Any]:
 def publish(run: Training, seconds: float) -> Finished:
     """Make adapter/ from the best checkpoint, or from the last one where no best is asked for or known."""
     await_save(run)
+    if not run.ranks.first:
+        return Finished(steps=run.step, seconds=seconds)
     best = run.recipe.training.load_best_model_at_end and run.best_step is not None
     step = run.best_step if best else run.step
     source = run.job.folder / "checkpoints" / f"step-{step:08d}"
@@ -111,6 +118,8 @@ def publish(run: Training, seconds: float) -> Finished:
         seconds=seconds,
         peak_memory_bytes=memory.peak_bytes(run.compute.device),
         adapter=target.relative_to(run.job.folder).as_posix(),
+        adapter_step=step,
+        reason=early.reason(run),
     )
 
 
@@ -118,6 +127,7 @@ def ready(run: Training, checkpoint_folder: Path | None) -> None:
     """Put a checkpoint back, so that the next step is the one after it."""
     run.head = plain_head(run.base) if run.layout.head_apart else None
     run.names = optim.names_of(run.optimizer, run.model)
+    run.ranks.same_start(run.model)
     if checkpoint_folder is None:
         return
     state = checkpoint.read_state(checkpoint_folder)
@@ -131,3 +141,4 @@ def ready(run: Training, checkpoint_folder: Path | None) -> None:
     run.step = run.saved_step = int(state["step"])
     run.best_step, run.best_loss, run.parts = state["best_step"], state["best_loss"], int(state["parts"])
     run.owes_evaluation = bool(state.get("owes_evaluation", False))
+    run.evaluations_without_gain = int(state.get("evaluations_without_gain", 0))

@@ -10,14 +10,18 @@ from engine.runtime.keep import save
 from engine.runtime.training import Training
 
 
-def measure(run: Training) -> float | None:
-    """Evaluate on validation and answer the prompts; a new best is saved at once. None without a result."""
+def measure(run: Training, *, scheduled: bool = True) -> float | None:
+    """Evaluate on validation and answer the prompts; a new best is saved at once. None without a result.
+
+    `scheduled` is False for an evaluation that a person asked for: early stopping does not count it.
+    """
     loss = None
     run.job.phase("evaluate")
     run.model.eval()
     if run.data.validation:
         loss = evaluate.validation_loss(run)
         if loss is not None:
+            early.count(run, loss, scheduled=scheduled)
             is_best = math.isfinite(loss) and (run.best_loss is None or loss < run.best_loss)
             if is_best:
                 run.best_loss, run.best_step = loss, run.step
@@ -30,17 +34,19 @@ def measure(run: Training) -> float | None:
                     metrics={},
                 )
             )
+    elif not scheduled:
+        run.job.write(Log(message="There is nothing to validate with: only the sample prompts are answered."))
     if loss is not None or not run.data.validation:
         run.owes_evaluation = False
+        evidence.measure_effect(run)
         sample(run)
+        run.job.seal()
     run.model.train()
     run.job.phase("train")
     if loss is not None and run.best_step == run.step:
         save(run)
     return loss
-        evidence.measure_effect(run)
 
-        run.job.seal()
 
 def sample(run: Training, *, base: bool = False, extra: evaluate.Prompt | None = None) -> None:
     """Answer the sample prompts as the model stands; with `base`, as it was before training."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from pathlib import Path
 
 import torch
 
-from engine.events import Paused, Resumed
-from engine.runtime import evaluate, memory
-from engine.runtime.keep import save
+from engine.events import Log, Paused, Resumed, Warned
+from engine.runtime import evaluate, keep, memory
 from engine.runtime.measure import measure, sample
 from engine.runtime.training import Training
+
+# What outlives a pause; everything else is made anew, as a resume in another process would make it.
+KEPT_OVER_A_PAUSE = frozenset({"job", "saver", "saving", "saved_at", "bad_in_a_row"})
 
 
 def obey(run: Training) -> str:
@@ -20,30 +24,74 @@ def obey(run: Training) -> str:
     if requests.stop:
         return "stop"
     if requests.take("save"):
-        save(run)
+        save_now(run)
     if requests.take("evaluate"):
-        measure(run)
-    for prompt in requests.take_prompts():
-        sample(
-            run,
-            extra=evaluate.prompt_from_text(prompt, run.template, run.tokenizer, run.system_prompt),
-        )
+        measure(run, scheduled=False)
+    for text in requests.take_prompts():
+        prompt = evaluate.prompt_from_text(text, run.template, run.tokenizer, run.system_prompt)
+        sample(run, extra=prompt)
     return wait(run) if requests.take("pause") else ""
 
 
+def save_now(run: Training) -> None:
+    """Save the present step; say so where it is saved already, since nothing else would answer."""
+    if run.saved_step == run.step:
+        run.job.write(Log(message=f"Step {run.step} is saved already."))
+        return
+    keep.save(run)
+
+
 def wait(run: Training) -> str:
-    """Save, free the device's memory, and wait until told to go on or to stop."""
-    save(run, wait=True)
-    memory.move(run.model, run.optimizer, torch.device("cpu"))
-    memory.free(run.compute.device)
+    """Save, free the device's memory, and wait until told to go on or to stop.
+
+    Model and optimizer are let go whole and made anew from the save: that frees the memory of a CPU too, and
+    going on is then what a resume is, for every method and optimizer, bit by bit.
+    """
+    folder = keep.save(run, wait=True)
+    _let_go(run)
     run.job.write(Paused(step=run.step))
     run.job.phase("paused")
-    while not (run.job.requests.stop or run.job.requests.take("resume")):
+    if run.job.awake is not None:
+        run.job.awake.release()  # nothing works meanwhile
+    while not run.job.requests.stop:
+        if run.job.requests.take("resume") and _go_on(run, folder):
+            if run.job.awake is not None:
+                run.job.awake.hold()
+            run.job.write(Resumed(step=run.step))
+            run.job.phase("train")
+            return ""
         time.sleep(0.1)
         run.job.requests.poll()
-    if run.job.requests.stop:
-        return "stop"
-    memory.move(run.model, run.optimizer, run.compute.device)
-    run.job.write(Resumed(step=run.step))
-    run.job.phase("train")
-    return ""
+    return "stop"
+
+
+def _let_go(run: Training) -> None:
+    """Forget everything that holds weights, and give their memory back to the device."""
+    run.model = run.optimizer = run.head = None
+    gc.collect()  # a model refers to itself in circles
+    memory.free(run.compute.device)
+
+
+def _go_on(run: Training, checkpoint: Path) -> bool:
+    """Load the model again and put the save back; False, with a warning, while there is no room for it."""
+    try:
+        fresh = run.reload()
+        keep.ready(fresh, checkpoint)
+        fresh.model.train()
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not memory.ran_out(error) or run.ranks.several:  # the others would wait for this one
+            raise
+        fresh = None
+    if fresh is None:  # outside the handler: the error's frames hold what was loaded
+        _let_go(run)
+        run.job.write(
+            Warned(
+                code="GPU-01",
+                message="There is not enough free memory to go on.",
+                hint="The run stays paused and saved. Free some memory, then resume.",
+            )
+        )
+        run.job.phase("paused")
+        return False
+    vars(run).update({name: value for name, value in vars(fresh).items() if name not in KEPT_OVER_A_PAUSE})
+    return True
