@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,17 @@ class NothingToLearn(EngineError):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What a run trains and measures on."""
+    """What a run trains and measures on.
+
+    `system_prompt` is the recipe's, or what all rows begin with; `files` has the SHA-256 of each file.
+    """
 
     train: list[Example]
     validation: list[Example]
     report: Report
     mappings: tuple[Mapping, ...] = ()
+    system_prompt: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def prepare(

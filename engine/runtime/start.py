@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 
 from engine import durable
-from engine.data import sandbox
-from engine.data.dataset import Prepared, prepare
-from engine.data.inspect import common_system_prompt
+from engine.data import frozen, sandbox
+from engine.data.dataset import Prepared
 from engine.data.order import packs_of
 from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
@@ -29,6 +28,7 @@ from engine.runtime import adapter, evaluate, keep, optim, train
 from engine.runtime.generate import stops_of
 from engine.runtime.job import Job
 from engine.runtime.load import choose_compute, choose_layout, load_base
+from engine.runtime.prepared import rows_of
 from engine.runtime.timetable import make_timetable
 from engine.runtime.training import Training
 
@@ -83,12 +83,8 @@ def read_data(job: Job, recipe: Recipe, model_folder: Path) -> Prepared:
             told = time.monotonic()
             job.write(Progress(stage="prepare data", done=done, total=total, unit="rows"))
 
-    data = prepare(recipe.data, model_folder, recipe.training.seed, base_dir=job.folder, progress=progress)
-    digest = hashlib.sha256()
-    for example in [*data.train, *data.validation]:
-        digest.update(example.ids.tobytes())
-        digest.update(example.trained.tobytes())
-    job.data_digest = digest.hexdigest()
+    data = rows_of(job, recipe, model_folder, progress)
+    job.data_digest = frozen.digest_of(data)
     report = data.report
     job.write(
         DataPrepared(
@@ -150,9 +146,8 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Traini
     )
     job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {layout.reason}."))
     compare_environment(job, folder)
-    data_options = recipe.data
-    system = data_options.system_prompt or common_system_prompt(data_options.train[0], data_options)
-    _describe_environment(job, recipe, folder, compute.device_name, system)
+    system = data.system_prompt
+    _describe_environment(job, data, folder, compute.device_name)
     prompts = evaluate.choose_prompts(data, recipe.evaluation.sample_prompts, template, tokenizer, system)
     return Training(
         job=job,
@@ -207,9 +202,7 @@ def check_room(job: Job, trainable_parameters: int, kept: int) -> None:
         )
 
 
-def _describe_environment(
-    job: Job, recipe: Recipe, folder: Path, device: str, system_prompt: str | None
-) -> None:
+def _describe_environment(job: Job, data: Prepared, folder: Path, device: str) -> None:
     weights = sorted(folder.glob("*.safetensors"))
     durable.write_json(
         job.folder / "environment.json",
@@ -218,9 +211,9 @@ def _describe_environment(
             "platform": platform.platform(),
             "device": device,
             "model": {"path": str(folder), "files": {w.name: _fingerprint(w) for w in weights}},
-            "data": {p: durable.sha256_file(Path(p)) for p in recipe.data.train if Path(p).is_file()},
+            "data": data.files,
             "data_digest": job.data_digest,
-            "system_prompt": system_prompt,
+            "system_prompt": data.system_prompt,
         },
     )
 
