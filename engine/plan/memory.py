@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from engine.models.facts import Linear, ModelFacts
 from engine.plan.adapter_size import adapted_linears, trainable_parameters
+from engine.plan.optimizer_size import state_bytes
 from engine.recipe.recipe import Recipe
 
 ADAPTER_BYTES = 4  # adapters are trained in float32
-STATES = {"adamw": 2, "sgd": 0}
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # nibbles, an 8-bit scale each 64 values, a float32 each 256 scales
 NF4_PLAIN_BYTES = 0.5 + 4 / 64
 RUNTIME_BYTES = {"cuda": 600e6, "cpu": 450e6}
@@ -46,7 +46,7 @@ def memory_terms(recipe: Recipe, facts: ModelFacts, setting: Setting) -> dict[st
         "weights": _weight_bytes(recipe, facts, setting),
         "adapter": 0.0 if full else float(trained * width),
         "gradients": float(trained * width),
-        "optimizer": float(trained * width * STATES.get(recipe.training.optim, 2)),
+        "optimizer": state_bytes(recipe, trained),
         "activations": float(activations),
         "logits": float(HEAD_ROW_BYTES * facts.vocab_size * rows + 2 * kept),
         "workspace": _workspace(recipe, facts, setting),

@@ -33,6 +33,8 @@ OBEYED: dict[str, tuple[str, ...]] = {
     "full": (),
 }
 
+WITH_B = ("lora", "adalora")  # the methods that train a pair of matrices
+
 
 @dataclass(frozen=True)
 class Clash:
@@ -76,6 +78,18 @@ CLASHES: tuple[tuple[str, Callable[[Recipe], bool], str, str], ...] = (
         lambda r: _rewrites_base(r) and _quantised(r),
         "PiSSA and OLoRA move a part of the weights into the adapter, which a quantised base cannot do.",
         "Use true, gaussian or eva, or leave the base unquantised.",
+    ),
+    (
+        "training.loraplus_lr_ratio",
+        lambda r: r.training.loraplus_lr_ratio is not None and r.adapter.method not in WITH_B,
+        "LoRA+ is another rate for B than for A, which only lora and adalora have.",
+        "Leave it empty, or use lora.",
+    ),
+    (
+        "training.optim",
+        lambda r: r.training.optim == "muon" and r.adapter.method not in (*WITH_B, "full"),
+        "Muon steps matrices, and this method trains vectors.",
+        "Use adamw.",
     ),
     (
         "adapter.modules_to_save",

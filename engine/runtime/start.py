@@ -20,6 +20,7 @@ from engine.events import DataPrepared, Finished, Log, ModelLoaded, Planned, Pro
 from engine.hardware.devices import probe
 from engine.models.facts import read_facts
 from engine.models.library import resolve_model
+from engine.plan.optimizer_size import state_bytes
 from engine.plan.planner import DataFacts, plan
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
@@ -110,7 +111,7 @@ def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
         lengths, len(data.validation), data.report.supervised_tokens, packs_of(lengths, recipe.data)
     )
     planned = plan(recipe, read_facts(folder), facts, machine=machine)
-    check_room(job, planned.trainable_parameters, recipe.checkpoint.save_total_limit)
+    check_room(job, recipe, planned.trainable_parameters)
     job.write(Planned(memory_bytes=planned.memory_bytes, seconds=planned.seconds, terms=planned.terms))
     if recipe.training.gradient_checkpointing != "auto":
         return recipe
@@ -188,9 +189,10 @@ def compare_environment(job: Job, folder: Path) -> None:
         job.write(Warned(code="RUN-06", message=f"Other versions than before: {table}.", hint=hint))
 
 
-def check_room(job: Job, trainable_parameters: int, kept: int) -> None:
-    """Refuse to start when the checkpoints will not fit on the disk: 12 bytes a trained value each."""
-    need = trainable_parameters * (12 * (kept + 1) + 4) + SPARE_BYTES
+def check_room(job: Job, recipe: Recipe, trainable: int) -> None:
+    """Refuse to start when the checkpoints will not fit on the disk: values and optimizer state in each."""
+    one = 4 * trainable + state_bytes(recipe, trainable)
+    need = (recipe.checkpoint.save_total_limit + 1) * one + 4 * trainable + SPARE_BYTES
     free = shutil.disk_usage(job.folder).free
     if free < need:
         raise EngineError(

@@ -13,12 +13,12 @@ from engine import paths
 from engine.errors import EngineError
 from engine.models.facts import ModelFacts, read_facts
 from engine.models.library import resolve_model, starter_ready
+from engine.plan.optimizer_size import state_bytes
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe
 
 OK, WARN, BAD, WAIT = "ok", "warn", "bad", "wait"
-CHECKPOINT_VALUES = 3  # the adapter itself and the optimizer's two averages of it
 LITTLE_ROOM = 2e9
 
 
@@ -38,8 +38,8 @@ class Check:
 
 
 def checkpoint_bytes(recipe: Recipe, trainable: int) -> float:
-    """Return the size of one checkpoint: float32 adapter, and the optimizer's state where it has one."""
-    return 4.0 * trainable * (CHECKPOINT_VALUES if recipe.training.optim == "adamw" else 1)
+    """Return the size of one checkpoint: float32 adapter, and what the optimizer keeps beside it."""
+    return 4.0 * trainable + state_bytes(recipe, trainable)
 
 
 def needed_disk(recipe: Recipe, trainable: int) -> float:
