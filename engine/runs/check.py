@@ -14,6 +14,7 @@ from engine.events import decode
 from engine.jobs import lock
 
 MANIFEST = "MANIFEST.json"
+RESULTS = ("adapter", "model")  # what a finished run leaves: an adapter, or a model that was trained whole
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,23 @@ class Damage:
 
 
 def write_manifest(folder: Path) -> int:
-    """Write MANIFEST.json over every file in `folder`, last, and return the bytes they hold."""
+    """Write MANIFEST.json over every file in `folder` and below it, last, and return the bytes they hold."""
     files: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in _files_in(folder):
         durable.fsync_file(path)
-        files[path.name] = {"bytes": path.stat().st_size, "sha256": durable.sha256_file(path)}
+        name = path.relative_to(folder).as_posix()
+        files[name] = {"bytes": path.stat().st_size, "sha256": durable.sha256_file(path)}
+    for inner in [p for p in folder.iterdir() if p.is_dir()]:
+        durable.fsync_folder(inner)
     durable.fsync_folder(folder)
     durable.write_json(folder / MANIFEST, {"files": files})
     durable.fsync_folder(folder.parent)
     return sum(int(entry["bytes"]) for entry in files.values())
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Return the files of a checkpoint, those of a model folder in it included; a link is one, and foreign."""
+    return sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
 
 
 def problem_of(folder: Path, *, whole: bool = True) -> str:
@@ -49,7 +58,7 @@ def problem_of(folder: Path, *, whole: bool = True) -> str:
         return "the manifest is missing: the save was cut off"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "the manifest cannot be read"
-    present = {p.name for p in folder.iterdir()} - {MANIFEST}
+    present = {p.relative_to(folder).as_posix() for p in _files_in(folder)} - {MANIFEST}
     if present != set(expected):
         odd = sorted(present ^ set(expected))[0]
         return f"{odd} is {'not listed' if odd in present else 'missing'}"
@@ -118,8 +127,9 @@ def check_run(run: Path) -> list[Damage]:
         problem = problem_of(folder)
         if problem:
             found.append(Damage(f"checkpoints/{folder.name}", problem, "RUN-04"))
-    if (run / "adapter").exists() and (problem := problem_of(run / "adapter")):
-        found.append(Damage("adapter", problem, "RUN-05"))
+    for result in RESULTS:
+        if (run / result).exists() and (problem := problem_of(run / result)):
+            found.append(Damage(result, problem, "RUN-05"))
     return found + _event_damage(run)
 
 

@@ -1,81 +1,104 @@
-"""The trainable part: peft's LoRA on the loaded base."""
+"""The trainable part: peft's adapter on the loaded base, or all weights of it."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from engine.data.dataset import Example
 from engine.errors import EngineError
+from engine.plan.adapter_size import pattern_value
 from engine.recipe.recipe import Recipe
-from engine.runtime import fused_lora
-
-_NAME = re.compile(r"[A-Za-z0-9_.]{1,128}")
-
-
-def linear_names(model: Any) -> list[str]:
-    """Return the last names of all linear layers below the output head, as `all-linear` means them."""
-    from transformers.pytorch_utils import Conv1D
-
-    head = model.get_output_embeddings()
-    kinds = (torch.nn.Linear, Conv1D)
-    return sorted(
-        {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, kinds) and m is not head}
-    )
+from engine.runtime.fused import blocks
+from engine.runtime.methods import eva, numbers, portable, residual, whole
+from engine.runtime.methods.configs import make_config
+from engine.runtime.methods.targets import Targets, find_targets
 
 
-def lora_config(recipe: Recipe, model: Any) -> Any:
-    """Return peft's configuration for a recipe; names are plain names, never patterns."""
-    from peft import LoraConfig
+@dataclass(frozen=True)
+class Beginning:
+    """What some methods have to know before the first step: the run's length, its data, where it goes on."""
 
+    total_steps: int = 1000
+    examples: Sequence[Example] = ()  # training rows: EVA looks at them
+    folder: Path = Path()  # the base's
+    resumed: bool = False
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.float32
+
+
+def add_adapter(model: Any, recipe: Recipe, beginning: Beginning | None = None) -> Any:
+    """Wrap the base with its adapter, drawn from the seed.
+
+    Raises EngineError REC-01 for names that mean nothing in this model and for what its layers cannot do.
+    A resumed run gets its layers only: `portable.restore` fills them.
+    """
+    beginning = beginning or Beginning()
+    torch.manual_seed(recipe.training.seed)
     options = recipe.adapter
-    targets = options.target_modules
-    named = [] if isinstance(targets, str) else list(targets)
-    if isinstance(targets, str) and targets != "all-linear":
-        named = [targets]
-    for name in [*named, *options.rank_pattern, *options.alpha_pattern]:
-        if not _NAME.fullmatch(name):
-            raise EngineError(
-                f"adapter: {name!r} is not the name of a module.",
-                "Use plain names such as q_proj.",
-                "REC-01",
-                field="adapter.target_modules",
-            )
-    everywhere: str | list[str] = "all-linear"
-    if options.layers_to_transform is not None:
-        everywhere = linear_names(model)  # peft takes layer numbers only beside a list of names
-    return LoraConfig(
-        r=options.r,
-        lora_alpha=options.lora_alpha,
-        lora_dropout=options.lora_dropout,
-        target_modules=everywhere if targets == "all-linear" else named,
-        layers_to_transform=options.layers_to_transform,
-        rank_pattern={k.replace(".", r"\."): v for k, v in options.rank_pattern.items()},
-        alpha_pattern={k.replace(".", r"\."): v for k, v in options.alpha_pattern.items()},
-        use_rslora=options.use_rslora,
-        init_lora_weights=options.init_lora_weights,
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
+    if options.method == "full":
+        numbers.autocast(model, beginning.device, beginning.dtype)
+        return whole.wrap(model, beginning.folder)
+    targets = find_targets(model, options)
+    _check(model, recipe, targets, beginning)
+    wrapped = _wrap(model, recipe, make_config(recipe, model, targets, beginning.total_steps))
+    numbers.hold_in_float32(wrapped)
+    if options.method == "lora":
+        _begin(wrapped, recipe, beginning)
+        if options.bias == "none":  # the fused product has no gradient for a bias
+            blocks.fuse(wrapped)
+    return wrapped
 
 
-def add_adapter(model: Any, recipe: Recipe) -> Any:
-    """Wrap the base with its adapter, drawn from the seed; raises EngineError REC-01 for unknown targets."""
+def _check(model: Any, recipe: Recipe, targets: Targets, beginning: Beginning) -> None:
+    options = recipe.adapter
+    if options.init_lora_weights in ("pissa", "olora"):
+        residual.check(model, targets, options)
+    if options.init_lora_weights == "eva" and not beginning.resumed:
+        ranks = {n: pattern_value(options.rank_pattern, n, options.r) for n in targets.names}
+        eva.check(model, targets, ranks, beginning.examples)
+
+
+def _wrap(model: Any, recipe: Recipe, config: Any) -> Any:
     from peft import get_peft_model
 
-    torch.manual_seed(recipe.training.seed)
     try:
-        wrapped = get_peft_model(model, lora_config(recipe, model))
-    except ValueError as error:
+        wrapped = get_peft_model(model, config)
+    except (ValueError, TypeError, NotImplementedError) as error:
         raise EngineError(
-            f"adapter.target_modules: {recipe.adapter.target_modules} matches no layer of this model.",
-            f"This model has: {', '.join(linear_names(model))}.",
+            f"This model cannot be adapted with {recipe.adapter.method}: {str(error).splitlines()[0][:200]}",
+            "Use lora, or other target_modules.",
             "REC-01",
-            field="adapter.target_modules",
+            field="adapter.method",
         ) from error
-    fused_lora.fuse(wrapped)
+    biases = [n for n, p in wrapped.named_parameters() if p.requires_grad and n.endswith(".bias")]
+    if recipe.adapter.bias != "none" and not biases:
+        raise EngineError(
+            f"adapter.bias: {recipe.adapter.bias} trains nothing, these layers have no biases.",
+            "Use none.",
+            "REC-01",
+            field="adapter.bias",
+        )
     return wrapped
+
+
+def _begin(wrapped: Any, recipe: Recipe, beginning: Beginning) -> None:
+    """Draw A and B from the weights or from the data where the recipe asks for it."""
+    init = recipe.adapter.init_lora_weights
+    if init in ("pissa", "olora"):
+        wrapped.tunesmith_start = {}
+        if not beginning.resumed:
+            residual.draw(wrapped, str(init))
+            wrapped.tunesmith_start = residual.starts(portable.adapter_tensors(wrapped))
+    elif init == "eva":
+        if beginning.resumed:
+            wrapped.peft_config["default"].init_lora_weights = True
+        else:
+            eva.draw(wrapped, beginning.examples, beginning.device)
 
 
 def trainable(model: Any) -> dict[str, torch.nn.Parameter]:

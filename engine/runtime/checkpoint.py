@@ -6,7 +6,6 @@ disk and may do so in a thread while training goes on.
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from collections.abc import Callable, Collection
@@ -21,19 +20,12 @@ from torch import Tensor, nn
 
 from engine import durable
 from engine.errors import EngineError
+from engine.models.adapter_facts import CONFIG, WEIGHTS
 from engine.runs import check
+from engine.runtime.methods import portable, whole
 from engine.runtime.optimizer_state import optimizer_tensors, restore_optimizer
 
-WEIGHTS = "adapter_model.safetensors"
 Writer = Callable[[Path], None]  # writes files into a folder
-
-
-def adapter_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return the adapter's tensors under peft's own names, on the CPU, in a fixed order."""
-    from peft import get_peft_model_state_dict
-
-    found = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {name: found[name].detach().to("cpu").contiguous() for name in sorted(found)}
 
 
 def _write(tensors: dict[str, Tensor], path: Path) -> None:
@@ -51,23 +43,29 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def take_adapter(model: Any, live: Collection[int] = ()) -> Writer:
-    """Take the adapter as it stands; what is returned writes it in peft's layout, from any thread.
+    """Take what is trained as it stands; what is returned writes it, from any thread.
 
-    `live` are the storages that training changes (see `storages`): what shares one is copied.
+    An adapter in peft's layout over the untouched base, and beside it what its method needs for a resume; a
+    model that is trained whole as a model folder. `live` are the storages that training changes (see
+    `storages`): what shares one is copied.
     """
-    tensors = own(adapter_tensors(model), live)
-    config = copy.deepcopy(model.peft_config["default"])
+    if isinstance(model, whole.Whole):
+        return whole.take(model, own, live, _write)
+    tensors, config, method = portable.saved_form(model)
+    tensors, method = own(tensors, live), own(method, live)
     config.inference_mode = True
 
     def write(folder: Path) -> None:
         _write(tensors, folder / WEIGHTS)
+        if method:
+            _write(method, folder / portable.STATE)
         config.save_pretrained(folder)
 
     return write
 
 
 def write_adapter(model: Any, folder: Path) -> None:
-    """Write the adapter in peft's layout: two files that any peft program opens."""
+    """Write what is trained: peft's two files, which any peft program opens, or a model folder."""
     take_adapter(model)(folder)
 
 
@@ -146,17 +144,8 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 def load(
     checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, names: list[str]
 ) -> None:
-    """Put a checkpoint's adapter, and its optimizer state when one is given, into the model."""
-    from peft import set_peft_model_state_dict
-
-    result = set_peft_model_state_dict(model, load_file(checkpoint / WEIGHTS))
-    if result.unexpected_keys:
-        raise EngineError(
-            "The saved adapter does not fit this model.",
-            "Start a new run from the adapter.",
-            "MODEL-07",
-            file=str(checkpoint),
-        )
+    """Put what a checkpoint holds, and its optimizer state when one is given, into the model."""
+    portable.restore(model, checkpoint)
     if optimizer is not None:
         restore_optimizer(optimizer, names, load_file(checkpoint / "optimizer.safetensors"))
 
@@ -176,12 +165,16 @@ def prune(run: Path, keep: int, best_step: int | None) -> None:
 
 
 def publish(source: Path, run: Path, card: str) -> Path:
-    """Make `adapter/` from a checkpoint's adapter and a model card, whole or not at all."""
-    part, target = run / "adapter.part", run / "adapter"
+    """Make `adapter/`, or `model/` of a model trained whole, from a checkpoint and a card: all or nothing."""
+    result = whole.FOLDER if (source / whole.FOLDER).is_dir() else "adapter"
+    part, target = run / f"{result}.part", run / result
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    for name in (WEIGHTS, "adapter_config.json"):
-        shutil.copyfile(source / name, part / name)
+    if result == whole.FOLDER:
+        shutil.copytree(source / whole.FOLDER, part)
+    else:
+        part.mkdir()
+        for name in (WEIGHTS, CONFIG):
+            shutil.copyfile(source / name, part / name)
     (part / "README.md").write_text(card, encoding="utf-8")
     check.write_manifest(part)
     shutil.rmtree(target, ignore_errors=True)

@@ -36,28 +36,27 @@ class Compute:
 
 
 def choose_compute(precision: str = "auto") -> Compute:
-    """Return the first GPU if there is one, with bf16 where the hardware has it; else the CPU in float32."""
+    """Return the GPU of this process, with bf16 where the hardware has it; without one the CPU in float32."""
     if torch.cuda.is_available():
         fitting = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-        device = torch.device("cuda", 0)
+        device = torch.device("cuda", torch.cuda.current_device())  # its rank's, see `ranks.join`
     else:
         fitting, device = torch.float32, torch.device("cpu")
     dtype = {"auto": fitting, "fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     return Compute(device, dtype)
 
 
-def load_base(folder: Path, options: ModelOptions, compute: Compute) -> Any:
-    """Load the frozen base from a plain folder of safetensors.
+def load_base(folder: Path, options: ModelOptions, compute: Compute, *, whole: bool = False) -> Any:
+    """Load the frozen base from a plain folder of safetensors; in float32 when it is to be trained `whole`.
 
     Raises EngineError MODEL-02 when weights are missing or damaged, MODEL-04/05 for a foreign model.
     """
     from transformers import AutoModelForCausalLM
 
-    dtype = DTYPES.get(options.dtype, compute.dtype)
-    extra: dict[str, Any] = (
-        {"quantization_config": _four_bit(options, compute)} if options.load_in_4bit else {}
-    )
-    if options.load_in_4bit or compute.device.type == "cuda":
+    dtype = torch.float32 if whole else DTYPES.get(options.dtype, compute.dtype)
+    quantised = _quantised(options, compute)
+    extra: dict[str, Any] = {} if quantised is None else {"quantization_config": quantised}
+    if quantised is not None or compute.device.type == "cuda":
         extra["device_map"] = {"": compute.device}
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -115,9 +114,21 @@ def _explain(error: Exception, folder: Path) -> EngineError:
     )
 
 
-def _four_bit(options: ModelOptions, compute: Compute) -> Any:
+def quantization_of(options: ModelOptions) -> str | None:
+    """Return how the base is quantised, as the events call it: nf4, fp4, int8 or None."""
+    if options.load_in_8bit:
+        return "int8"
+    return options.bnb_4bit_quant_type if options.load_in_4bit else None
+
+
+def _quantised(options: ModelOptions, compute: Compute) -> Any:
+    """Return transformers' configuration of a quantised base, None for a plain one."""
     from transformers import BitsAndBytesConfig
 
+    if options.load_in_8bit:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    if not options.load_in_4bit:
+        return None
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=options.bnb_4bit_quant_type,

@@ -7,12 +7,15 @@ import json
 import platform
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from engine import durable
 from engine.data import frozen, sandbox
-from engine.data.dataset import Prepared
+from engine.data.dataset import NothingToLearn, Prepared
 from engine.data.order import packs_of
+from engine.data.report import Report
 from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
@@ -20,16 +23,25 @@ from engine.events import DataPrepared, Finished, Log, ModelLoaded, Planned, Pro
 from engine.hardware.devices import probe
 from engine.models.facts import read_facts
 from engine.models.library import resolve_model
-from engine.plan.optimizer_size import state_bytes
+from engine.plan.optimizers import refuse, state_bytes
 from engine.plan.planner import DataFacts, plan
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
+from engine.runs.check import MANIFEST, RESULTS, last_checkpoint
 from engine.runs.store import load_recipe
-from engine.runtime import adapter, evaluate, keep, optim, train
+from engine.runtime import adapter, early, evaluate, evidence, keep, memory, optim, train
 from engine.runtime.generate import stops_of
 from engine.runtime.job import Job
-from engine.runtime.load import choose_compute, choose_layout, load_base
-from engine.runtime.prepared import rows_of
+from engine.runtime.load import (
+    Compute,
+    Layout,
+    choose_compute,
+    choose_layout,
+    load_base,
+    quantization_of,
+)
+from engine.runtime.prepared import rows_of, rows_of_rank_0
+from engine.runtime.ranks import meet, ranks_of
 from engine.runtime.timetable import make_timetable
 from engine.runtime.training import Training
 
@@ -39,18 +51,20 @@ SPARE_BYTES = 256 * 1024**2
 def train_job(job: Job) -> Finished | Stopped:
     """Train the run of a folder, from its start or from its last checkpoint."""
     if (
-        (job.folder / "adapter" / "MANIFEST.json").exists()
+        any((job.folder / result / MANIFEST).exists() for result in RESULTS)
         and job.spec.kind == "train"
         and _was_finished(job.folder)
     ):
         raise EngineError("This run is finished.", "Start a new run to go further.", "RUN-10")
     sandbox.stop_clock(job.spec.created)  # a template that writes the date writes the same one after a resume
+    evidence.recall(job)
     recipe = load_recipe(job.folder)
-    optim.refuse(recipe.training, choose_compute().device.type)
+    ranks = meet(job, recipe.launcher.strategy)
+    refuse(recipe.training, choose_compute().device.type)
     folder = resolve_model(recipe.model.path, recipe.model.revision)
     data = read_data(job, recipe, folder)
     recipe = settle(job, recipe, folder, data)
-    run = load_model(job, recipe, folder, data)
+    run = load_model(job, recipe, folder, data, job.resume_from)
     keep.ready(run, job.resume_from)
     if job.resume_from is None and job.writer.attempt > 1:
         job.write(
@@ -63,6 +77,10 @@ def train_job(job: Job) -> Finished | Stopped:
     job.phase("train")
     try:
         return train.train(run)
+    except RuntimeError:
+        if ranks.first and not ranks.sharded and job.crew is not None and job.crew.loss() is not None:
+            keep.save(run, wait=True)  # a rank is gone; the last whole step is still here
+        raise
     finally:
         run.saver.shutdown()  # nothing is written any more once the folder's lock is given back
 
@@ -84,8 +102,23 @@ def read_data(job: Job, recipe: Recipe, model_folder: Path) -> Prepared:
             told = time.monotonic()
             job.write(Progress(stage="prepare data", done=done, total=total, unit="rows"))
 
-    data = rows_of(job, recipe, model_folder, progress)
+    try:
+        with ranks_of(job).rank_0_first():
+            data = (
+                rows_of(job, recipe, model_folder, progress) if ranks_of(job).first else rows_of_rank_0(job)
+            )
+    except NothingToLearn as refusal:
+        nothing = Report(rows=refusal.rows, errors=Counter({"DATA-06": refusal.rows}))
+        _say_prepared(job, Prepared([], [], nothing), began)
+        raise
     job.data_digest = frozen.digest_of(data)
+    _say_prepared(job, data, began)
+    for problem in data.report.problems[:20]:
+        job.write(Warned(code=problem.code, message=problem.message, hint=problem.hint))
+    return data
+
+
+def _say_prepared(job: Job, data: Prepared, began: float) -> None:
     report = data.report
     job.write(
         DataPrepared(
@@ -96,15 +129,17 @@ def read_data(job: Job, recipe: Recipe, model_folder: Path) -> Prepared:
             truncated=report.truncated,
             dropped=report.dropped,
             seconds=time.monotonic() - began,
+            rows=report.rows,
+            unlearnt=report.errors["DATA-06"],
+            train_tokens=sum(len(example.ids) for example in data.train),
+            train_supervised_tokens=report.train_supervised_tokens,
         )
     )
-    for problem in report.problems[:20]:
-        job.write(Warned(code=problem.code, message=problem.message, hint=problem.hint))
-    return data
 
 
 def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
     """Say the plan of the run, and decide what the recipe leaves to it: gradient checkpointing."""
+    early.refuse_without_validation(recipe, data)
     machine = probe()
     lengths = [len(e.ids) for e in data.train]
     facts = DataFacts.of(
@@ -120,35 +155,33 @@ def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
     return codec.override(recipe, {"training.gradient_checkpointing": chosen})
 
 
-def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Training:
-    """Load base and adapter and lay out the run."""
+def load_model(
+    job: Job, recipe: Recipe, folder: Path, data: Prepared, checkpoint: Path | None = None
+) -> Training:
+    """Load base and adapter and lay out the run; `checkpoint` is what `keep.ready` will put into it."""
     job.phase("load model")
     began = time.monotonic()
     compute = choose_compute(recipe.training.precision)
-    base = load_base(folder, recipe.model, compute)
+    base = load_base(folder, recipe.model, compute, whole=recipe.adapter.method == "full")
     layout = choose_layout(base)
+    asked = evidence.ask_base(base, data)
     parameters = base.num_parameters()
-    model = adapter.add_adapter(base, recipe)
+    table = make_timetable(recipe, [len(e.ids) for e in data.train])
+    begin = adapter.Beginning(
+        table.total_steps, data.train, folder, checkpoint is not None, compute.device, compute.dtype
+    )
+    model = adapter.add_adapter(base, recipe, begin)
     if recipe.training.gradient_checkpointing == "all":
-        base.gradient_checkpointing_enable({"use_reentrant": False})
-        base.enable_input_require_grads()
-    trained = adapter.trainable(model)
+        memory.checkpoint_layers(base)
+    _say_loaded(job, recipe, compute, layout, parameters, model, began)
     tokenizer = ModelTokenizer(folder)
     template = load_template(folder, recipe.data.chat_template)
-    job.write(
-        ModelLoaded(
-            parameters=parameters,
-            trainable_parameters=sum(p.numel() for p in trained.values()),
-            dtype=compute.dtype_name,
-            quantization="nf4" if recipe.model.load_in_4bit else None,
-            seconds=time.monotonic() - began,
-            device=compute.device_name,
-        )
-    )
-    job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {layout.reason}."))
     compare_environment(job, folder)
     system = data.system_prompt
-    _describe_environment(job, data, folder, compute.device_name)
+    if ranks_of(job).first:
+        _describe_environment(job, data, folder, compute.device_name)
+    stops = stops_of(folder, template, tokenizer)
+    evidence.examine_answers(job, data, stops)
     prompts = evaluate.choose_prompts(data, recipe.evaluation.sample_prompts, template, tokenizer, system)
     return Training(
         job=job,
@@ -157,15 +190,34 @@ def load_model(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Traini
         compute=compute,
         layout=layout,
         data=data,
-        table=make_timetable(recipe, [len(e.ids) for e in data.train]),
+        table=table,
         optimizer=optim.make_optimizer(model, recipe.training),
         head=None,
         prompts=prompts,
         tokenizer=tokenizer,
         template=template,
         system_prompt=system,
-        stops=stops_of(folder, template, tokenizer),
+        stops=stops,
+        probe=asked,
+        reload=lambda: load_model(job, recipe, folder, data, last_checkpoint(job.folder)[0]),
+        ranks=ranks_of(job),
     )
+
+
+def _say_loaded(
+    job: Job, recipe: Recipe, compute: Compute, layout: Layout, parameters: int, model: Any, began: float
+) -> None:
+    job.write(
+        ModelLoaded(
+            parameters=parameters,
+            trainable_parameters=sum(p.numel() for p in adapter.trainable(model).values()),
+            dtype=compute.dtype_name,
+            quantization=quantization_of(recipe.model),
+            seconds=time.monotonic() - began,
+            device=compute.device_name,
+        )
+    )
+    job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {layout.reason}."))
 
 
 def compare_environment(job: Job, folder: Path) -> None:

@@ -6,15 +6,17 @@
     answer the sample prompts with the untouched base          -> sample_generated (step 0)
     for each step:
         obey what was asked: stop, pause, save, evaluate, sample -> paused, resumed, checkpoint_saved, ...
-        gather the micro-batches of the step; count their supervised tokens
+        gather the micro-batches of the step; count their supervised tokens; take this rank's share
         for each: loss summed over its supervised tokens / that count, backward
+        sum the gradients of all ranks
         clip, set the rate of the step, update                 -> step
         when due: loss over validation, sample answers         -> evaluated, sample_generated
         when due, or at a new best: save                       -> checkpoint_saved
+        when validation has not improved for long enough: end early
     make adapter/ from the best or the last checkpoint
 
-The rows of a step follow from (seed, epoch), dropout from (seed, step, micro-batch): going on from a
-checkpoint repeats nothing and differs in nothing.
+The rows of a step follow from (seed, epoch), dropout from (seed, step, micro-batch, rank): going on from a
+checkpoint repeats nothing and differs in nothing. Several processes run this same loop (see `ranks`).
 """
 
 from __future__ import annotations
@@ -27,12 +29,14 @@ import torch
 from engine.data.dataset import Example
 from engine.errors import EngineError
 from engine.events import Finished, Step, Stopped, Warned
-from engine.runtime import attention, memory, neftune, optim
+from engine.runtime import attention, early, memory, neftune, optim
 from engine.runtime.batches import Batch, collate
 from engine.runtime.keep import notice_save, publish, save
 from engine.runtime.loss import loss_sum
 from engine.runtime.measure import measure, sample
+from engine.runtime.methods import adalora
 from engine.runtime.orders import obey
+from engine.runtime.ranks import Told, tell_cuts
 from engine.runtime.training import Training
 
 BAD_STEPS_IN_A_ROW = 3
@@ -47,7 +51,7 @@ def train(run: Training) -> Finished | Stopped:
     run.model.train()
     if run.owes_evaluation:
         measure(run)
-    while run.step < run.table.total_steps:
+    while run.step < run.table.total_steps and not early.reason(run):
         notice_save(run)
         if obey(run) == "stop":
             save(run, wait=True)
@@ -56,7 +60,9 @@ def train(run: Training) -> Finished | Stopped:
         if run.table.evaluates(run.step):
             run.owes_evaluation = True
             measure(run)
-        if run.saved_step != run.step and run.table.saves(run.step, time.monotonic() - run.saved_at):
+        if run.saved_step != run.step and run.table.saves(
+            run.step, run.ranks.agree(time.monotonic() - run.saved_at)
+        ):
             save(run)
     save(run, wait=True)
     if run.owes_evaluation:
@@ -68,31 +74,33 @@ def take_step(run: Training) -> None:
     """Take one optimizer step; when memory runs out, the same step again in smaller pieces."""
     began = time.monotonic()
     step = run.step + 1
-    micro = [[run.data.train[i] for i in rows] for rows in run.table.micro_batches(step)]
+    rows = run.ranks.portion([[run.data.train[i] for i in b] for b in run.table.micro_batches(step)])
     while True:
         try:
-            loss, batches = gradients(run, step, micro)
+            loss, _ = gradients(run, step, rows.micro, rows.supervised)
             break
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except memory.ERRORS as error:
             if not memory.ran_out(error):
                 raise
-            run.parts = memory.split_further(run.recipe, run.parts, max(len(m) for m in micro))
+            remedy = memory.make_do(run, max(len(m) for m in rows.micro))
         run.optimizer.zero_grad(set_to_none=True)
         memory.free(run.compute.device)
         run.job.write(
             Warned(
                 code="GPU-01",
                 message=f"Memory ran out at step {step}.",
-                hint=f"Batches are now cut in {run.parts} parts; the result is the same.",
+                hint=remedy,
             )
         )
     parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
-    limit = run.recipe.training.max_grad_norm or math.inf
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+    told = run.ranks.add_up(parameters, Told(loss, memory.used_bytes(run.compute.device), (run.parts,)))
+    adalora.before_update(run.model)
+    norm = run.ranks.clip(parameters, run.recipe.training.max_grad_norm or math.inf)
     rate = optim.set_rate(run.optimizer, run.recipe.training, step, run.table.total_steps)
-    good = math.isfinite(loss) and math.isfinite(norm)
+    good = math.isfinite(told.loss) and math.isfinite(norm)
     if good:
         run.optimizer.step()
+    adalora.after_update(run.model, step, good)
     run.optimizer.zero_grad(set_to_none=True)
     run.step = step
     run.job.write(
@@ -100,30 +108,39 @@ def take_step(run: Training) -> None:
             step=step,
             total_steps=run.table.total_steps,
             epoch=round(run.table.epoch_at(step), 4),
-            loss=loss,
+            loss=told.loss,
             learning_rate=rate,
             grad_norm=norm,
-            tokens=sum(b.tokens for b in batches),
-            supervised_tokens=sum(b.supervised for b in batches),
+            tokens=rows.tokens,
+            supervised_tokens=rows.supervised,
             seconds=time.monotonic() - began,
-            memory_bytes=memory.used_bytes(run.compute.device),
+            memory_bytes=told.memory_bytes,
         )
     )
+    tell_cuts(run, told)
     watch_numbers(run, good)
 
 
-def gradients(run: Training, step: int, micro: list[list[Example]]) -> tuple[float, list[Batch]]:
-    """Add up the gradient of a step over its micro-batches; return its mean loss per supervised token."""
+def gradients(
+    run: Training, step: int, micro: list[list[Example]], supervised: int | None = None
+) -> tuple[float, list[Batch]]:
+    """Add up the gradient of a step over its micro-batches; return its mean loss per supervised token.
+
+    Where other ranks compute other rows of the step, `supervised` counts the tokens of all of them.
+    """
     pieces = [piece for examples in micro for piece in memory.cut(examples, run.parts)]
     if run.table.pack_tokens is not None and not run.layout.flat:  # a padded pack would be mostly padding
-        room = run.table.pack_tokens * run.table.batch_size
+        room = run.table.pack_tokens * run.recipe.training.per_device_train_batch_size
         pieces = [part for piece in pieces for part in memory.within(piece, room)]
+    pieces = run.ranks.even(pieces)
     pad = run.base.config.get_text_config().pad_token_id or 0
     batches = [collate(piece, run.compute.device, flat=run.layout.flat, pad_id=pad) for piece in pieces]
-    count = max(1, sum(batch.supervised for batch in batches))
+    count = supervised or max(1, sum(batch.supervised for batch in batches))
     total = torch.zeros((), device=run.compute.device)
     for number, batch in enumerate(batches):
-        torch.manual_seed((run.recipe.training.seed * 1_000_003 + step * 8191 + number) & MASK)
+        torch.manual_seed(
+            (run.recipe.training.seed * 1_000_003 + step * 8191 + run.ranks.turn(number)) & MASK
+        )
         lengths = batch.lengths if run.layout.flat else None
         with attention.flat_row(lengths), neftune.noise(run, batch, step):
             loss = loss_sum(run.base, batch, run.head)
