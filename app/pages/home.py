@@ -36,7 +36,7 @@ MOST_RUNS = 8
 FEW_RUNS = 5
 REFRESH_MS = 3000
 SIDE_WIDTH = 330
-WIDTHS = {"name": 200, "curve": 150, "best": 76, "date": 140}
+WIDTHS = {"name": 200, "curve": 150, "seals": 84, "best": 76, "date": 140}
 LEAST_STATE = 150
 
 

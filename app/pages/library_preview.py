@@ -7,12 +7,14 @@ from collections.abc import Callable
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout
 
 from app.i18n import duration, loss, number, when
+from app.seals import lines
 from app.tables.runs import about, state_icon, state_token, state_word, state_words
 from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.label import ElidedLabel, TextLabel, text_label
 from app.widgets.loss_curve import LossCurve
 from app.widgets.pill import Pill
+from app.widgets.seal_view import SealRow
 from engine.runs.store import RunSummary
 
 FIGURES = (("step", "Step"), ("best", "Best validation"), ("time", "Time"))
@@ -42,6 +44,8 @@ class RunPreview(Card):
         self.pill = Pill()
         head.addWidget(self.name, 1)
         head.addWidget(self.pill)
+        self.seals = SealRow(words=False)
+        head.addWidget(self.seals)
         column.addLayout(head)
         self.about = ElidedLabel("", "small")
         column.addWidget(self.about)
@@ -78,6 +82,7 @@ class RunPreview(Card):
         self.name.setText(run.name)
         token = state_token(run)
         self.pill.set(state_word(run), token, state_icon(run))
+        self.seals.show_seals(lines(run.seals))
         parts = (about(run), run.data, when(run.created), run.id)
         self.about.setText(" · ".join(part for part in parts if part))
         self.reason.setText(run.problem or run.message)

@@ -15,6 +15,7 @@ from app.pages.monitor_charts import MonitorCharts
 from app.pages.monitor_side import MonitorSide
 from app.pages.monitor_words import facts, phases, resuming_words, show_strip, stage_progress, state_words
 from app.pages.page import Page, padded_column
+from app.seals import lines
 from app.services import Services
 from app.theme.tokens import GAP
 from app.widgets.card import Card
@@ -23,11 +24,13 @@ from app.widgets.label import TextLabel
 from app.widgets.notice import Notice
 from app.widgets.phase_view import PhaseView
 from app.widgets.run_strip import RunStrip
+from app.widgets.seal_view import SealRow
 from app.workers.run_watch import RunWatch
 from engine.errors import EngineError
 from engine.recipe.recipe import Recipe
 from engine.runs import store
 from engine.runs.remarks import remarks
+from engine.runs.seals import judge
 
 DRAW_MS = 100
 LOOK_MS = 5000
@@ -62,6 +65,9 @@ class MonitorPage(Page):
         self.strip = RunStrip()
         self.charts = MonitorCharts()
         self.side = MonitorSide()
+        self.seals = SealRow()
+        self.seals.chosen.connect(lambda _name: self.side.open_seals())
+        self.strip.body.addWidget(self.seals)
         self.phases = PhaseView()
         self._phase_card = Card()
         self._phase_card.body.addWidget(self.phases)
@@ -250,6 +256,9 @@ class MonitorPage(Page):
         self.charts.show(history, watch.generation, limit)
         self._show_remark(limit)
         self.side.show_run(history, watch.generation)
+        judged = lines(judge(history))
+        self.seals.show_seals(judged)
+        self.side.show_seals(judged)
         self.setAccessibleDescription(history.text_summary())
 
     def _show_remark(self, limit: float | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QPlainTextEdit, QStackedWidget, QTabBar
 
@@ -11,9 +13,11 @@ from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.log_view import LogView
 from app.widgets.samples_view import SamplesView
+from app.widgets.scroll import vertical_scroll
+from app.widgets.seal_view import SealLine, SealList
 from engine.runs.history import RunHistory
 
-TABS = ("Answers", "Log", "Recipe")
+TABS = ("Answers", "Seals", "Log", "Recipe")
 
 
 class MonitorSide(Card):
@@ -27,19 +31,19 @@ class MonitorSide(Card):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setAccessibleName("Answers, log and recipe")
+        self.setAccessibleName("Answers, seals, log and recipe")
         self.tabs = QTabBar()
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
-        self.tabs.setAccessibleName("Answers, log or recipe")
+        self.tabs.setAccessibleName("Answers, seals, log or recipe")
         for words in TABS:
             self.tabs.addTab(words)
-        self.samples, self.log = SamplesView(), LogView()
+        self.samples, self.log, self.seals = SamplesView(), LogView(), SealList()
         self.recipe = QPlainTextEdit(readOnly=True)
         self.recipe.setProperty("flat", "true")
         self.recipe.setAccessibleName("The recipe this run was started with")
         self._places = QStackedWidget()
-        for widget in (self.samples, self.log, self.recipe):
+        for widget in (self.samples, vertical_scroll(self.seals), self.log, self.recipe):
             self._places.addWidget(widget)
         self.header.insertWidget(0, self.tabs)
         folder = button(icon="folder-open", kind="ghost", compact=True, name="Open the run's folder")
@@ -56,6 +60,14 @@ class MonitorSide(Card):
         """Show a run's answers and log."""
         self.samples.show_answers(answers(history))
         self.log.show_lines(log_lines(history), (generation, history.log_count - len(history.log)))
+
+    def show_seals(self, lines: Sequence[SealLine]) -> None:
+        """Show what the run's seals rest on."""
+        self.seals.show_seals(lines)
+
+    def open_seals(self) -> None:
+        """Go to the seals."""
+        self.tabs.setCurrentIndex(TABS.index("Seals"))
 
     def show_recipe(self, text: str) -> None:
         """Show the recipe the run was started with."""

@@ -15,6 +15,7 @@ _TEXT_FIELDS: dict[str, Callable[[RunSummary], str]] = {
     "data": lambda run: run.data,
     "method": lambda run: run.method,
     "state": lambda run: f"{run.state} {state_words(run)}",
+    "seals": lambda run: " ".join(f"{seal.state} {seal.label}" for seal in run.seals),
     "id": lambda run: run.id,
 }
 _NUMBER_FIELDS: dict[str, Callable[[RunSummary], float | None]] = {
@@ -33,7 +34,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "=": lambda a, b: a == b,
 }
 _TERM = re.compile(r"(?P<field>[a-z]+)(?P<sign>:|<=|>=|<|>|=)(?P<value>\S+)$")
-HELP = "Words, or base:llama state:failed method:qlora best<1 step>100"
+HELP = "Words, or base:llama state:failed method:qlora seals:red best<1 step>100"
 
 
 @dataclass(frozen=True)

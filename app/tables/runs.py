@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from app.i18n import duration, loss, number, when
+from app.seals import mark_state, mark_words
 from app.widgets.cells import Cell
+from app.widgets.seal_view import STATE_TOKENS
 
 if TYPE_CHECKING:
     from engine.runs.store import RunSummary
@@ -84,6 +86,12 @@ class Column:
     dim: bool = True
 
 
+def _seal_order(run: RunSummary) -> tuple[int, int]:
+    """Sort runs with red seals first, then by how few are green; runs without any come last."""
+    red = sum(seal.state == "red" for seal in run.seals)
+    return (-red, sum(seal.state == "green" for seal in run.seals)) if run.seals else (1, 0)
+
+
 def _number(value: float | None) -> float:
     return float("inf") if value is None else value
 
@@ -107,11 +115,12 @@ COLUMNS: dict[str, Column] = {
             False,
         ),
         Column("time", "Time", lambda r: duration(r.seconds), lambda r: _number(r.seconds), 110),
+        Column("seals", "Seals", lambda r: mark_words(r.seals), lambda r: _seal_order(r), 84),
         Column("date", "When", lambda r: when(r.created), lambda r: -r.created, 130),
     )
 }
-LIBRARY = ("name", "curve", "state", "base", "data", "method", "best", "time", "date")
-HOME = ("name", "curve", "state", "best", "date")
+LIBRARY = ("name", "curve", "state", "seals", "base", "data", "method", "best", "time", "date")
+HOME = ("name", "curve", "state", "seals", "best", "date")
 
 
 class RunsModel(QAbstractTableModel):
@@ -216,14 +225,22 @@ class RunsModel(QAbstractTableModel):
 
 
 def _token(run: RunSummary, column: Column) -> str:
+    if column.key == "seals":
+        return STATE_TOKENS[mark_state(run.seals)]
     if column.key in ("state", "curve"):
         return state_token(run)
     return "dim" if column.dim else "text"
 
 
+def _icon(run: RunSummary, column: Column) -> str | None:
+    if column.key == "seals" and run.seals:
+        return f"seal-{mark_state(run.seals)}"
+    return state_icon(run) if column.key == "state" else None
+
+
 _CELLS: dict[int, Callable[[RunSummary, Column], Any]] = {
     Cell.TOKEN: _token,
-    Cell.ICON: lambda run, column: state_icon(run) if column.key == "state" else None,
+    Cell.ICON: lambda run, column: _icon(run, column),
     Cell.CURVE: lambda run, column: run.curve if column.key == "curve" else None,
     Cell.MONO: lambda run, column: column.mono,
     Cell.STRONG: lambda run, column: column.key in ("name", "state"),

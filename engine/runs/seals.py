@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, pvariance
+from statistics import fmean, variance
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
@@ -31,6 +31,7 @@ COARSE = 0.05  # where that is more than this share of the loss, too few steps w
 RISE = 0.02  # of the lowest validation loss
 LEAST_RISE = 0.005  # nats: near zero a share says nothing
 MOST_CUT = 0.05  # of the answers
+LEAST_ENDED = 0.5  # of the sample answers
 ROOM_FOR_ANSWER = 0.75  # a sample is judged when the data's answer needs at most this share of its tokens
 
 
@@ -173,19 +174,19 @@ def _finite(case: _Case) -> Seal:
 def _loss(case: _Case) -> Seal:
     """Red when the mean of the last steps is not below that of the first by twice its standard error."""
     name, history, series = "loss", case.history, case.history.series["loss"]
-    values = series.finite()
-    if len(values) < FEWEST_STEPS:
-        return _seal(
-            name, "unmeasured", f"{len(values)} of the {FEWEST_STEPS} steps that are needed to tell."
-        )
+    taken = len(series)
+    if taken < FEWEST_STEPS:
+        return _seal(name, "unmeasured", f"{taken} of the {FEWEST_STEPS} steps that are needed to tell.")
     if series.steps[0] != 1:
         return _seal(name, "unmeasured", "The log begins after the first step.")
     if not case.over and 3 * history.step < history.total_steps:
         return _seal(name, "unmeasured", "Judged once a third of the steps is taken.")
-    count = min(len(values) // 3, STEPS_COMPARED)
-    first, last = values[:count], values[-count:]
+    count = min(taken // 3, STEPS_COMPARED)
+    first, last = [v for v in series.values[:count] if math.isfinite(v)], series.finite(count)
+    if min(len(first), len(last)) < 2:
+        return _seal(name, "unmeasured", "Too few of the compared steps are numbers.")
     before, after = fmean(first), fmean(last)
-    error = math.sqrt((pvariance(first) + pvariance(last)) / max(1, count - 1))
+    error = math.sqrt(variance(first) / len(first) + variance(last) / len(last))
     fall, needed = before - after, FALL_IN_ERRORS * error
     figures = {"first": before, "last": after, "error": error, "steps": count}
     words = f"{before:.3f} over the first {count} steps, {after:.3f} over the last"
@@ -211,7 +212,8 @@ def _validation(case: _Case) -> Seal:
         return _seal(name, "unmeasured", words)
     best, newest = history.best, measured[-1]
     rise = newest - best.loss
-    red = rise > max(RISE * best.loss, LEAST_RISE)
+    limit = best.loss + max(RISE * best.loss, LEAST_RISE)
+    red = newest > limit
     at = int(history.series["validation"].steps[-1])
     words = f"Lowest {best.loss:.3f} at step {best.step:,}, newest {newest:.3f} at {at:,}"
     words += f" ({rise / best.loss:+.1%})" if best.loss > 0 else ""
@@ -219,7 +221,7 @@ def _validation(case: _Case) -> Seal:
     if case.result_step == best.step != at:
         words += f"; the result is that of step {best.step:,}"
     hint = "Train less long, with a lower rate or more rows; the best step is kept."
-    figures = {"best": best.loss, "newest": newest, "best_step": best.step, "evaluations": len(measured)}
+    figures = {"best": best.loss, "newest": newest, "best_step": best.step, "limit": limit}
     return _seal(name, "red" if red else "green", f"{words}.", hint, figures)
 
 
@@ -237,10 +239,11 @@ def _answers(case: _Case) -> Seal:
     late = bool(judged) and (case.over or 2 * step >= history.total_steps)
     if judged:
         words += f"; at step {step:,} {ended} of {judged} sample answers ended by themselves"
-    red = share > MOST_CUT or (late and 2 * ended < judged)
+    red = share > MOST_CUT or (late and ended < LEAST_ENDED * judged)
     hint = "Raise the longest length; look whether the template ends an answer, or train longer."
-    figures = {"answers": data.answers, "cut": cut, "share": 1 - share, "samples": judged, "ended": ended}
-    return _seal(name, "red" if red else "green", f"{words}.", hint, figures)
+    figures = {"answers": data.answers, "cut": cut, "share": 1 - share, "least_share": 1 - MOST_CUT}
+    samples = {"samples": judged, "ended": ended, "least_ended": LEAST_ENDED}
+    return _seal(name, "red" if red else "green", f"{words}.", hint, {**figures, **samples})
 
 
 def _samples(history: RunHistory, usual: int) -> tuple[int, int, int]:
