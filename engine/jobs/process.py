@@ -19,6 +19,7 @@ from engine.errors import EngineError, from_os_error
 from engine.jobs import lock
 
 LOG_BYTES = 10 * 1024**2
+PROCESSES = "TUNESMITH_PROCESSES"  # in a child's environment: how many ranks, whatever the recipe says
 COMMANDS = ("stop", "pause", "resume", "save", "evaluate", "sample")
 
 _PASSED = frozenset(
@@ -83,15 +84,21 @@ class JobProcess:
             self._process.kill()
 
 
-def start(folder: Path, *, environment: dict[str, str] | None = None) -> JobProcess:
+def start(
+    folder: Path, *, environment: dict[str, str] | None = None, processes: int | None = None
+) -> JobProcess:
     """Start the child of a job folder in a session of its own, its output in child.log.
 
+    A run over several processes is started the same way: the child is its rank 0, starts the others and takes
+    them along when it ends, is stopped or is killed. `processes` is another number of them than the recipe's.
     Raises EngineError RUN-02 when a child already works there, DISK-* when the log cannot be opened.
     """
     if lock.is_held(folder):
         raise EngineError(
             "This run is already going.", "Open it to watch; stop it first to start again.", "RUN-02"
         )
+    if processes is not None:
+        environment = {**(environment or {}), PROCESSES: str(processes)}
     try:
         _set_aside_long_log(folder / "child.log")
         with open(folder / "child.log", "ab") as log:

@@ -31,15 +31,24 @@ class JobSpec(BaseModel):
 
 
 def create_job(
-    kind: JobKind, arguments: dict[str, Any], folder: Path, *, name: str = "", id: str = ""
+    kind: JobKind,
+    arguments: dict[str, Any],
+    folder: Path,
+    *,
+    name: str = "",
+    id: str = "",
+    launcher: dict[str, Any] | None = None,
 ) -> JobSpec:
-    """Make `folder` with its `control/` and job.json; raises EngineError DISK-* when it cannot be written."""
+    """Make `folder` with its `control/` and job.json; raises EngineError DISK-* when it cannot be written.
+
+    `launcher` is the recipe's section of that name: how many processes the child is to be.
+    """
     spec = JobSpec(
         kind=kind,
         id=id or folder.name,
         name=name or folder.name,
         created=time.time(),
-        launcher={"kind": "local", "processes": 1},
+        launcher=launcher or {"kind": "local", "processes": 1},
         interpreter=sys.executable,
         arguments=arguments,
     )

@@ -42,10 +42,8 @@ UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("adapter.modules_to_save", bool, "Leave it empty."),
     ("adapter.bias", lambda v: v != "none", "Use none."),
     ("evaluation.benchmarks", bool, "Leave it empty."),
-    ("launcher.kind", lambda v: v != "local", "Use local."),
-    ("launcher.processes", lambda v: v != 1, "Use 1."),
-    ("launcher.strategy", lambda v: v != "ddp", "Use ddp."),
-    ("launcher.nodes", lambda v: v != 1, "Use 1."),
+    ("launcher.kind", lambda v: v == "ray", "Use local, or torchrun."),
+    ("launcher.nodes", lambda v: v != 1, "Use 1; processes is the number of GPUs of this machine."),
     ("launcher.address", lambda v: v is not None, "Leave it empty."),
 )
 UNSUPPORTED_FIELDS = frozenset(field for field, _, _ in UNSUPPORTED)

@@ -97,11 +97,26 @@ class LauncherOptions(Section):
     """Where the child runs."""
 
     kind: Literal["local", "torchrun", "ray"] = option(
-        "local", "Start with", "How the processes are started.", level="expert"
+        "local",
+        "Start with",
+        "How the processes are started. Torchrun gives even a single one its place among ranks.",
+        level="expert",
     )
-    processes: int = option(1, "Processes", "One for each GPU.", level="expert", ge=1, le=64)
+    processes: int = option(
+        1,
+        "Processes",
+        "One for each GPU. Each takes its own batch of a step; together they learn as one with all of them.",
+        level="expert",
+        time=-1,
+        ge=1,
+        le=64,
+    )
     strategy: Literal["ddp", "fsdp"] = option(
-        "ddp", "Strategy", "How processes share the work.", level="expert"
+        "ddp",
+        "Strategy",
+        "DDP gives each process the whole model. FSDP shares the weights out too: for models that one GPU "
+        "cannot hold, at the cost of time.",
+        level="expert",
     )
     nodes: int = option(1, "Machines", "How many machines take part.", level="expert", ge=1, le=64)
     address: str | None = option(None, "Address", "Where the first machine is reached.", level="expert")

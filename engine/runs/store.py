@@ -83,7 +83,7 @@ def create_run(recipe: Recipe, run_dir: Path | None = None) -> Path:
         (folder / "recipe.yaml").chmod(0o444)
     except OSError as error:
         raise from_os_error(error, str(folder)) from error
-    create_job("train", {}, folder, name=name)
+    create_job("train", {}, folder, name=name, launcher=recipe.launcher.model_dump())
     return folder
 
 

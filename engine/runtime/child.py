@@ -5,6 +5,7 @@ One of the three places where errors are caught: a traceback goes to child.log, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import socket
@@ -17,11 +18,13 @@ from typing import Any
 
 from engine import durable
 from engine.errors import EngineError, from_os_error
-from engine.events import Failed, Finished, Started, Stopped
+from engine.events import Failed, Finished, Started, Stopped, Warned
 from engine.jobs.lock import FolderLock
-from engine.jobs.spec import read_job
+from engine.jobs.spec import JobSpec, read_job
 from engine.runs.check import last_checkpoint, step_of
 from engine.runs.event_log import EventWriter
+from engine.runtime import crew
+from engine.runtime.awake import KeepAwake
 from engine.runtime.control import Control
 from engine.runtime.job import Job, Requests
 from engine.runtime.vitals import Vitals
@@ -49,6 +52,9 @@ def run_job(folder: Path) -> int:
     Raises EngineError RUN-02 when another child works there, RUN-03 when it is no job.
     """
     spec = read_job(folder)
+    place = crew.place_of_this_process()
+    if place is not None and place.rank > 0:
+        return _help(folder, spec, place)
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     with FolderLock(folder):
@@ -58,7 +64,7 @@ def run_job(folder: Path) -> int:
         control.listen_to_signals()
         writer = EventWriter(folder)
         vitals = Vitals(writer)
-        job = Job(folder, spec, writer, Requests(control), vitals, versions=versions())
+        job = Job(folder, spec, writer, Requests(control), vitals, versions=versions(), place=place)
         resumed = _find_checkpoint(job) if spec.kind == "train" and writer.attempt > 1 else None
         writer.write(
             Started(
@@ -70,9 +76,47 @@ def run_job(folder: Path) -> int:
             )
         )
         vitals.start()
+        job.awake = KeepAwake(writer, f"{spec.kind}: {spec.name}")
+        job.awake.hold()
         closing = _work(job)
+        if job.crew is not None:
+            job.crew.end()
+        job.awake.release()
         vitals.end()
         return _close(job, closing)
+
+
+def _help(folder: Path, spec: JobSpec, place: crew.Place) -> int:
+    """Be another rank of the run: no lock, no events, no files; what goes wrong is left for rank 0 to say."""
+    crew.hold_on(place)
+    writer: Any = crew.Mute()
+    job = Job(
+        folder, spec, writer, Requests(Control(folder)), Vitals(writer), versions=versions(), place=place
+    )
+    closing = _work(job)
+    if isinstance(closing, Failed):
+        crew.leave_word(place, closing)
+        return 1
+    return 0
+
+
+def _gather(job: Job) -> None:
+    """Start the other ranks that the run asks for, unless this one was itself started among them."""
+    world, remark = crew.wanted_processes(job.spec.launcher, resumed=job.writer.attempt > 1)
+    if job.place is not None or (world == 1 and job.spec.launcher.get("kind") != "torchrun"):
+        return
+
+    def stuck(error: EngineError | None) -> None:
+        """Close the attempt from the watching thread: the loop waits for a rank that is gone."""
+        with contextlib.suppress(OSError):
+            _close(job, _unexpected(RuntimeError()) if error is None else _told(error))
+        os._exit(1)
+
+    job.crew = crew.Crew(job.folder, world)
+    job.place = job.crew.start()
+    job.crew.watch(stuck)
+    if remark:
+        job.write(Warned(code="RUN-06", message=remark, hint="The steps are the same up to rounding."))
 
 
 def _set_aside_exit(folder: Path) -> None:
@@ -92,18 +136,13 @@ def _find_checkpoint(job: Job) -> int:
 
 def _work(job: Job) -> Finished | Stopped | Failed:
     try:
+        if job.spec.kind == "train":
+            _gather(job)
         closing: Finished | Stopped = _kinds()[job.spec.kind](job)
         return closing
     except EngineError as error:
         traceback.print_exc()
-        return Failed(
-            code=error.code,
-            message=error.message,
-            hint=error.hint,
-            file=error.file,
-            line=error.line,
-            field=error.field,
-        )
+        return _told(error)
     except OSError as error:
         traceback.print_exc()
         told = from_os_error(error, str(error.filename or job.folder))
@@ -115,7 +154,12 @@ def _work(job: Job) -> Finished | Stopped | Failed:
         )
     except Exception as error:
         traceback.print_exc()
-        return _unexpected(error)
+        lost = None if job.crew is None else job.crew.loss()
+        return _unexpected(error) if lost is None else _told(lost)
+
+
+def _told(error: EngineError) -> Failed:
+    return Failed(**{name: getattr(error, name) for name in crew.WORDS})
 
 
 def _unexpected(error: Exception) -> Failed:
@@ -135,6 +179,8 @@ def _unexpected(error: Exception) -> Failed:
 def _close(job: Job, closing: Finished | Stopped | Failed) -> int:
     """Write the last event and exit.json; where the disk refuses, their absence is the answer."""
     try:
+        if job.spec.kind == "train":
+            job.seal(closing)
         job.write(closing)
         job.sync()
         durable.write_json(job.folder / "exit.json", job.outcome(closing))
@@ -153,5 +199,3 @@ def _kinds() -> dict[str, Callable[[Job], Any]]:
         "merge": start.merge_job,
         "answers": start.answer_job,
     }
-        if job.spec.kind == "train":
-            job.seal(closing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from engine.data.dataset import Example, Prepared
 from engine.data.templates import ChatTemplate
 from engine.data.tokenizer import ModelTokenizer
-from engine.runtime import attention
+from engine.runtime import attention, memory
 from engine.runtime.batches import collate
 from engine.runtime.loss import loss_sum
 
@@ -25,7 +26,7 @@ SAMPLE_PROMPTS = 3
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as a person reads it, and as the model gets it."""
+    """A prompt as a person reads it, and as the model gets it; and how long the data's own answer is."""
 
     text: str
     ids: tuple[int, ...]
@@ -75,17 +76,32 @@ def prompt_from_text(
 def validation_loss(run: Training) -> float | None:
     """Return the mean loss per supervised token over validation; None when a stop was asked meanwhile."""
     total, count = torch.zeros((), device=run.compute.device), 0
-    size = max(1, run.table.batch_size // run.parts)
-    pad = run.base.config.get_text_config().pad_token_id or 0
-    for rows in _by_length(run.data.validation, size):
+    batches = _by_length(run.data.validation, run.recipe.training.per_device_train_batch_size)
+    for rows in run.ranks.turns(batches):
         run.job.requests.poll()
         if run.job.requests.stop:
             return None
-        batch = collate(rows, run.compute.device, flat=run.layout.flat, pad_id=pad)
+        if rows:
+            work = partial(_loss_in_parts, run, rows)
+            # Parts of its own: that memory ran out here must not change how training computes.
+            (loss, supervised), run.evaluation_parts = memory.until_it_fits(
+                run, work, run.evaluation_parts, len(rows), "measuring on validation"
+            )
+            total, count = total + loss, count + supervised
+    whole, tokens = map(sum, zip(*run.ranks.gather([float(total), count]), strict=True))
+    return whole / tokens if tokens else None
+
+
+def _loss_in_parts(run: Training, rows: list[Example], parts: int) -> tuple[torch.Tensor, int]:
+    """Return the summed loss of some rows and their supervised tokens, computed in so many parts."""
+    total, count = torch.zeros((), device=run.compute.device), 0
+    pad = run.base.config.get_text_config().pad_token_id or 0
+    for piece in memory.cut(rows, parts):
+        batch = collate(piece, run.compute.device, flat=run.layout.flat, pad_id=pad)
         with attention.flat_row(batch.lengths if run.layout.flat else None):
             total += loss_sum(run.base, batch, run.head)
         count += batch.supervised
-    return float(total) / count if count else None
+    return total, count
 
 
 def _by_length(examples: list[Example], size: int) -> list[list[Example]]:
@@ -96,10 +112,10 @@ def _by_length(examples: list[Example], size: int) -> list[list[Example]]:
 @torch.no_grad()
 def answer(run: Training, prompt: Prompt, *, base: bool = False) -> Said:
     """Return the greedy answer, at most `SAMPLE_TOKENS` long; with `base`, without the adapter."""
-    ids = torch.tensor([prompt.ids], device=run.compute.device)
-    with run.model.disable_adapter() if base else nullcontext():
     if not (run.ranks.first or run.ranks.sharded):
         return Said("", 0, False)  # rank 0 has the whole model and says it alone
+    ids = torch.tensor([prompt.ids], device=run.compute.device)
+    with run.model.disable_adapter() if base else nullcontext():
         out = run.base.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.events import Seal, Sealed
 from engine.jobs.spec import JobSpec
-from engine.runs.event_log import EventWriter
-from engine.runtime.control import Control
 from engine.runs import seals
-from engine.runtime.vitals import Vitals
+from engine.runs.event_log import EventWriter
 from engine.runs.history import RunHistory
 from engine.runtime.awake import KeepAwake
+from engine.runtime.control import Control
+from engine.runtime.crew import Crew, Place
+from engine.runtime.vitals import Vitals
 
 
 class Requests:
@@ -29,6 +32,10 @@ class Requests:
     def stop(self) -> bool:
         """Return whether the job is to save and end."""
         return "stop" in self._asked
+
+    def share(self, with_others: Callable[[Control], Any]) -> None:
+        """Hear from now on what all ranks of the run hear."""
+        self._control = with_others(self._control)
 
     def poll(self) -> None:
         """Gather what came in since."""
@@ -78,13 +85,6 @@ class Job:
     def write(self, event: Any) -> None:
         """Append an event; safe to call from several threads."""
         self.writer.write(event)
-
-    def sync(self) -> None:
-        """Make the events written so far durable."""
-        fd = os.open(self.folder / "events.jsonl", os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
         with self._folding:
             self.history.fold([event])
 
@@ -96,6 +96,13 @@ class Job:
         if judged != self.sealed:
             self.sealed = judged
             self.writer.write(Sealed(step=self.history.step, seals=list(judged)))
+
+    def sync(self) -> None:
+        """Make the events written so far durable."""
+        fd = os.open(self.folder / "events.jsonl", os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
             os.close(fd)
 
     def phase(self, name: str) -> None:
@@ -107,9 +114,8 @@ class Job:
         import time
 
         status = event.type
-        message = {"finished": "The job is done.", "stopped": "Stopped on request; everything is saved."}.get(
-            status, ""
-        )
+        done = getattr(event, "reason", "") or "The job is done."
+        message = {"finished": done, "stopped": "Stopped on request; everything is saved."}.get(status, "")
         return {
             "status": status,
             "code": getattr(event, "code", ""),

@@ -37,9 +37,9 @@ def save(run: Training, *, wait: bool = False) -> Path:
         began = time.monotonic()
         run.job.phase("save")
         in_background = not wait and _room_for_copies(run)
-        taken = checkpoint.snapshot(
-            run.step, run.model, run.optimizer, run.names, _state(run), copies=in_background
-        )
+        copied = _copy(run) if in_background else None
+        in_background = copied is not None
+        taken = copied or _snapshot(run, copies=False)
         run.saved_step, run.saved_at = run.step, time.monotonic()
         run.saving = run.saver.submit(_write, run, taken, began, run.saved_at if in_background else None)
         wait = not in_background
@@ -80,6 +80,20 @@ def _write(run: Training, taken: checkpoint.Snapshot, began: float, released: fl
     checkpoint.prune(job.folder, limit, taken.state["best_step"])
 
 
+def _snapshot(run: Training, *, copies: bool) -> checkpoint.Snapshot:
+    return checkpoint.snapshot(run.step, run.model, run.optimizer, run.names, _state(run), copies=copies)
+
+
+def _copy(run: Training) -> checkpoint.Snapshot | None:
+    """Copy the present step; None where there turned out to be no memory for it."""
+    try:
+        return _snapshot(run, copies=True)
+    except memory.ERRORS as error:
+        if not memory.ran_out(error):
+            raise
+    return None
+
+
 def _room_for_copies(run: Training) -> bool:
     """Say whether a copy of all that is saved fits well into the free memory: values and two averages."""
     needed = 3 * sum(p.numel() * p.element_size() for p in run.model.parameters() if p.requires_grad)
@@ -94,6 +108,8 @@ def _state(run: Training) -> dict[str, Any]:
         "best_step": run.best_step,
         "best_loss": run.best_loss,
         "parts": run.parts,
+        "evaluation_parts": run.evaluation_parts,
+        "gradient_checkpointing": run.recipe.training.gradient_checkpointing,
         "owes_evaluation": run.owes_evaluation,
         "evaluations_without_gain": run.evaluations_without_gain,
         "data": run.job.data_digest,
@@ -140,5 +156,8 @@ def ready(run: Training, checkpoint_folder: Path | None) -> None:
     checkpoint.load(checkpoint_folder, run.model, run.optimizer, run.names)
     run.step = run.saved_step = int(state["step"])
     run.best_step, run.best_loss, run.parts = state["best_step"], state["best_loss"], int(state["parts"])
+    run.evaluation_parts = int(state.get("evaluation_parts", 1))
+    if state.get("gradient_checkpointing") == "all" != run.recipe.training.gradient_checkpointing:
+        memory.compute_twice(run)
     run.owes_evaluation = bool(state.get("owes_evaluation", False))
     run.evaluations_without_gain = int(state.get("evaluations_without_gain", 0))

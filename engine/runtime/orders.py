@@ -10,7 +10,7 @@ import torch
 
 from engine.events import Log, Paused, Resumed, Warned
 from engine.runtime import evaluate, keep, memory
-from engine.runtime.measure import measure, sample
+from engine.runtime.measure import base_is_at_hand, measure, sample
 from engine.runtime.training import Training
 
 # What outlives a pause; everything else is made anew, as a resume in another process would make it.
@@ -29,6 +29,8 @@ def obey(run: Training) -> str:
         measure(run, scheduled=False)
     for text in requests.take_prompts():
         prompt = evaluate.prompt_from_text(text, run.template, run.tokenizer, run.system_prompt)
+        if base_is_at_hand(run) and run.step:
+            sample(run, base=True, extra=prompt)  # beside it, what the base would have said
         sample(run, extra=prompt)
     return wait(run) if requests.take("pause") else ""
 
@@ -74,6 +76,7 @@ def _let_go(run: Training) -> None:
 
 def _go_on(run: Training, checkpoint: Path) -> bool:
     """Load the model again and put the save back; False, with a warning, while there is no room for it."""
+    run.job.resume_from = checkpoint  # what is loaded is to be filled from it, not begun anew
     try:
         fresh = run.reload()
         keep.ready(fresh, checkpoint)

@@ -59,7 +59,8 @@ def make_timetable(recipe: Recipe, lengths: list[int]) -> Timetable:
     training = recipe.training
     pack_tokens = recipe.data.max_length if recipe.data.packing else None
     rows = packs_of(lengths, recipe.data) or len(lengths)
-    micro = math.ceil(rows / training.per_device_train_batch_size)
+    batch = training.per_device_train_batch_size * recipe.launcher.processes  # shared out over the ranks
+    micro = math.ceil(rows / batch)
     per_epoch = math.ceil(micro / training.gradient_accumulation_steps)
     total = max(1, math.ceil(per_epoch * training.num_train_epochs - 1e-9))
     if training.max_steps is not None:
@@ -67,7 +68,7 @@ def make_timetable(recipe: Recipe, lengths: list[int]) -> Timetable:
     return Timetable(
         lengths=tuple(lengths),
         seed=training.seed,
-        batch_size=training.per_device_train_batch_size,
+        batch_size=batch,
         accumulation=training.gradient_accumulation_steps,
         shuffle=recipe.data.shuffle,
         steps_per_epoch=per_epoch,

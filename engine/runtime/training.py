@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +15,10 @@ from engine.data.templates import ChatTemplate
 from engine.data.tokenizer import ModelTokenizer
 from engine.recipe.recipe import Recipe
 from engine.runtime.evaluate import Prompt
-from engine.runtime.job import Job
 from engine.runtime.evidence import Probe
+from engine.runtime.job import Job
 from engine.runtime.load import Compute, Layout
+from engine.runtime.ranks import Ranks
 from engine.runtime.timetable import Timetable
 
 
@@ -38,15 +40,18 @@ class Training:
     template: ChatTemplate
     stops: frozenset[int]
     system_prompt: str | None  # the recipe's, or the one that all rows begin with
-    step: int = 0
-    best_step: int | None = None
     probe: Probe  # what the untouched base says of a few trained tokens
     reload: Callable[[], Training]  # loads everything anew, as it was before the first step
     ranks: Ranks = field(default_factory=Ranks)
+    step: int = 0
+    best_step: int | None = None
     best_loss: float | None = None
     parts: int = 1  # micro-batches are cut in so many after memory ran out
+    evaluation_parts: int = 1  # and those of validation, which need less memory
+    cuts: tuple[int, ...] = ()  # the parts of every rank, as last told
     bad_in_a_row: int = 0
     owes_evaluation: bool = False  # a stop was asked in the middle of one: a resume begins with it
+    evaluations_without_gain: int = 0  # in a row; early stopping ends the run when they are too many
     saved_step: int = -1
     saved_at: float = field(default_factory=time.monotonic)
     saver: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "save"))
