@@ -1,4 +1,4 @@
-"""The lock of a job folder: held by the operating system exactly while its child lives."""
+"""Locks that the operating system holds exactly while a process lives: of a job folder, of the queue."""
 
 from __future__ import annotations
 
@@ -44,26 +44,23 @@ def _try_shared(fd: int) -> bool:
     return True
 
 
-class FolderLock:
-    """Context manager that holds a folder; the text inside the file is information, never proof."""
+class FileLock:
+    """Context manager that holds a file, made where it is missing; waits for at most `seconds`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
+    def __init__(self, path: Path, taken: EngineError, seconds: float = 1.0) -> None:
+        self._path = path
+        self._taken = taken  # raised when another process keeps it
+        self._seconds = seconds
         self._fd = -1
 
-    def __enter__(self) -> FolderLock:
+    def __enter__(self) -> FileLock:
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + 1.0  # a reader that looks whether we live holds it for microseconds
+        deadline = time.monotonic() + self._seconds
         while not _try_exclusive(self._fd):
             if time.monotonic() > deadline:
                 os.close(self._fd)
-                raise EngineError(
-                    "This run is already going.", "Open it to watch; stop it first to start again.", "RUN-02"
-                )
+                raise self._taken
             time.sleep(0.02)
-        if sys.platform != "win32":
-            os.ftruncate(self._fd, 0)
-            os.write(self._fd, json.dumps({"pid": os.getpid(), "time": time.time()}).encode())
         return self
 
     def __exit__(
@@ -72,10 +69,28 @@ class FolderLock:
         os.close(self._fd)
 
 
-def is_held(folder: Path) -> bool:
+class FolderLock(FileLock):
+    """Holds a job's folder; the text inside the file is information, never proof."""
+
+    def __init__(self, folder: Path) -> None:
+        taken = EngineError(
+            "This run is already going.", "Open it to watch; stop it first to start again.", "RUN-02"
+        )
+        # A reader that looks whether we live holds it for microseconds.
+        super().__init__(folder / NAME, taken)
+
+    def __enter__(self) -> FolderLock:
+        super().__enter__()
+        if sys.platform != "win32":
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, json.dumps({"pid": os.getpid(), "time": time.time()}).encode())
+        return self
+
+
+def is_held(folder: Path, name: str = NAME) -> bool:
     """Return whether a living process holds the folder."""
     try:
-        fd = os.open(folder / NAME, os.O_RDWR)
+        fd = os.open(folder / name, os.O_RDWR)
     except OSError:
         return False
     try:
