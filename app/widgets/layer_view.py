@@ -1,11 +1,9 @@
-"""A model drawn as its layers, and which of them get an adapter of what rank."""
+"""A model drawn as its layers."""
 
 from __future__ import annotations
 
-import math
-
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.theme.style import current_theme
@@ -74,71 +72,3 @@ class LayerStrip(QWidget):
         if ends[1]:
             last = f"head {self._head:.0%}"
             painter.drawText(QPointF(self.width() - metrics.horizontalAdvance(last), y), last)
-
-
-class RankBars(QWidget):
-    """Rank per layer as bars; a press on a bar leaves its layer out or takes it in.
-
-    Signals:
-        layer_toggled: the number of the layer pressed.
-    """
-
-    layer_toggled = Signal(int)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ranks: list[float] = []
-        self._highest = 64.0
-        self._cursor = 0
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setAccessibleName("Rank per layer")
-        current_theme().changed.connect(self.updateGeometry)
-
-    def show_ranks(self, ranks: list[float], highest: float) -> None:
-        """Draw other ranks, 0 for a layer without adapter; `highest` fills the height."""
-        self._ranks, self._highest = ranks, max(1.0, highest)
-        adapted = sum(1 for rank in ranks if rank)
-        self.setAccessibleDescription(f"{adapted} of {len(ranks)} layers have an adapter")
-        self._cursor = min(self._cursor, max(0, len(ranks) - 1))
-        self.update()
-
-    def sizeHint(self) -> QSize:
-        return QSize(current_theme().px(360), current_theme().px(44))
-
-    def _pace(self) -> float:
-        return min(float(current_theme().px(14)), self.width() / max(1, len(self._ranks)))
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        theme, pace = current_theme(), self._pace()
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for index, rank in enumerate(self._ranks):
-            # By doublings: ranks are chosen so, and 16 beside 256 would not be seen otherwise.
-            share = max(0.14, math.log2(1 + rank) / math.log2(1 + self._highest)) if rank else 0.08
-            height = share * (self.height() - 4)
-            bar = QRectF(index * pace + 1, self.height() - 2 - height, max(1.0, pace - 3), height)
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(theme.color("accent" if rank else "edge", 0.55 + 0.45 * share if rank else 1.0))
-            painter.drawRoundedRect(bar, 2, 2)
-            if self.hasFocus() and index == self._cursor:
-                painter.setPen(QPen(theme.color("accent"), 2))
-                painter.setBrush(Qt.BrushStyle.NoBrush)
-                painter.drawRoundedRect(QRectF(index * pace, 1, pace, self.height() - 2), 3, 3)
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        index = int(event.position().x() // self._pace())
-        if event.button() == Qt.MouseButton.LeftButton and 0 <= index < len(self._ranks):
-            self._cursor = index
-            self.layer_toggled.emit(index)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        pace = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
-        if pace is not None and self._ranks:
-            self._cursor = max(0, min(len(self._ranks) - 1, self._cursor + pace))
-            self.update()
-        elif event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Return) and self._ranks:
-            self.layer_toggled.emit(self._cursor)
-        else:
-            super().keyPressEvent(event)

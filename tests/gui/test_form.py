@@ -24,7 +24,7 @@ from app.widgets.editors import (
 from app.widgets.field_help import HelpCard
 from app.widgets.field_text import write_number
 from app.widgets.form import FAULT_DELAY_MS, FieldRow, Form, FormRules, find_fields
-from app.widgets.rank_editor import ModulesEditor, RankEditor
+from app.widgets.rank_editor import RankEditor
 from engine.recipe.codec import UNSUPPORTED_FIELDS
 from engine.recipe.fields import field_spec, field_specs, parse_text
 
@@ -67,7 +67,8 @@ def type_into(row: FieldRow, text: str) -> None:
         ("adapter.r", TypedEditor),
         ("training.learning_rate", TypedEditor),
         ("data.shuffle", SwitchEditor),
-        ("training.lr_scheduler_type", SegmentsEditor),
+        ("training.gradient_checkpointing", SegmentsEditor),
+        ("training.lr_scheduler_type", ComboEditor),
         ("data.format", ComboEditor),
         ("data.validation", PathEditor),
         ("data.system_prompt", ParagraphEditor),
@@ -201,28 +202,6 @@ def test_that_the_rank_slider_goes_by_usual_ranks(qtbot):
     assert row.editor.line.text() == "24"
     QTest.keyClick(row.editor.slider, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
     assert edited[-1] == 64
-
-
-def test_that_module_chips_make_lists_and_all_of_them_are_all_linear(qtbot):
-    editor = ModulesEditor(field_spec("adapter.target_modules"))
-    qtbot.addWidget(editor)
-    seen: list[Any] = []
-    faults: list[str] = []
-    editor.edited.connect(seen.append)
-    editor.misread.connect(lambda _text, fault: faults.append(fault))
-    editor.show_groups(["q_proj", "v_proj", "lm_head"])
-    editor.show_value("all-linear")
-    assert [chip.isChecked() for chip in editor.chips.values()] == [True, True, False]
-    editor.chips["v_proj"].click()
-    assert seen[-1] == ["q_proj"]
-    editor.chips["v_proj"].click()
-    assert seen[-1] == "all-linear"
-    editor.chips["lm_head"].click()
-    assert seen[-1] == ["q_proj", "v_proj", "lm_head"]
-    for chip in editor.chips.values():
-        if chip.isChecked():
-            chip.click()
-    assert faults == ["Choose at least one kind of module."]
 
 
 def test_that_help_offers_the_usual_values(qtbot):

@@ -19,6 +19,7 @@ from app.pages.wizard.model_step import ModelStep, hub_id_of
 from app.pages.wizard.training_step import TrainingStep
 from app.pages.wizard.wizard import WizardPage
 from app.services import Services
+from app.widgets.rank_painter import Spot
 from engine.plan.adapter_size import trainable_parameters
 from tests.gui.wizard_place import make_wizard_services, open_page, ready, settle, write_rows
 
@@ -260,24 +261,9 @@ def test_that_trainable_parameters_are_exact_and_follow_every_choice(qtbot, page
         settle(qtbot, page)
         expected = trainable_parameters(page.state.facts, page.state.recipe.adapter)
         assert page.plan_column.trainable.number.text() == f"{expected:,}"
-        assert f"{expected:,}" in step.targets.hint.text()
-    step.bars.layer_toggled.emit(0)
+        assert f"{expected:,}" in step.modules.words.text()
+    step.painter.painter.paint(Spot(-1, 0))
     assert page.state.recipe.adapter.layers_to_transform is None
-
-
-def test_that_the_method_cards_choose_and_full_says_that_it_comes_later(qtbot, page, tiny_model, rows):
-    ready(qtbot, page, tiny_model, rows)
-    page.go_to("method")
-    step = page.steps["method"]
-    assert isinstance(step, MethodStep)
-    cards = step.options.cards
-    QTest.mouseClick(cards["qlora"], Qt.MouseButton.LeftButton)
-    assert page.state.recipe.model.load_in_4bit
-    QTest.mouseClick(cards["full"], Qt.MouseButton.LeftButton)
-    assert page.state.recipe.adapter.method == "lora"
-    assert "later version" in cards["full"].figures.text()
-    QTest.mouseClick(cards["lora"], Qt.MouseButton.LeftButton)
-    assert not page.state.recipe.model.load_in_4bit
 
 
 def test_that_the_curve_is_the_engines_and_can_be_pulled(qtbot, page, tiny_model, rows):
@@ -350,4 +336,7 @@ def test_that_modules_the_model_lacks_are_said_before_the_start(qtbot, page, tin
     assert page.footer.note.token == "bad"
     step = page.steps["method"]
     assert isinstance(step, MethodStep)
-    assert step.modules.chips["c_attn"].isChecked()
+    step.modules.strays["c_attn"].click()
+    assert page.state.recipe.adapter.target_modules == "all-linear"
+    settle(qtbot, page)
+    assert page.state.problems("method") == []

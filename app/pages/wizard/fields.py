@@ -75,10 +75,10 @@ def later_words(path: str, value: Any) -> str:
     return "Comes with a later version" if _asked(path, value) else ""
 
 
-def fault_of(path: str, value: Any) -> str:
-    """Return the way out when `value` is not allowed for a field, else an empty text."""
+def fault_of(path: str, value: Any, recipe: Recipe | None = None) -> str:
+    """Return the way out when `value` is not allowed for a field in a recipe, else an empty text."""
     try:
-        codec.override(Recipe(), {path: value})
+        codec.override(recipe or Recipe(), {path: value})
     except EngineError as error:
         return error.hint or error.message
     return ""

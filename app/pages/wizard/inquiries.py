@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from app.pages.wizard.data_peek import counts_at
 from app.pages.wizard.data_view import DataView
+from app.pages.wizard.methods import METHODS, method_values
 from engine.errors import EngineError
 from engine.hardware.devices import Machine
 from engine.models import library
@@ -14,12 +14,6 @@ from engine.models.facts import ModelFacts, read_facts
 from engine.plan.planner import Plan, plan
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-
-METHODS: dict[str, dict[str, Any]] = {
-    "lora": {"adapter.method": "lora", "model.load_in_4bit": False},
-    "qlora": {"adapter.method": "lora", "model.load_in_4bit": True},
-    "full": {"adapter.method": "full", "model.load_in_4bit": False},
-}
 
 
 def look_at_model(path: str, revision: str | None = None) -> ModelFacts:
@@ -54,7 +48,7 @@ def list_models(recipe: Recipe, machine: Machine | None, data: DataView | None =
     lines = []
     for facts in library.list_models():
         starter = facts.path.resolve() == library.starter_folder().resolve()
-        answer = plan(codec.override(recipe, METHODS["lora"]), facts, counts, None, machine)
+        answer = plan(codec.override(recipe, method_values(recipe, "lora")), facts, counts, None, machine)
         lines.append(
             ModelLine(
                 library.STARTER if starter else str(facts.path),
@@ -69,7 +63,7 @@ def list_models(recipe: Recipe, machine: Machine | None, data: DataView | None =
 
 @dataclass(frozen=True)
 class Plans:
-    """The plan of the recipe as it is, and of each method in its place."""
+    """The plan of the recipe as it is, and of each method in its place that can be had with the rest."""
 
     now: Plan
     methods: dict[str, Plan]
@@ -80,10 +74,13 @@ def make_plans(recipe: Recipe, facts: ModelFacts, data: DataView | None, machine
     """Plan the recipe and its alternatives; some milliseconds each."""
     counts = None if data is None or not data.train_examples else data.counts
     now = plan(recipe, facts, counts, None, machine)
-    methods = {
-        name: plan(codec.override(recipe, change), facts, counts, None, machine)
-        for name, change in METHODS.items()
-    }
+    methods = {}
+    for name in METHODS:
+        try:
+            other = codec.override(recipe, method_values(recipe, name))
+        except EngineError:
+            continue  # the card says why when it is pressed
+        methods[name] = plan(other, facts, counts, None, machine)
     return Plans(now, methods, device_name(machine))
 
 

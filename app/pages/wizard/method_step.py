@@ -4,58 +4,73 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from app import i18n
-from app.pages.wizard.fields import later_words, step_of
-from app.pages.wizard.inquiries import METHODS
+from app.pages.wizard.fields import is_offered, step_of
+from app.pages.wizard.method_advice import advice_of
+from app.pages.wizard.methods import (
+    MAIN,
+    METHODS,
+    OTHERS,
+    TITLES,
+    has_field,
+    later_method,
+    method_of,
+    method_values,
+    obeys,
+)
+from app.pages.wizard.module_words import row_places, row_words
+from app.pages.wizard.painter_card import PainterCard
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
 from app.theme.icons import set_icon
-from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.card import Card
-from app.widgets.form import LABEL_WIDTH, FieldRow, Form
+from app.widgets.form import LEVELS, FieldRow, Form
 from app.widgets.label import TextLabel, set_tip
-from app.widgets.layer_view import RankBars
-from app.widgets.option_card import OptionRow
+from app.widgets.method_drawing import MethodDrawing
+from app.widgets.module_map import BoxState, MapBox, ModulesEditor
+from app.widgets.option_card import OptionCard, OptionRow
 from app.widgets.plan_column import Advice
-from app.widgets.rank_editor import ModulesEditor, RankEditor
-from engine.plan.adapter_size import adapted_linears
+from app.widgets.rank_editor import RankEditor
+from engine.plan.rank_grid import RankGrid
 from engine.recipe.fields import field_spec
+from engine.recipe.targets import ALL_LINEAR, fits, named
 
-OPTIONS = (
-    ("lora", "LoRA", "The base as it is, small matrices beside it. Fastest."),
-    ("qlora", "QLoRA", "The base in 4 bits (NF4). Least memory."),
-    ("full", "Full", "Every weight is trained."),
-)
+# Shown at every level, for they are what their method is about.
+OWN_FIELDS = frozenset({"adapter.target_r", "adapter.oft_block_size", "model.load_in_4bit"})
 ADVANCED = (
-    "adapter.use_rslora",
     "adapter.init_lora_weights",
+    "adapter.use_rslora",
+    "adapter.bias",
+    "adapter.modules_to_save",
     "adapter.layers_to_transform",
     "adapter.rank_pattern",
     "adapter.alpha_pattern",
     "training.gradient_checkpointing",
+    "model.load_in_8bit",
     "model.dtype",
+    "model.bnb_4bit_quant_type",
     "model.bnb_4bit_use_double_quant",
 )
 
 
 class MethodStep(Step):
-    """Three option cards, the adapter's fields, the rank of every layer."""
+    """Cards of the methods, the fields of the chosen one, its modules as a block, and the painter."""
 
     name = "method"
 
     def __init__(self, state: WizardState) -> None:
         super().__init__(state)
-        methods = Card("How to adapt the model")
-        self.options = OptionRow(OPTIONS)
-        later = later_words("adapter.method", "full")
-        if later:
-            self.options.cards["full"].set_available(False)
-        methods.body.addWidget(self.options)
-        self.column.addWidget(methods)
-        self.column.addWidget(self._build_adapter())
+        self._left: dict[str, Any] = {}  # what a method chosen since does not obey, for the way back
+        self._boxes: RankGrid | None = None
+        self._opened = False
+        self.column.addWidget(self._build_methods())
+        self.adapter = self._build_adapter()
+        self.column.addWidget(self.adapter)
+        self.painter = PainterCard(state)
+        self.column.addWidget(self.painter)
         self.advanced, _ = self.form_card("Advanced", ADVANCED)
         self.column.addWidget(self.advanced)
         self.column.addStretch(1)
@@ -64,19 +79,43 @@ class MethodStep(Step):
         self.show_method()
         self.show_model()
 
+    # -- building ------------------------------------------------------------------------------------------
+    def _build_methods(self) -> Card:
+        card = Card("How to adapt the model")
+        self.options, self.others = OptionRow(MAIN), OptionRow(OTHERS)
+        self.cards: dict[str, OptionCard] = {**self.options.cards, **self.others.cards}
+        for name, option in self.cards.items():
+            drawing = MethodDrawing(name)
+            if name in self.options.cards:
+                option.head.addWidget(drawing)
+            else:
+                # Five in a row have no room beside the title, and are narrower than a label asks for.
+                option.column.insertWidget(0, drawing)
+                option.sentence.setMinimumWidth(1)
+                option.figures.setMinimumWidth(1)
+            option.set_available(not later_method(name))
+        card.body.addWidget(self.options)
+        self.more = button("Other methods", "chevron-down", "link", on_click=self._on_more_pressed)
+        card.body.addWidget(self.more)
+        card.body.addWidget(self.others)
+        self.base = self.add_form(Form([field_spec("model.load_in_4bit")], self.rules))
+        card.body.addWidget(self.base)
+        return card
+
     def _build_adapter(self) -> Card:
         card = Card("Adapter")
         form = Form([], self.rules)
-        rank = field_spec("adapter.r")
+        rank, targets = field_spec("adapter.r"), field_spec("adapter.target_modules")
         form.add_row(FieldRow(rank, self.rules, RankEditor(rank), hint=""))
+        form.add_row(FieldRow(field_spec("adapter.target_r"), self.rules))
         form.add_row(self._alpha_row())
+        form.add_row(FieldRow(field_spec("adapter.oft_block_size"), self.rules))
         form.add_row(FieldRow(field_spec("adapter.lora_dropout"), self.rules, hint=""))
-        targets = field_spec("adapter.target_modules")
         self.modules = ModulesEditor(targets)
-        self.targets = form.add_row(FieldRow(targets, self.rules, self.modules, hint=""))
+        form.add_row(FieldRow(targets, self.rules, self.modules, hint=""))
+        form.add_widget(self.modules.map)
         self.add_form(form)
         card.body.addWidget(form)
-        card.body.addWidget(self._build_bars())
         return card
 
     def _alpha_row(self) -> FieldRow:
@@ -90,60 +129,50 @@ class MethodStep(Step):
         row.addWidget(self.scaling)
         return FieldRow(field_spec("adapter.lora_alpha"), self.rules, hint="", beside=beside)
 
-    def _build_bars(self) -> QWidget:
-        place = QWidget()
-        row = QHBoxLayout(place)
-        row.setContentsMargins(0, 4, 0, 0)
-        row.setSpacing(16)
-        self.bars_label = TextLabel("Rank per layer", "body")
-        self._fix_width()
-        current_theme().changed.connect(self._fix_width)
-        row.addWidget(self.bars_label)
-        right = QVBoxLayout()
-        right.setSpacing(3)
-        self.bars = RankBars()
-        self.bars_words = TextLabel("", "small")
-        right.addWidget(self.bars)
-        right.addWidget(self.bars_words)
-        row.addLayout(right, 1)
-        return place
-
-    def _fix_width(self) -> None:
-        self.bars_label.setFixedWidth(current_theme().px(LABEL_WIDTH))
-
     def _connect(self) -> None:
-        self.options.chosen.connect(self._on_method_chosen)
-        self.options.hovered.connect(self._on_method_hovered)
-        self.bars.layer_toggled.connect(self._on_layer_toggled)
+        for options in (self.options, self.others):
+            options.chosen.connect(self._on_method_chosen)
+            options.hovered.connect(self._on_method_hovered)
+        self.modules.toggled.connect(self.painter.toggle_row)
+        self.modules.stray_dropped.connect(self._on_stray_dropped)
         self.state.model_changed.connect(self.show_model)
         self.state.plan_changed.connect(self.show_plans)
 
     # -- showing -------------------------------------------------------------------------------------------
+    @property
+    def method(self) -> str:
+        """Return the card that the recipe stands on: lora, qlora, full, dora, adalora, vera, ia3 or oft."""
+        return method_of(self.state.recipe)
+
     def set_level(self, level: str) -> None:
         super().set_level(level)
-        self.advanced.setVisible(level == "all")
-        self._show_four_bit_fields()
+        self._show_fields()
 
-    def _show_four_bit_fields(self) -> None:
-        row = self.rows["model.bnb_4bit_use_double_quant"]
-        row.setVisible(self.level == "all" and bool(self.state.value("model.load_in_4bit")))
+    def _show_fields(self) -> None:
+        """Show only the fields that the chosen method obeys, and of those the ones of the level."""
+        recipe = self.state.recipe
+        for path, row in self.rows.items():
+            told = path in OWN_FIELDS or row.spec.level in LEVELS[self.level]
+            row.setVisible(bool(row.fault) or (told and is_offered(row.spec) and has_field(recipe, path)))
+        self.base.setVisible(not self.rows["model.load_in_4bit"].isHidden())
+        self.adapter.setVisible(recipe.adapter.method != "full")
+        self.advanced.setVisible(any(not self.rows[path].isHidden() for path in ADVANCED))
+        among = self.method in self.others.cards
+        shown = among or self._opened or self.level == "all"
+        self.others.setVisible(shown)
+        self.more.setVisible(not among and self.level != "all")
+        set_icon(self.more, "chevron-up" if shown else "chevron-down", "accent")
 
     def on_values(self, paths: frozenset[str]) -> None:
         if any(step_of(path) == "method" for path in paths):
             self.show_method()
-            self._show_four_bit_fields()
-            self._draw_ranks()
-
-    @property
-    def method(self) -> str:
-        """Return lora, qlora or full, as the recipe says."""
-        if self.state.value("adapter.method") == "full":
-            return "full"
-        return "qlora" if self.state.value("model.load_in_4bit") else "lora"
+            self._show_fields()
+            self._show_modules()
 
     def show_method(self) -> None:
         """Show the chosen method, the link of alpha and the scaling."""
         self.options.choose(self.method)
+        self.others.choose(self.method)
         linked = self.state.alpha_linked
         set_icon(self.link, "link" if linked else "unlink", "accent" if linked else "dim")
         words = (
@@ -160,82 +189,78 @@ class MethodStep(Step):
 
     def show_model(self) -> None:
         """Offer the modules of the chosen model."""
-        facts = self.state.facts
-        if facts is not None:
-            self.modules.show_groups(list(facts.groups))
-        self._draw_ranks()
+        self._show_modules()
         self.advice_changed.emit()
 
-    def _draw_ranks(self) -> None:
-        facts = self.state.facts
-        if facts is None:
-            self.bars.show_ranks([], 1.0)
-            self.bars_words.setText("Shown once a model is chosen.")
-            self.targets.set_hint("")
+    def _show_modules(self) -> None:
+        """Draw grid and block as the recipe has them, and say what they come to."""
+        self.painter.refresh()
+        grid, facts = self.painter.model, self.state.facts
+        if grid is None or facts is None or self.method == "full":
+            self.modules.show_words("Shown once a model is chosen.")
+            self.modules.map.show_boxes([])
+            self._boxes = None
             return
-        adapted = adapted_linears(facts, self.state.recipe.adapter)
-        highest: dict[int, int] = {}
-        for linear, rank in adapted:
-            if linear.layer is not None:
-                highest[linear.layer] = max(rank, highest.get(linear.layer, 0))
-        ranks = [float(highest.get(layer, 0)) for layer in range(facts.layers)]
-        # The height says how the rank stands to the usual ones; it would say nothing as a share of itself.
-        self.bars.show_ranks(ranks, max(256.0, max(ranks, default=1.0)))
-        used = sum(1 for rank in ranks if rank)
-        self.bars_words.setText(
-            f"layer 0 to {facts.layers - 1} · {used} of {facts.layers} adapted · "
-            "press a bar to leave its layer out"
+        if grid is not self._boxes:
+            self._boxes = grid
+            rows = enumerate(zip(row_words(grid), row_places(grid), grid.rows, strict=True))
+            self.modules.map.show_boxes([MapBox(n, w, place, row.kind) for n, (w, place, row) in rows])
+        ranks = self.painter.painter.ranks
+        states = {}
+        for number in range(len(grid.rows)):
+            here = [rank for cell, rank in ranks.items() if cell[0] == number]
+            used = [rank for rank in here if rank]
+            states[number] = BoxState(len(used), len(here), min(used, default=0), max(used, default=0))
+        self.modules.map.show_states(states, self.painter.ranked)
+        targets = named(self.state.value("adapter.target_modules"))
+        names = [linear.name for linear in grid.modules.values()]
+        self.modules.show_strays(
+            [t for t in targets if t != ALL_LINEAR and not any(fits(name, t) for name in names)]
         )
-        trained = sum(rank * (linear.in_features + linear.out_features) for linear, rank in adapted)
-        kinds = len({linear.leaf for linear, _ in adapted})
-        share = 100 * trained / max(1, facts.parameters)
-        self.targets.set_hint(
-            f"{kinds} kinds of module, {i18n.number(len(adapted))} in all · "
-            f"{i18n.number(trained)} trainable parameters, {i18n.number(share, 2)} %"
+        kinds = sum(1 for each in states.values() if each.used)
+        adapted = sum(each.used for each in states.values())
+        share = 100 * self.painter.trained / max(1, facts.parameters)
+        self.modules.show_words(
+            f"{kinds} kinds of module, {i18n.number(adapted)} in all · "
+            f"{i18n.number(self.painter.trained)} trained, {i18n.number(share, 2)} %"
         )
 
     def show_plans(self) -> None:
         """Say on each card what its method would need."""
         plans = self.state.plans
-        for name, card in self.options.cards.items():
-            if not card.available:
-                card.show_figures(later_words("adapter.method", "full"), "dim")
-                if plans is not None:
-                    need = i18n.size(plans.methods[name].memory_bytes)
-                    card.show_figures(f"Would need {need}. {later_words('adapter.method', 'full')}.")
-                continue
-            if plans is None:
+        for name, card in self.cards.items():
+            plan = plans.methods.get(name) if plans is not None else None
+            later = later_method(name)
+            if later:
+                need = f"Would need {i18n.size(plan.memory_bytes)}. " if plan else ""
+                card.show_figures(f"{need}{later}.")
+            elif plan is None:
                 card.show_figures("")
-                continue
-            plan = plans.methods[name]
-            memory = i18n.size(plan.memory_bytes)
-            if plan.verdict == "too_large":
-                card.show_figures(f"Needs {memory}: does not fit.", "bad")
+            elif plan.verdict == "too_large":
+                card.show_figures(f"Needs {i18n.size(plan.memory_bytes)}: does not fit.", "bad")
             else:
-                card.show_figures(
-                    " · ".join(filter(None, (memory, plan.seconds and i18n.duration(plan.seconds))))
-                )
+                time = i18n.duration(plan.seconds) if plan.seconds and name in self.options.cards else ""
+                card.show_figures(" · ".join(filter(None, (i18n.size(plan.memory_bytes), time))))
         self.advice_changed.emit()
 
     def facts(self) -> str:
-        words = {"lora": "LoRA", "qlora": "QLoRA", "full": "Full"}[self.method]
-        return words if self.method == "full" else f"{words} · r {self.state.value('adapter.r')}"
+        words = TITLES[self.method]
+        return f"{words} · r {self.state.value('adapter.r')}" if self._ranked() else words
+
+    def _ranked(self) -> bool:
+        return has_field(self.state.recipe, "adapter.r")
 
     def advice(self) -> list[Advice]:
-        found = []
-        machine = self.state.services.hardware.machine
-        if self.method == "qlora" and machine is not None and not machine.devices:
-            text = "Without a GPU the 4-bit base saves little and computes slowly."
-            press = ("Use LoRA", lambda: self._on_method_chosen("lora"))
-            found.append(Advice("warn", "QLoRA is made for GPUs", text, press))
-        if self.state.value("adapter.target_modules") == "all-linear":
-            text = "Adapting attention and MLP layers learns more than attention alone."
-            found.append(Advice("ok", "All linear layers adapted", text))
-        return found
+        return advice_of(self.state, self._on_method_chosen)
 
     def focus_field(self, path: str) -> bool:
-        if path in ("adapter.method", "model.load_in_4bit"):
-            card = self.options.cards[self.method]
+        """Go to the cards for the method itself, and for a field that the chosen method does not have."""
+        spec_here = path in self.rows and has_field(self.state.recipe, path)
+        faulty = path in self.rows and bool(self.rows[path].fault)
+        if not (spec_here or faulty) and step_of(path) == "method":
+            self._opened = True
+            self._show_fields()
+            card = self.cards["dora" if path == "adapter.use_dora" else self.method]
             self._reveal(card)
             card.setFocus()
             return True
@@ -243,28 +268,37 @@ class MethodStep(Step):
 
     # -- choosing ------------------------------------------------------------------------------------------
     def _on_method_chosen(self, name: str) -> None:
-        self.state.set_values(METHODS[name])
+        """Change to a method; what the one before had set comes back when a method obeys it again."""
+        recipe = self.state.recipe
+        values = method_values(recipe, name)
+        for path in values:
+            if path.startswith("adapter.") and path not in METHODS[name]:
+                self._left[path] = self.state.value(path)
+        target = {**values}
+        for path in list(self._left):
+            if path not in values and obeys(name, path):
+                target[path] = self._left.pop(path)
+        fault = self.state.set_values(target) and self.state.set_values(values)
+        if fault:
+            self.cards[name].show_figures(fault, "bad")
 
     def _on_method_hovered(self, name: str) -> None:
         plans = self.state.plans
-        ghost = None if not name or plans is None or name == self.method else plans.methods[name].memory_bytes
-        self.ghost_changed.emit(ghost)
+        plan = plans.methods.get(name) if plans is not None and name != self.method else None
+        self.ghost_changed.emit(plan.memory_bytes if plan is not None else None)
+
+    def _on_more_pressed(self) -> None:
+        self._opened = not self._opened
+        self._show_fields()
 
     def _on_link_pressed(self) -> None:
         self.state.set_alpha_linked(not self.state.alpha_linked)
+
+    def _on_stray_dropped(self, name: str) -> None:
+        left = [each for each in named(self.state.value("adapter.target_modules")) if each != name]
+        self.state.set_value("adapter.target_modules", left or ALL_LINEAR)
 
     def _on_edited(self, path: str, value: Any) -> None:
         if path == "adapter.lora_alpha" and value != 2 * self.state.value("adapter.r"):
             self.state.alpha_linked = False
         super()._on_edited(path, value)
-
-    def _on_layer_toggled(self, layer: int) -> None:
-        facts = self.state.facts
-        if facts is None:
-            return
-        kept = self.state.value("adapter.layers_to_transform")
-        layers = set(range(facts.layers)) if kept is None else set(kept)
-        layers ^= {layer}
-        if layers:
-            whole = len(layers) == facts.layers
-            self.state.set_value("adapter.layers_to_transform", None if whole else sorted(layers))

@@ -16,6 +16,7 @@ from app.pages.wizard.fields import fault_of, step_of
 from app.services import Services
 from engine.errors import EngineError
 from engine.recipe import codec
+from engine.recipe.combinations import OBEYED
 from engine.recipe.fields import field_spec, field_specs
 from engine.recipe.presets import Preset, presets
 from engine.recipe.recipe import Recipe
@@ -121,19 +122,23 @@ class WizardState(QObject):
     def set_value(self, path: str, value: Any) -> str:
         """Take a value; return the way out, having changed nothing, when it is not allowed."""
         changes = {path: value}
-        if path == "adapter.r" and self.alpha_linked and isinstance(value, int):
+        follows = self.alpha_linked and "lora_alpha" in OBEYED[self.recipe.adapter.method]
+        if path == "adapter.r" and follows and isinstance(value, int):
             changes["adapter.lora_alpha"] = 2 * value
         return self.set_values(changes)
 
-    def set_values(self, changes: Mapping[str, Any]) -> str:
-        """Take several values as one change, which Ctrl+Z takes back as one."""
+    def set_values(self, changes: Mapping[str, Any], apart: bool = False) -> str:
+        """Take several values as one change, which Ctrl+Z takes back as one.
+
+        Changes of the same fields shortly after one another count as one, unless each stands `apart`.
+        """
         try:
             new = codec.override(self.recipe, dict(changes))
         except EngineError as error:
             return error.hint or error.message
         for path in changes:
             self.unread.pop(path, None)
-        self._remember(",".join(sorted(changes)))
+        self._remember("" if apart else ",".join(sorted(changes)))
         self._take(new)
         return ""
 
@@ -196,7 +201,7 @@ class WizardState(QObject):
 
     def _remember(self, what: str) -> None:
         now = time.monotonic()
-        if self._undo and self._undo[-1][0] == what and now - self._undo[-1][1] < ONE_CHANGE_SECONDS:
+        if what and self._undo and self._undo[-1][0] == what and now - self._undo[-1][1] < ONE_CHANGE_SECONDS:
             self._undo[-1] = (what, now, self._undo[-1][2])
         else:
             self._undo.append((what, now, self.recipe))

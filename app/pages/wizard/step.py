@@ -34,7 +34,9 @@ class Step(QWidget):
     def __init__(self, state: WizardState) -> None:
         super().__init__()
         self.state = state
-        self.rules = FormRules(offered_choices(), state.base, fault_of)
+        self.rules = FormRules(
+            offered_choices(), state.base, lambda path, value: fault_of(path, value, state.recipe)
+        )
         self.forms: list[Form] = []
         self.level = "simple"
         self.column = QVBoxLayout(self)

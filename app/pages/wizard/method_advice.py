@@ -1,0 +1,60 @@
+"""What the method step remarks on: each with its reason and, where one press does it, the change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.pages.wizard.methods import method_of
+from app.pages.wizard.state import WizardState
+from app.widgets.plan_column import Advice
+from engine.recipe.targets import ALL_LINEAR
+
+WIDE_RANK = 64
+HIGHEST_FULL_RATE, USUAL_FULL_RATE = 1e-4, 2e-5
+# Methods that train very few values learn with larger steps: the least of what their papers use.
+LEAST_RATES = {"vera": 1e-3, "ia3": 1e-3}
+USUAL_RATES = {"vera": 4e-3, "ia3": 3e-3}
+
+
+def advice_of(state: WizardState, choose: Callable[[str], None]) -> list[Advice]:
+    """Return the remarks on the recipe as it is; `choose` changes to another method."""
+    recipe, method = state.recipe, method_of(state.recipe)
+    machine, found = state.services.hardware.machine, []
+    if recipe.model.load_in_4bit and machine is not None and not machine.devices:
+        text = "Without a GPU the 4-bit base saves little and computes slowly."
+        press = ("Use LoRA", lambda: choose("lora")) if method == "qlora" else None
+        found.append(Advice("warn", "QLoRA is made for GPUs", text, press))
+    found += _rates(state, method)
+    if method in ("lora", "qlora", "dora"):
+        found += _lora(state)
+    return found
+
+
+def _rates(state: WizardState, method: str) -> list[Advice]:
+    rate = state.recipe.training.learning_rate
+
+    def use(value: float) -> tuple[str, Callable[[], object]]:
+        return f"Use {value:.0e}".replace("e-0", "e-"), lambda: state.set_value(
+            "training.learning_rate", value
+        )
+
+    if method == "full" and rate > HIGHEST_FULL_RATE:
+        text = "When every weight is trained, steps that suit an adapter make the model forget."
+        return [Advice("warn", "A high learning rate for full", text, use(USUAL_FULL_RATE))]
+    if method in LEAST_RATES and rate < LEAST_RATES[method]:
+        text = "So few values need larger steps than LoRA's; with small ones the loss hardly moves."
+        return [Advice("warn", "A low learning rate for this method", text, use(USUAL_RATES[method]))]
+    return []
+
+
+def _lora(state: WizardState) -> list[Advice]:
+    adapter, found = state.recipe.adapter, []
+    widest = max([adapter.r, *adapter.rank_pattern.values()])
+    if widest >= WIDE_RANK and not adapter.use_rslora:
+        text = f"Alpha / r shrinks what a rank of {widest} learns; alpha / sqrt(r) keeps it."
+        press = ("Turn it on", lambda: state.set_value("adapter.use_rslora", True))
+        found.append(Advice("info", "Rank-stabilised scaling suits large ranks", text, press))
+    if adapter.target_modules == ALL_LINEAR and adapter.layers_to_transform is None:
+        text = "Adapting attention and MLP layers learns more than attention alone."
+        found.append(Advice("ok", "All linear layers adapted", text))
+    return found
