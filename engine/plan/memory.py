@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from engine.models.facts import Linear, ModelFacts
 from engine.plan.adapter_size import adapted_linears, trainable_parameters
-from engine.plan.optimizer_size import state_bytes
+from engine.plan.optimizers import state_bytes
 from engine.recipe.recipe import Recipe
 
 ADAPTER_BYTES = 4  # adapters are trained in float32

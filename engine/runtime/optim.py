@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -10,37 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.errors import EngineError
+from engine.plan.optimizers import OF_BITSANDBYTES
 from engine.recipe.schedules import learning_rate_at
 from engine.recipe.training_options import TrainingOptions
 
-# Optimizers that bitsandbytes computes. It has all of them for the CPU too, but pages only a GPU's memory.
-OF_BITSANDBYTES = ("adamw_8bit", "paged_adamw", "paged_adamw_8bit", "lion", "lion_8bit")
-PAGED = ("paged_adamw", "paged_adamw_8bit")
 USUAL_BETA2 = {"lion": 0.99, "lion_8bit": 0.99}
 USUAL_MOMENTUM = {"sgd": 0.9, "muon": 0.95}
 FUSED_ON = ("cpu", "cuda", "mps", "xpu")
 # Parameters that weight decay leaves alone, as transformers' trainer does: biases and norms.
 _UNDECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
-
-
-def refuse(options: TrainingOptions, device: str) -> None:
-    """Raise EngineError REC-01 for an optimizer that this machine cannot run, before anything is loaded."""
-    if options.optim in OF_BITSANDBYTES and importlib.util.find_spec("bitsandbytes") is None:
-        raise EngineError(
-            f"training.optim: {options.optim} needs bitsandbytes, which is not installed.",
-            "Use adamw, or adafactor to save memory.",
-            "REC-01",
-            field="training.optim",
-        )
-    if options.optim in PAGED and device != "cuda":
-        rest = "adamw" if options.optim == "paged_adamw" else "adamw_8bit"
-        raise EngineError(
-            f"training.optim: {options.optim} needs an NVIDIA GPU, whose memory it moves averages out of.",
-            f"Use {rest}, which steps in the same way.",
-            "REC-01",
-            field="training.optim",
-        )
 
 
 def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:

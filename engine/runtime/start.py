@@ -27,6 +27,7 @@ from engine.plan.optimizers import refuse, state_bytes
 from engine.plan.planner import DataFacts, plan
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
+from engine.recipe.uses import idle
 from engine.runs.check import MANIFEST, RESULTS, last_checkpoint
 from engine.runs.store import load_recipe
 from engine.runtime import adapter, early, evaluate, evidence, keep, memory, optim, train
@@ -148,6 +149,9 @@ def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
     planned = plan(recipe, read_facts(folder), facts, machine=machine)
     check_room(job, recipe, planned.trainable_parameters)
     job.write(Planned(memory_bytes=planned.memory_bytes, seconds=planned.seconds, terms=planned.terms))
+    for field, by in idle(recipe.training):
+        hint = "Set it back, or choose what uses it."
+        job.write(Warned(code="REC-02", message=f"{field} changes nothing with {by}.", hint=hint))
     if recipe.training.gradient_checkpointing != "auto":
         return recipe
     chosen = "all" if planned.gradient_checkpointing else "none"

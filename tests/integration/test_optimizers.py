@@ -11,9 +11,12 @@ import torch
 from transformers import get_scheduler
 
 from engine.jobs import process
+from engine.plan.optimizers import PAGED
 from engine.recipe.fields import field_spec
 from engine.recipe.schedules import learning_rate_at, warmup_of
-from engine.runtime import evaluate, keep, neftune, optim, train
+from engine.recipe.training_options import TrainingOptions
+from engine.recipe.uses import uses
+from engine.runtime import evaluate, keep, neftune, train
 from engine.runtime.batches import collate
 from engine.runtime.training import Training
 from tests.integration.conftest import (
@@ -25,7 +28,7 @@ from tests.integration.conftest import (
     wait_for,
 )
 
-ON_CPU = [name for name in field_spec("training.optim").choices if name not in optim.PAGED]
+ON_CPU = [name for name in field_spec("training.optim").choices if name not in PAGED]
 KINDS = field_spec("training.lr_scheduler_type").choices
 # Rates at which each one learns the tests' rows; the rank makes tensors that 8-bit averages are kept of.
 RATES = {"sgd": 3.0, "muon": 3e-2, "lion": 1e-3, "lion_8bit": 1e-3}
@@ -114,7 +117,7 @@ def test_that_a_killed_child_with_two_optimizers_in_one_goes_on_exactly(make_run
     assert (whole / result).read_bytes() == (killed / result).read_bytes()
 
 
-@pytest.mark.parametrize("name", optim.PAGED)
+@pytest.mark.parametrize("name", PAGED)
 def test_that_a_paged_optimizer_is_refused_before_the_model_is_loaded(make_run: MakeRun, name: str) -> None:
     if torch.cuda.is_available():
         assert run_to_end(make_run(training__optim=name)) == "finished"
@@ -157,6 +160,23 @@ def test_that_a_field_of_an_optimizer_has_its_effect_where_it_is_used(
     run = make_training(**plain, **{field: value})
     take(run, 4)
     assert torch.equal(weights(run), usual[name]) is (name not in users)
+
+
+def test_that_the_table_of_uses_is_the_one_tested_here() -> None:
+    for name in ON_CPU:
+        for field in USED_BY:
+            used = uses(TrainingOptions(optim=name), field.removeprefix("training__"))
+            # Muon leaves to AdamW what a plain LoRA run does not have.
+            assert used is (name in USED_BY[field][0] or (name == "muon" and "adam" in field))
+
+
+def test_that_options_which_change_nothing_are_told(make_training: MakeTraining) -> None:
+    run = make_training(training__power=3.0, training__momentum=0.5, training__adam_beta1=0.8)
+    told = [e.message for e in events_of(run.job.folder) if e.type == "warned" and e.code == "REC-02"]
+    assert told == [
+        "training.power changes nothing with cosine.",
+        "training.momentum changes nothing with adamw.",
+    ]
 
 
 # -- rates ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from engine import paths
 from engine.errors import EngineError
 from engine.models.facts import ModelFacts, read_facts
 from engine.models.library import resolve_model, starter_ready
-from engine.plan.optimizer_size import state_bytes
+from engine.plan.optimizers import state_bytes
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe

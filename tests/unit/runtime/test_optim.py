@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from engine.errors import EngineError
+from engine.plan.optimizers import OF_BITSANDBYTES, PAGED, refuse
 from engine.recipe.fields import field_spec
 from engine.recipe.training_options import TrainingOptions
 from engine.runtime import optim
 from engine.runtime.optimizer_state import optimizer_tensors, restore_optimizer
 
-ON_CPU = [name for name in field_spec("training.optim").choices if name not in optim.PAGED]
+ON_CPU = [name for name in field_spec("training.optim").choices if name not in PAGED]
 
 
 def options(**values: Any) -> TrainingOptions:
@@ -92,21 +93,21 @@ def test_that_state_of_another_model_is_refused() -> None:
 @pytest.mark.parametrize(("name", "way_out"), [("paged_adamw", "adamw"), ("paged_adamw_8bit", "adamw_8bit")])
 def test_that_paged_optimizers_are_refused_on_a_cpu(name: str, way_out: str) -> None:
     with pytest.raises(EngineError) as caught:
-        optim.refuse(options(optim=name), "cpu")
+        refuse(options(optim=name), "cpu")
     assert (caught.value.code, caught.value.field) == ("REC-01", "training.optim")
     assert name in caught.value.message and f"Use {way_out}," in caught.value.hint
-    optim.refuse(options(optim=name), "cuda")
+    refuse(options(optim=name), "cuda")
 
 
-@pytest.mark.parametrize("name", optim.OF_BITSANDBYTES)
+@pytest.mark.parametrize("name", OF_BITSANDBYTES)
 def test_that_optimizers_of_bitsandbytes_are_refused_without_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EngineError) as caught:
-        optim.refuse(options(optim=name), "cuda")
+        refuse(options(optim=name), "cuda")
     assert "bitsandbytes" in caught.value.message and caught.value.hint
-    optim.refuse(options(optim="muon"), "cuda")
+    refuse(options(optim="muon"), "cuda")
 
 
 def test_that_names_of_other_trainers_are_read() -> None:

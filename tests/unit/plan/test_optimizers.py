@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.plan.optimizer_size import state_bytes
+from engine.plan.optimizers import PAGED, state_bytes
 from engine.recipe.codec import override
 from engine.recipe.combinations import clashes
 from engine.recipe.fields import field_spec
@@ -16,7 +16,7 @@ from engine.recipe.recipe import Recipe
 from engine.runtime import optim
 from engine.runtime.optimizer_state import optimizer_tensors
 
-NAMES = [name for name in field_spec("training.optim").choices if name not in optim.PAGED]
+NAMES = [name for name in field_spec("training.optim").choices if name not in PAGED]
 
 
 def pair() -> nn.Module:
