@@ -53,6 +53,17 @@ def _rewrites_base(recipe: Recipe) -> bool:
     return recipe.adapter.method == "lora" and recipe.adapter.init_lora_weights in ("pissa", "olora")
 
 
+def _sharded(recipe: Recipe) -> bool:
+    return recipe.launcher.strategy == "fsdp"
+
+
+def _can_be_sharded(adapter: AdapterOptions) -> bool:
+    plain = not (adapter.use_dora or adapter.modules_to_save) and adapter.bias == "none"
+    return adapter.method == "full" or (
+        adapter.method == "lora" and plain and adapter.init_lora_weights != "eva"
+    )
+
+
 # (field, do the options clash, what is wrong, the way out)
 CLASHES: tuple[tuple[str, Callable[[Recipe], bool], str, str], ...] = (
     (
@@ -96,6 +107,36 @@ CLASHES: tuple[tuple[str, Callable[[Recipe], bool], str, str], ...] = (
         lambda r: bool(set(r.adapter.modules_to_save) & {"attention", "mlp"}) and _quantised(r),
         "Quantised layers cannot be trained whole.",
         "Leave them out, or leave the base unquantised.",
+    ),
+    (
+        "launcher.strategy",
+        lambda r: _sharded(r) and r.launcher.processes == 1,
+        "FSDP shares the weights out over several processes, and this run has one.",
+        "Set launcher.processes to 2 or more, or use ddp.",
+    ),
+    (
+        "launcher.strategy",
+        lambda r: _sharded(r) and _quantised(r),
+        "FSDP cannot share out a quantised base.",
+        "Use ddp, or leave the base unquantised.",
+    ),
+    (
+        "launcher.strategy",
+        lambda r: _sharded(r) and not _can_be_sharded(r.adapter),
+        "FSDP shares out plain LoRA and full finetuning.",
+        "Use ddp, or lora without DoRA, EVA, biases and modules_to_save, or full.",
+    ),
+    (
+        "training.optim",
+        lambda r: _sharded(r) and r.training.optim not in ("adamw", "sgd"),
+        "Under FSDP each process holds a part of every weight, which this optimizer cannot step alone.",
+        "Use adamw or sgd, or launcher.strategy ddp.",
+    ),
+    (
+        "training.on_out_of_memory",
+        lambda r: _sharded(r) and r.training.on_out_of_memory == "split",
+        "Under FSDP all processes go through each layer together: one of them cannot cut its batch alone.",
+        "Set training.on_out_of_memory to fail.",
     ),
 )
 

@@ -49,7 +49,9 @@ def add_adapter(model: Any, recipe: Recipe, beginning: Beginning | None = None) 
     numbers.hold_in_float32(wrapped)
     if options.method == "lora":
         _begin(wrapped, recipe, beginning)
-        if options.bias == "none":  # the fused product has no gradient for a bias
+        if (
+            options.bias == "none" and recipe.launcher.strategy != "fsdp"
+        ):  # the fused product has no gradient for a bias
             blocks.fuse(wrapped)
     return wrapped
 

@@ -22,6 +22,7 @@ from engine import durable
 from engine.errors import EngineError
 from engine.models.adapter_facts import CONFIG, WEIGHTS
 from engine.runs import check
+from engine.runtime import shards
 from engine.runtime.methods import portable, whole
 from engine.runtime.optimizer_state import optimizer_tensors, restore_optimizer
 
@@ -73,7 +74,7 @@ def storages(model: nn.Module, optimizer: torch.optim.Optimizer) -> frozenset[in
     """Return the addresses of the memory that a step changes: trained values and the optimizer's state."""
     held = [p for p in model.parameters() if p.requires_grad] + list(model.buffers())
     held += [v for entry in optimizer.state.values() for v in entry.values() if isinstance(v, Tensor)]
-    return frozenset(t.untyped_storage().data_ptr() for t in held)
+    return frozenset(shards.part(t).untyped_storage().data_ptr() for t in held)
 
 
 def own(tensors: dict[str, Tensor], live: Collection[int]) -> dict[str, Tensor]:
@@ -145,7 +146,8 @@ def load(
     checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, names: list[str]
 ) -> None:
     """Put what a checkpoint holds, and its optimizer state when one is given, into the model."""
-    portable.restore(model, checkpoint)
+    if not shards.is_sharded(model):  # before it was spread over ranks, it was filled
+        portable.restore(model, checkpoint)
     if optimizer is not None:
         restore_optimizer(optimizer, names, load_file(checkpoint / "optimizer.safetensors"))
 

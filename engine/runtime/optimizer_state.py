@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import EngineError
+from engine.runtime import shards
 
 # Tables that bitsandbytes makes anew, and a norm that Adafactor measures but does not use here.
 NOT_KEPT = ("qmap1", "qmap2", "RMS")
@@ -25,7 +26,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
             if key in NOT_KEPT or value is None:
                 continue
             if isinstance(value, Tensor):
-                found[f"{name}:{key}"] = value.detach().to("cpu").contiguous()
+                found[f"{name}:{key}"] = shards.whole(value.detach()).to("cpu").contiguous()
             else:
                 found[f"{name}:{key}#"] = torch.tensor(int(value), dtype=torch.int64)
     return found
@@ -81,4 +82,4 @@ def _fill(
             held.copy_(value)
         else:  # torch counts steps on the CPU unless a kernel reads the count
             stays = key == "step" and not (group.get("fused") or group.get("capturable"))
-            state[key] = value.clone() if stays else value.to(parameter.device, copy=True)
+            state[key] = value.clone() if stays else shards.like(parameter, value)

@@ -30,6 +30,7 @@ from engine.data.dataset import Example
 from engine.events import Log, Warned
 from engine.runtime.crew import Place
 from engine.runtime.job import Job
+from engine.runtime.load import Compute
 
 if TYPE_CHECKING:
     from engine.runtime.training import Training
@@ -82,6 +83,10 @@ class Ranks:
     def first(self) -> bool:
         """Return whether this is the rank that writes."""
         return self.rank == 0
+
+    def loading_place(self, compute: Compute) -> Compute:
+        """Return where a model is loaded: one that is to be spread over GPUs fits none of them whole."""
+        return replace(compute, device=torch.device("cpu")) if self.sharded else compute
 
     # ---------------------------------------------------------------- who does what
 

@@ -8,6 +8,7 @@ import platform
 import shutil
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from engine.recipe.recipe import Recipe
 from engine.recipe.uses import idle
 from engine.runs.check import MANIFEST, RESULTS, last_checkpoint
 from engine.runs.store import load_recipe
-from engine.runtime import adapter, early, evaluate, evidence, keep, memory, optim, train
+from engine.runtime import adapter, early, evaluate, evidence, keep, memory, optim, shards, train
 from engine.runtime.generate import stops_of
 from engine.runtime.job import Job
 from engine.runtime.load import (
@@ -41,6 +42,7 @@ from engine.runtime.load import (
     load_base,
     quantization_of,
 )
+from engine.runtime.methods import portable
 from engine.runtime.prepared import rows_of, rows_of_rank_0
 from engine.runtime.ranks import meet, ranks_of
 from engine.runtime.timetable import make_timetable
@@ -166,7 +168,9 @@ def load_model(
     job.phase("load model")
     began = time.monotonic()
     compute = choose_compute(recipe.training.precision)
-    base = load_base(folder, recipe.model, compute, whole=recipe.adapter.method == "full")
+    ranks = ranks_of(job)
+    at_first = ranks.loading_place(compute)
+    base = load_base(folder, recipe.model, at_first, whole=recipe.adapter.method == "full")
     layout = choose_layout(base)
     asked = evidence.ask_base(base, data)
     parameters = base.num_parameters()
@@ -178,11 +182,16 @@ def load_model(
     if recipe.training.gradient_checkpointing == "all":
         memory.checkpoint_layers(base)
     _say_loaded(job, recipe, compute, layout, parameters, model, began)
+    if ranks.sharded:
+        layout = replace(layout, head_apart=False)  # the head's weight is there only while the model computes
+        if checkpoint is not None:
+            portable.restore(model, checkpoint)
+        shards.shard(model, model.get_base_model(), compute.device, ranks.world)
     tokenizer = ModelTokenizer(folder)
     template = load_template(folder, recipe.data.chat_template)
     compare_environment(job, folder)
     system = data.system_prompt
-    if ranks_of(job).first:
+    if ranks.first:
         _describe_environment(job, data, folder, compute.device_name)
     stops = stops_of(folder, template, tokenizer)
     evidence.examine_answers(job, data, stops)
@@ -204,7 +213,7 @@ def load_model(
         stops=stops,
         probe=asked,
         reload=lambda: load_model(job, recipe, folder, data, last_checkpoint(job.folder)[0]),
-        ranks=ranks_of(job),
+        ranks=ranks,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from engine.errors import EngineError
 from engine.models.adapter_facts import CONFIG, WEIGHTS
+from engine.runtime import shards
 from engine.runtime.methods import adalora, residual, whole
 
 STATE = "method.safetensors"  # what a method knows of a run beside its adapter
@@ -25,7 +26,7 @@ def adapter_tensors(model: nn.Module) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name in sorted(found):
-        tensor = found[name].detach().to("cpu").contiguous()
+        tensor = shards.whole(found[name].detach()).to("cpu").contiguous()
         tensors[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
         seen.add(tensor.data_ptr())
     return tensors
