@@ -75,7 +75,7 @@ def prompt_from_text(
 @torch.no_grad()
 def validation_loss(run: Training) -> float | None:
     """Return the mean loss per supervised token over validation; None when a stop was asked meanwhile."""
-    total, count = torch.zeros((), device=run.compute.device), 0
+    total, count = torch.zeros((), dtype=torch.float64, device=run.compute.device), 0
     batches = _by_length(run.data.validation, run.recipe.training.per_device_train_batch_size)
     for rows in run.ranks.turns(batches):
         run.job.requests.poll()
@@ -94,11 +94,11 @@ def validation_loss(run: Training) -> float | None:
 
 def _loss_in_parts(run: Training, rows: list[Example], parts: int) -> tuple[torch.Tensor, int]:
     """Return the summed loss of some rows and their supervised tokens, computed in so many parts."""
-    total, count = torch.zeros((), device=run.compute.device), 0
+    total, count = torch.zeros((), dtype=torch.float64, device=run.compute.device), 0
     pad = run.base.config.get_text_config().pad_token_id or 0
     for piece in memory.cut(rows, parts):
-        batch = collate(piece, run.compute.device, flat=run.layout.flat, pad_id=pad)
-        with attention.flat_row(batch.lengths if run.layout.flat else None):
+        batch = collate(piece, run.compute.device, flat=run.layout.flat, pad_id=pad, lean=True)
+        with attention.flat_row(batch.rows):
             total += loss_sum(run.base, batch, run.head)
         count += batch.supervised
     return total, count

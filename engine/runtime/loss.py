@@ -21,7 +21,7 @@ class _HeadLoss(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, chunk: int) -> Tensor:
-        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)  # the same, however rows are cut
         needed = ctx.needs_input_grad[0]
         grad = torch.empty_like(hidden) if needed else None
         for start in range(0, len(hidden), chunk):
@@ -30,7 +30,7 @@ class _HeadLoss(torch.autograd.Function):  # type: ignore[misc]
             scores -= scores.amax(-1, keepdim=True)
             picked = scores.gather(1, target)
             mass = scores.exp_().sum(-1, keepdim=True)
-            total += (mass.log() - picked).sum()
+            total += (mass.log() - picked).sum(dtype=torch.float64)
             if grad is not None:
                 scores /= mass
                 scores.scatter_add_(1, target, torch.full_like(picked, -1.0))
@@ -78,4 +78,4 @@ def loss_sum(base: nn.Module, batch: Batch, head: Tensor | None) -> Tensor:
     else:
         full = base(**inputs).logits
         logits = full.reshape(-1, full.shape[-1])[batch.where]
-    return F.cross_entropy(logits.float(), batch.labels, reduction="sum")
+    return F.cross_entropy(logits.float(), batch.labels, reduction="none").sum(dtype=torch.float64)

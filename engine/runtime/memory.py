@@ -1,27 +1,95 @@
-"""Device memory: how much is used, what to do when it runs out, and how it is given back."""
+"""Device memory: how much is used, what to do when it runs out, and how it is given back.
+
+When it runs out, the same work is done again in smaller pieces: the loss is a sum over supervised tokens
+divided by the count of the whole step, so that the gradient does not depend on how its rows are cut.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 import torch
-from torch import nn
 
 from engine.data.dataset import Example
 from engine.errors import EngineError
+from engine.events import Warned
+from engine.recipe import codec
 from engine.recipe.recipe import Recipe
+from engine.runs.store import load_recipe
 
+if TYPE_CHECKING:
+    from engine.runtime.training import Training
+
+T = TypeVar("T")
+# What torch raises; a CPU's allocator and some libraries of a GPU have no error class of their own.
+ERRORS = (torch.OutOfMemoryError, RuntimeError, MemoryError)
+WORDS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 _PROCESS = psutil.Process()
 
 
 def ran_out(error: BaseException) -> bool:
     """Return whether an error means that memory ran out, on a GPU or on the CPU."""
-    return (
-        isinstance(error, torch.OutOfMemoryError)
-        or "can't allocate memory" in str(error)
-        or "not enough memory" in str(error)
-    )
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(w in str(error) for w in WORDS)
+
+
+def make_do(run: Training, rows: int) -> str:
+    """Change how steps are computed so that they need less memory, and say it; `rows` are in a micro-batch.
+
+    Rows are cut in more parts; where they are single already and the recipe leaves it to us, layers are
+    computed twice instead of kept. Raises EngineError GPU-01 where nothing is left to do.
+    """
+    if run.parts >= rows and _may_compute_twice(run):
+        compute_twice(run)
+        return (
+            "Layers are now computed twice instead of kept (gradient checkpointing); the result is the same."
+        )
+    run.parts = split_further(run.recipe, run.parts, rows)
+    return f"Batches are now cut in {run.parts} parts; the result is the same."
+
+
+def _may_compute_twice(run: Training) -> bool:
+    training = run.recipe.training
+    if training.gradient_checkpointing == "all" or training.on_out_of_memory == "fail":
+        return False
+    return load_recipe(run.job.folder).training.gradient_checkpointing == "auto"
+
+
+def compute_twice(run: Training) -> None:
+    """Switch on gradient checkpointing for the rest of the run."""
+    checkpoint_layers(run.base)
+    run.recipe = codec.override(run.recipe, {"training.gradient_checkpointing": "all"})
+
+
+def checkpoint_layers(base: Any) -> None:
+    """Let each layer keep its input only; what is inside is computed again in the backward pass."""
+    base.gradient_checkpointing_enable({"use_reentrant": False})
+    base.enable_input_require_grads()
+
+
+def until_it_fits(
+    run: Training, work: Callable[[int], T], parts: int, rows: int, doing: str
+) -> tuple[T, int]:
+    """Do `work(parts)`, again in more parts as long as memory runs out; return its result and the parts.
+
+    Raises EngineError GPU-01 when it does not fit with `rows` parts either.
+    """
+    while True:
+        try:
+            return work(parts), parts
+        except ERRORS as error:
+            if not ran_out(error):
+                raise
+            parts = split_further(run.recipe, parts, rows)
+        free(run.compute.device)  # outside the handler: the error's frames hold what was computed
+        run.job.write(
+            Warned(
+                code="GPU-01",
+                message=f"Memory ran out at step {run.step}, while {doing}.",
+                hint=f"That is now done in {parts} parts; the result is the same.",
+            )
+        )
 
 
 def split_further(recipe: Recipe, parts: int, rows: int) -> int:
@@ -31,10 +99,22 @@ def split_further(recipe: Recipe, parts: int, rows: int) -> int:
             "There is too little memory for this run, even for one example at a time."
             if parts >= rows
             else "Memory ran out.",
-            "Shorten max_length, set gradient_checkpointing to all, or load the base in 4 bits; then resume.",
+            f"What was saved is sound. In a new run, {_ways_out(recipe)}.",
             "GPU-01",
         )
     return min(rows, parts * 2)
+
+
+def _ways_out(recipe: Recipe) -> str:
+    """Return the settings that save most memory and are not yet made."""
+    ways = [f"set max_length below {recipe.data.max_length}"]
+    if recipe.training.gradient_checkpointing != "all":
+        ways.append("set gradient_checkpointing to all")
+    if not recipe.model.load_in_4bit and recipe.adapter.method != "full":
+        ways.append("load the base in 4 bits")
+    if recipe.training.on_out_of_memory == "fail" and recipe.training.per_device_train_batch_size > 1:
+        ways.append("let batches be split when memory runs out")
+    return f"{', '.join(ways[:-1])} or {ways[-1]}" if len(ways) > 1 else ways[0]
 
 
 def cut(examples: Sequence[Example], parts: int) -> list[Sequence[Example]]:
@@ -82,12 +162,3 @@ def free(device: torch.device) -> None:
     """Give unused memory back to the device."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def move(model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Move model and optimizer state to `device`."""
-    model.to(device)
-    for state in optimizer.state.values():
-        for key, value in state.items():
-            if isinstance(value, torch.Tensor) and key != "step":
-                state[key] = value.to(device)

@@ -134,15 +134,17 @@ def gradients(
         pieces = [part for piece in pieces for part in memory.within(piece, room)]
     pieces = run.ranks.even(pieces)
     pad = run.base.config.get_text_config().pad_token_id or 0
-    batches = [collate(piece, run.compute.device, flat=run.layout.flat, pad_id=pad) for piece in pieces]
+    lean = run.recipe.training.neftune_noise_alpha is None  # its noise hangs on each row's whole length
+    batches = [
+        collate(piece, run.compute.device, flat=run.layout.flat, pad_id=pad, lean=lean) for piece in pieces
+    ]
     count = supervised or max(1, sum(batch.supervised for batch in batches))
-    total = torch.zeros((), device=run.compute.device)
+    total = torch.zeros((), dtype=torch.float64, device=run.compute.device)
     for number, batch in enumerate(batches):
         torch.manual_seed(
             (run.recipe.training.seed * 1_000_003 + step * 8191 + run.ranks.turn(number)) & MASK
         )
-        lengths = batch.lengths if run.layout.flat else None
-        with attention.flat_row(lengths), neftune.noise(run, batch, step):
+        with attention.flat_row(batch.rows), neftune.noise(run, batch, step):
             loss = loss_sum(run.base, batch, run.head)
             (loss / count).backward()
         total += loss.detach()
