@@ -19,7 +19,7 @@ from typing import Any
 
 from engine import paths
 from engine.errors import EngineError, from_os_error
-from engine.verbs import library, runs
+from engine.verbs import library, queue, runs
 from engine.verbs.follow import CrashError
 
 Handler = Callable[[Namespace], "dict[str, Any] | int"]
@@ -211,6 +211,16 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
     "stop": ("save and end a run", runs.stop, [RUN]),
     "pause": ("save a run, free its memory, wait", runs.pause, [RUN]),
     "watch": ("show a run's events", runs.watch, [RUN]),
+    "tell": (
+        "ask a run to save, to evaluate or to answer now",
+        runs.tell,
+        [
+            RUN,
+            _argument("command", choices=["save", "evaluate", "sample"]),
+            _argument("--prompt", help="what it shall answer, with sample"),
+        ],
+    ),
+    "queue": ("runs that wait for their device", None, queue.ACTIONS),
     "runs": (
         "the library of runs",
         None,
@@ -258,6 +268,7 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
 HIDDEN: dict[str, tuple[Handler, list[Any]]] = {
     "job": (job, [_argument("folder")]),
     "chat-child": (chat_child, []),
+    "queue-runner": (queue.runner, []),
 }
 
 

@@ -49,17 +49,18 @@ def measure(run: Training, *, scheduled: bool = True) -> float | None:
 
 
 def sample(run: Training, *, base: bool = False, extra: evaluate.Prompt | None = None) -> None:
-    """Answer the sample prompts as the model stands; with `base`, as it was before training."""
+    """Answer the sample prompts as the model stands; with `base`, as it was before training (step 0)."""
     run.job.phase("sample")
     run.model.eval()
     for prompt in run.prompts if extra is None else [extra]:
         run.job.requests.poll()
         if run.job.requests.stop:
             break
-        said = evaluate.answer(run, prompt, base=base)
+        # Before the first step the model is the base, also where switching the adapter off would not be.
+        said = evaluate.answer(run, prompt, base=base and run.step > 0)
         run.job.write(
             SampleGenerated(
-                step=run.step,
+                step=0 if base else run.step,
                 prompt=prompt.text,
                 text=said.text,
                 tokens=said.tokens,
@@ -70,3 +71,10 @@ def sample(run: Training, *, base: bool = False, extra: evaluate.Prompt | None =
         )
     run.model.train()
     run.job.phase("train")
+
+
+def base_is_at_hand(run: Training) -> bool:
+    """Return whether the model without its adapter is the untouched base, in the middle of training."""
+    options = run.recipe.adapter
+    moved = options.method == "full" or options.init_lora_weights in ("pissa", "olora")
+    return not moved and options.bias == "none"

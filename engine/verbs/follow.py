@@ -52,9 +52,10 @@ class Follower:
         if not from_start:
             self._reader.read_new()
 
-    def show(self) -> None:
-        """Print what is new."""
-        for event in self._reader.read_new():
+    def show(self) -> list[Any]:
+        """Print what is new, and return it."""
+        events = self._reader.read_new()
+        for event in events:
             if event.type in END_TYPES:
                 self.last = event
             elif event.type == "started":
@@ -64,6 +65,17 @@ class Follower:
             elif event.type not in QUIET and not isinstance(event, Unknown):
                 print(say(event))
         sys.stdout.flush()
+        return events
+
+    def until(self, answered: Any, alive: Any) -> int:
+        """Print until an event is the answer, or the job is over. Returns 0 when it was answered, else 1."""
+        lives = True
+        while lives:
+            lives = alive()  # asked before reading: what a child wrote before its end is then read whole
+            if any(answered(event) for event in self.show()):
+                return 0
+            time.sleep(POLL_SECONDS)
+        return 1
 
     def until_end(self, alive: Any) -> int:
         """Print until the job is over; `alive` tells whether its child lives. Returns the exit code."""

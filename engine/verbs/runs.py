@@ -116,6 +116,44 @@ def pause(args: Namespace) -> Answer:
     return 0
 
 
+class _Answer:
+    """Says whether an event answers a command; called with each in turn."""
+
+    _TYPES = {"save": "checkpoint_saved", "evaluate": "evaluated"}
+    _NOTHING_TO_DO = {"save": "is saved already", "evaluate": "nothing to validate with"}  # lines of the log
+
+    def __init__(self, command: str, prompt: str) -> None:
+        self._command, self._prompt = command, prompt
+        self._base_has_answered = False
+
+    def __call__(self, event: Any) -> bool:
+        if self._command != "sample":
+            told = event.type == "log" and self._NOTHING_TO_DO[self._command] in event.message
+            return told or bool(event.type == self._TYPES[self._command])
+        if event.type == "sample_generated" and event.prompt == self._prompt:
+            # The base's answer, of step 0, comes first; before the first step there is no other.
+            self._base_has_answered = event.step == 0
+            return not self._base_has_answered
+        return bool(self._base_has_answered and event.type == "step")
+
+
+def tell(args: Namespace) -> Answer:
+    """Ask a going run to save, to evaluate or to answer a prompt between two steps, and show its answer."""
+    folder = _alive(args)
+    if (args.command == "sample") != bool((args.prompt or "").strip()):
+        raise EngineError(
+            "sample wants a prompt." if args.command == "sample" else "A prompt is for sample only.",
+            "Write: tell RUN sample --prompt TEXT.",
+            "REC-01",
+        )
+    if store.state_of(folder) == "paused":
+        raise EngineError("This run is paused.", "Resume it first.", "RUN-02", file=str(folder))
+    follower = follow.Follower(folder, args.json, from_start=False)
+    process.send(folder, args.command, **({"prompt": args.prompt} if args.prompt else {}))
+
+    return follower.until(_Answer(args.command, args.prompt or ""), lambda: process.is_alive(folder))
+
+
 def watch(args: Namespace) -> Answer:
     """Show all events of a run, and those to come."""
     return follow.follow_folder(store.find_run(args.run), args.json, from_start=True)
