@@ -5,7 +5,7 @@ Training takes its modules from the same functions, so the count before a run is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,18 +19,25 @@ START_RANK = 1.5  # AdaLoRA begins with so many times its mean rank at the end
 _OWN_HEAD = {"gpt_neox": "embed_out"}
 
 
-def chosen(linears: Iterable[Linear], head: str | None, adapter: AdapterOptions) -> list[Linear]:
+def chosen(linears: Iterable[Linear], apart: Collection[str], adapter: AdapterOptions) -> list[Linear]:
     """Return the modules of `linears` that `target_modules` and `layers_to_transform` take.
 
     An entry takes every module that it names or whose name ends in it, or a group's modules. `all-linear`
-    takes all but the output head, which is named `head`. What is trained whole gets no adapter.
+    takes all but those in `apart`: the output head and the embeddings. Those are in no layer: they are taken
+    where they are named, whatever the layers. What is trained whole gets no adapter.
     """
-    wanted, layers = named(adapter.target_modules), adapter.layers_to_transform
+    layers = adapter.layers_to_transform
+
+    def takes(entry: str, linear: Linear) -> bool:
+        if entry == ALL_LINEAR:
+            return linear.name not in apart and (layers is None or linear.layer in layers)
+        return fits(linear.name, entry) and (layers is None or linear.layer in (None, *layers))
+
+    wanted = named(adapter.target_modules)
     return [
         linear
         for linear in linears
-        if any((entry == ALL_LINEAR and linear.name != head) or fits(linear.name, entry) for entry in wanted)
-        and (layers is None or linear.layer in layers)
+        if any(takes(entry, linear) for entry in wanted)
         and not is_whole(linear.name, adapter.modules_to_save)
     ]
 
@@ -49,7 +56,8 @@ def adapted_linears(facts: ModelFacts, adapter: AdapterOptions) -> list[tuple[Li
     """
     if adapter.method == "full":
         return []
-    modules = chosen((*facts.linears, *_named_apart(facts, adapter)), head_of(facts), adapter)
+    apart = _named_apart(facts, adapter)
+    modules = chosen((*facts.linears, *apart), {linear.name for linear in apart}, adapter)
     rank = start_rank(adapter) if adapter.method == "adalora" else adapter.r
     return [(linear, pattern_value(adapter.rank_pattern, linear.name, rank)) for linear in modules]
 

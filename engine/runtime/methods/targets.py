@@ -44,7 +44,8 @@ def find_targets(model: Any, options: AdapterOptions) -> Targets:
     head = model.get_output_embeddings()
     names = {module: name for name, module in model.named_modules(remove_duplicate=True)}
     found = list(_adaptable(model, options))
-    modules = chosen(found, names.get(head), options)
+    apart = {n for m, n in names.items() if m is head or isinstance(m, nn.Embedding)}
+    modules = chosen(found, apart, options)
     leaves = ", ".join(sorted({linear.leaf for linear in found}))
     for entry in named(options.target_modules):
         if entry != ALL_LINEAR and not any(fits(linear.name, entry) for linear in found):
