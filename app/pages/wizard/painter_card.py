@@ -57,13 +57,13 @@ class PainterCard(Card):
         self._connect()
 
     def _connect(self) -> None:
-        self.undo.clicked.connect(lambda _checked=False: self.state.undo())
+        self.undo.clicked.connect(self._on_undo_pressed)
         self.brush.chosen.connect(self._on_brush_chosen)
         self.painter.picked.connect(self._on_picked)
         self.painter.painted.connect(self._on_painted)
         self.painter.stroked.connect(self._say_costs)
         self.painter.pointed.connect(self._on_pointed)
-        self.state.plan_changed.connect(lambda: self._say_costs(self.painter.ranks))
+        self.state.plan_changed.connect(self._on_plan_changed)
 
     # -- showing -------------------------------------------------------------------------------------------
     @property
@@ -157,6 +157,12 @@ class PainterCard(Card):
     def _on_pointed(self, spot: Spot | None) -> None:
         self._spot = spot
         self._say_here(self.painter.ranks)
+
+    def _on_undo_pressed(self) -> None:
+        self.state.undo()
+
+    def _on_plan_changed(self) -> None:
+        self._say_costs(self.painter.ranks)
 
     def _on_brush_chosen(self, rank: int) -> None:
         self.painter.set_brush(rank)
