@@ -108,17 +108,18 @@ class Crew:
     def start(self) -> Place:
         """Start ranks 1 and up and return the place of rank 0, which its own environment says too."""
         share_cores(self.world)
-        os.environ.update(self._environment(0))
+        os.environ.update(self.environment(0))
         for rank in range(1, self.world):
             self._others[rank] = subprocess.Popen(
                 child_command(["job", str(self._folder.resolve())]),
                 stdin=subprocess.PIPE,
-                env=os.environ | self._environment(rank),
+                env=os.environ | self.environment(rank),
                 close_fds=True,
             )
         return Place(0, self.world, 0, self.meeting)
 
-    def _environment(self, rank: int) -> dict[str, str]:
+    def environment(self, rank: int) -> dict[str, str]:
+        """Return what tells a process which rank it is and where the ranks meet."""
         inside = _loopback()
         return {
             "RANK": str(rank),
