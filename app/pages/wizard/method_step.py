@@ -35,6 +35,7 @@ from app.widgets.option_card import OptionCard, OptionRow
 from app.widgets.plan_column import Advice
 from app.widgets.rank_editor import RankEditor
 from engine.plan.rank_grid import RankGrid
+from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.fields import field_spec
 from engine.recipe.targets import ALL_LINEAR, fits, named
 
@@ -269,16 +270,19 @@ class MethodStep(Step):
     # -- choosing ------------------------------------------------------------------------------------------
     def _on_method_chosen(self, name: str) -> None:
         """Change to a method; what the one before had set comes back when a method obeys it again."""
-        recipe = self.state.recipe
-        values = method_values(recipe, name)
-        for path in values:
-            if path.startswith("adapter.") and path not in METHODS[name]:
+        values, before = method_values(self.state.recipe, name), self.method
+        for option in AdapterOptions.model_fields:
+            path = f"adapter.{option}"
+            if obeys(before, path) and not obeys(name, path):
                 self._left[path] = self.state.value(path)
-        target = {**values}
-        for path in list(self._left):
-            if path not in values and obeys(name, path):
-                target[path] = self._left.pop(path)
-        fault = self.state.set_values(target) and self.state.set_values(values)
+        back = {
+            path: value
+            for path, value in self._left.items()
+            if obeys(name, path) and not obeys(before, path) and path not in METHODS[name]
+        }
+        fault = self.state.set_values({**back, **values}, apart=True)
+        if fault and back:
+            fault = self.state.set_values(values, apart=True)
         if fault:
             self.cards[name].show_figures(fault, "bad")
 
