@@ -149,7 +149,7 @@ def make_window(app: Any, options: argparse.Namespace) -> Any:
     if options.size is not None:
         window.resize(*options.size)
     if options.page or options.demo:
-        start_work(window)
+        start_work(window, advances=options.screenshot is None)
     else:
         window.painted.connect(lambda: QTimer.singleShot(START_WORK_MS, window, lambda: start_work(window)))
     window.navigate(*_first_page(options, services))
@@ -161,12 +161,15 @@ def make_window(app: Any, options: argparse.Namespace) -> Any:
     return window
 
 
-def start_work(window: Any) -> None:
-    """Start the run queue and the look at the hardware; a plain start paints first."""
+def start_work(window: Any, *, advances: bool = True) -> None:
+    """Start the run queue and the look at the hardware; a plain start paints first.
+
+    Where only a picture is drawn the queue is shown and not advanced.
+    """
     from app.notices import RunNotices
     from app.workers.run_queue import RunQueue
 
-    window.services.run_queue = RunQueue(window.services)
+    window.services.run_queue = RunQueue(window.services, advances=advances)
     window.follow_run_queue()
     RunNotices(window, window.services)
     window.services.hardware.start()

@@ -14,6 +14,7 @@ from engine.errors import EngineError
 from engine.jobs import process
 from engine.jobs.lock import FolderLock
 from engine.runs import store
+from engine.runs.advance import Started
 from engine.runs.event_log import NAME, EventReader, preview
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ OVER = ("finished", "stopped", "failed", "crashed")
 
 class EngineThread(QThread):
     """Watches one run folder; the same for a child it starts, one that is going, and one long finished.
+
+    `begun` is a child that the queue has just started: it does not hold its folder yet.
 
     Ending the thread does not end the child: `stop_watching` only looks away.
 
@@ -48,16 +51,23 @@ class EngineThread(QThread):
     state_changed = Signal(str)
     ended = Signal(dict)
 
-    def __init__(self, folder: Path, *, start_child: bool = False, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        start_child: bool = False,
+        begun: Started | None = None,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
         self.folder = folder
-        self.child: process.JobProcess | None = None
+        self.child = begun.child if begun is not None else None
         self._start_child = start_child
         self._cancel_asked = False
         self._paused = False
         self._state = ""
         self._caught_up = False
-        self._note_before: dict[str, Any] | None = None
+        self._note_before: dict[str, Any] | None = begun.note_before if begun is not None else None
         # What arrived and is not taken yet: a long file must not pile up in front of a busy window.
         self._room = QSemaphore(ON_THE_WAY)
         self.events_arrived.connect(self._on_taken)

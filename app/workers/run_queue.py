@@ -1,20 +1,26 @@
-"""Runs that wait, runs that go on, and the ones that are looked at: one training a device at a time."""
+"""Runs that wait, runs that go on, and the ones that are looked at: one training a device at a time.
+
+The queue itself is the engine's (`engine.runs.queue`): every window and the command line change it under one
+lock, and a process of its own advances it when no window is there. Here it is shown and pushed on.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.workers.run_watch import RunWatch
-from engine import durable, paths
+from engine import paths
 from engine.errors import EngineError
 from engine.jobs import process
 from engine.recipe.recipe import Recipe
-from engine.runs import store
+from engine.runs import queue, queue_runner, store
+from engine.runs.advance import Started, advance
+from engine.runs.queue import OnError, Queue
 
 log = logging.getLogger(__name__)
 
@@ -25,23 +31,27 @@ Run = str | Path
 
 
 class RunQueue(QObject):
-    """All trainings of this home; what it knows of them beyond `queue.json` it reads in their folders.
+    """All trainings of this home; what it knows of them beyond the queue it reads in their folders.
 
     Signals:
         changed: something is going on differently now (at most twice a second for mere progress).
+        queue_changed: other runs wait, or in another order, or the queue holds or goes on.
         run_changed: the id of a run whose state changed.
         run_ended: the id of a run and its closing note.
     """
 
     changed = Signal()
+    queue_changed = Signal()
     run_changed = Signal(str)
     run_ended = Signal(str, dict)
 
-    def __init__(self, services: Any = None, parent: QObject | None = None) -> None:
+    def __init__(self, services: Any = None, parent: QObject | None = None, *, advances: bool = True) -> None:
+        """`advances` is False for a window that only draws a picture: it starts nothing."""
         super().__init__(parent)
-        self._services = services
+        self._services, self._advances = services, advances
         self._watches: dict[Path, RunWatch] = {}
-        self._waiting: list[Path] = self._read()
+        self._now: Queue = queue.read()
+        self._advancing = self._asked_again = False
         self._tell = QTimer(self, singleShot=True, interval=TELL_MS)
         self._tell.timeout.connect(self.changed)
         self._timer = QTimer(self, interval=LOOK_MS)
@@ -56,7 +66,17 @@ class RunQueue(QObject):
 
     def queued(self) -> list[Path]:
         """Return the folders of the runs that wait for their device, the next one first."""
-        return list(self._waiting)
+        return list(self._now.queued)
+
+    @property
+    def held(self) -> str:
+        """Return why the queue stands still, an empty text while it goes on."""
+        return self._now.held
+
+    @property
+    def on_error(self) -> OnError:
+        """Return what follows a run that failed: `continue` or `hold`."""
+        return self._now.on_error
 
     def attach(self, run: Run) -> RunWatch:
         """Return the watch of a run; its history fills within moments, live or replayed."""
@@ -76,8 +96,7 @@ class RunQueue(QObject):
         Raises EngineError as `create_run` does.
         """
         folder = store.create_run(recipe).resolve()
-        self._waiting.append(folder)
-        self._write()
+        self._take(queue.add(folder))
         self._advance()
         return folder.name
 
@@ -92,9 +111,8 @@ class RunQueue(QObject):
                 raise EngineError("This run is going.", "Open it to watch.", "RUN-02")
             process.send(folder, "resume")
             return
-        if folder not in self._waiting:
-            self._waiting.insert(0, folder)
-            self._write()
+        if folder not in self._now.queued:
+            self._take(queue.add(folder, first=True))
         self._advance()
         self._announce(folder)
 
@@ -105,15 +123,37 @@ class RunQueue(QObject):
     def cancel(self, run: Run) -> None:
         """End a run at once: a waiting one leaves the queue, a going one loses what is not saved."""
         folder = self._folder(run)
-        if folder in self._waiting:
-            self._waiting.remove(folder)
-            self._write()
+        if folder in self._now.queued:
+            self._take(queue.remove(folder))
             self._announce(folder)
             return
         self.attach(folder).cancel()
 
+    def move(self, run: Run, place: int) -> None:
+        """Give a waiting run another place, 0 is the next one; raises EngineError when it waits no more."""
+        self._take(queue.move(self._folder(run), place))
+
+    def hold(self) -> None:
+        """Start nothing more for now."""
+        self._take(queue.hold("You put it on hold."))
+
+    def release(self) -> None:
+        """Let the queue go on."""
+        self._take(queue.release())
+        self._advance()
+
+    def set_on_error(self, mode: OnError) -> None:
+        """Say what follows a run that failed."""
+        self._take(queue.set_on_error(mode))
+
+    def start_now(self, run: Run) -> None:
+        """Start a waiting run beside what is going on, on a device that is not free."""
+        self._advance(self._folder(run))
+
     def stop_all(self) -> None:
-        """Let every going run save and end."""
+        """Let every going run save and end, and nothing that waits begin."""
+        if self._now.queued:
+            self._take(queue.hold("You stopped all runs when the window was closed."))
         for watch in self.active():
             process.send(watch.folder, "stop")
 
@@ -127,32 +167,61 @@ class RunQueue(QObject):
     # -- keeping pace --
     def look(self) -> None:
         """Find runs that go on without this window knowing, and start what waits for a free device."""
+        self._take(queue.read())
         for folder in self._folders():
             if folder.resolve() not in self._watches and process.is_alive(folder):
                 self.attach(folder)
         for watch in list(self._watches.values()):
             if watch.over and not watch.watching and process.is_alive(watch.folder):
                 watch.begin()  # somebody else resumed it
-        self._advance()
+        if self._now.queued or self._now.begun:
+            self._advance()
 
     def _folders(self) -> list[Path]:
         return [p for p in paths.runs_dir().iterdir() if p.is_dir() and not p.name.startswith(".")]
 
-    def _advance(self) -> None:
-        if self.active():
+    def _take(self, now: Queue) -> None:
+        """Show another queue than before."""
+        before, self._now = self._now, now
+        if (before.queued, before.held, before.on_error) == (now.queued, now.held, now.on_error):
             return
-        while self._waiting:
-            folder = self._waiting.pop(0)
-            self._write()
-            if (folder / "job.json").exists():
-                self._start(folder)
-                return
-            log.warning("%s was waiting and is gone", folder)
+        self.queue_changed.emit()
+        for folder in set(before.queued) ^ set(now.queued):
+            self._announce(folder)
 
-    def _start(self, folder: Path) -> None:
+    def _advance(self, only: Path | None = None) -> None:
+        """Start what can be started, off this thread: the engine may have to wait for its lock."""
+        if not self._advances:
+            return
+        if self._advancing and only is None:
+            self._asked_again = True
+            return
+        background = getattr(self._services, "background", None)
+        if background is None:
+            self._on_advanced(_advance(only))
+            return
+        self._advancing = True
+        background.run(_advancing(only), self._on_advanced, self._on_failed)
+
+    def _on_advanced(self, answer: tuple[list[Started], Queue]) -> None:
+        self._advancing = False
+        started, now = answer
+        for each in started:
+            self._start(each)
+        self._take(now)
+        if self._asked_again:
+            self._asked_again = False
+            self._advance()
+
+    def _on_failed(self, error: EngineError) -> None:
+        self._advancing = self._asked_again = False
+        log.warning("the queue was not advanced: %s", error)
+
+    def _start(self, begun: Started) -> None:
+        folder = begun.folder
         watch = self._watches.pop(folder, None) or self._make_watch(folder)
         self._watches[folder] = watch
-        watch.begin(start_child=True)
+        watch.begin(begun)
         self._announce(folder)
 
     def _make_watch(self, folder: Path) -> RunWatch:
@@ -175,13 +244,13 @@ class RunQueue(QObject):
 
     def _on_ended(self, folder: Path, ending: dict[str, Any]) -> None:
         self.run_ended.emit(folder.name, ending)
-        QTimer.singleShot(0, self, self._advance)
+        if self._now.queued or self._now.begun:
+            QTimer.singleShot(0, self, self._advance)
 
     def _announce(self, folder: Path) -> None:
         self.run_changed.emit(folder.name)
         self.changed.emit()
 
-    # -- the file --
     @staticmethod
     def _folder(run: Run) -> Path:
         if isinstance(run, Path):
@@ -189,18 +258,13 @@ class RunQueue(QObject):
         inside = paths.runs_dir() / run
         return (inside if (inside / "job.json").exists() else store.find_run(run)).resolve()
 
-    @staticmethod
-    def _file() -> Path:
-        return paths.home() / "queue.json"
 
-    def _read(self) -> list[Path]:
-        try:
-            entries = json.loads(self._file().read_bytes())["queued"]
-            folders = [Path(entry).resolve() for entry in entries if isinstance(entry, str)]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []  # no queue yet, or one that cannot be read: the runs themselves are in their folders
-        return [folder for folder in folders if (folder / "job.json").exists()]
+def _advancing(only: Path | None) -> Callable[[], tuple[list[Started], Queue]]:
+    """Return the work without the queue's object in it: no Qt object is held in another thread."""
+    return lambda: _advance(only)
 
-    def _write(self) -> None:
-        self._file().parent.mkdir(parents=True, exist_ok=True)
-        durable.write_json(self._file(), {"queued": [str(folder) for folder in self._waiting]})
+
+def _advance(only: Path | None) -> tuple[list[Started], Queue]:
+    started = advance(only)
+    queue_runner.ensure_running()  # from here on the queue goes on without this window too
+    return started, queue.read()

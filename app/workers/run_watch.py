@@ -12,6 +12,7 @@ from app.workers.engine_thread import OVER, EngineThread
 from engine.errors import EngineError
 from engine.jobs.spec import read_job
 from engine.paths import show_name
+from engine.runs.advance import Started
 from engine.runs.history import RunHistory
 
 
@@ -98,15 +99,15 @@ class RunWatch(QObject):
         return self.state in OVER
 
     # -- watching --
-    def begin(self, *, start_child: bool = False) -> None:
-        """Watch the folder from the first event on; with `start_child` a child is started first."""
+    def begin(self, begun: Started | None = None) -> None:
+        """Watch the folder from the first event on; `begun` is its child where it was started just now."""
         self.look_away()
         self._begin_anew()
         self.ending = None
         self._heard_at = time.monotonic()
-        if start_child:
+        if begun is not None:
             self._on_state_changed("running")
-        thread = EngineThread(self.folder, start_child=start_child, parent=self)
+        thread = EngineThread(self.folder, begun=begun, parent=self)
         thread.preview_arrived.connect(self._on_preview_arrived)
         thread.events_arrived.connect(self._on_events_arrived)
         thread.restarted.connect(self._begin_anew)
