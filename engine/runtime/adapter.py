@@ -14,7 +14,7 @@ from engine.errors import EngineError
 from engine.plan.adapter_size import pattern_value
 from engine.recipe.recipe import Recipe
 from engine.runtime.fused import blocks
-from engine.runtime.methods import eva, numbers, portable, residual, whole
+from engine.runtime.methods import adalora, eva, numbers, portable, residual, whole
 from engine.runtime.methods.configs import make_config
 from engine.runtime.methods.targets import Targets, find_targets
 
@@ -46,6 +46,7 @@ def add_adapter(model: Any, recipe: Recipe, beginning: Beginning | None = None) 
     targets = find_targets(model, options)
     _check(model, recipe, targets, beginning)
     wrapped = _wrap(model, recipe, make_config(recipe, model, targets, beginning.total_steps))
+    adalora.keep_scaling(wrapped)
     numbers.hold_in_float32(wrapped)
     if options.method == "lora":
         _begin(wrapped, recipe, beginning)

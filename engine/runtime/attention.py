@@ -1,13 +1,15 @@
 """Causal attention inside each sequence of one concatenated row: no padding and no mask.
 
-Registered with transformers under `NAME`. Outside of `flat_row` it is plain causal attention, so the
-same model also generates text with a cache.
+Sequences may begin with the same tokens, such as a system prompt: those stand once, at the front, and
+every sequence sees them. Registered with transformers under `NAME`. Outside of `flat_row` it is plain
+causal attention, so the same model also generates text with a cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,62 +18,138 @@ from torch import Tensor, nn
 
 NAME = "tunesmith_flat"
 
+
+@dataclass
+class Rows:
+    """What stands in a flat row: `shared` tokens that all begin with, then each sequence's own."""
+
+    lengths: Sequence[int]
+    shared: int = 0
+    masks: dict[tuple[int, int, int | None], Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def parts(self) -> list[int]:
+        """Return the lengths of the pieces that the row is cut in."""
+        return [self.shared, *self.lengths] if self.shared else list(self.lengths)
+
+    def band(self, rows: int, columns: int, window: int | None, like: Tensor) -> Tensor:
+        """Return a boolean [rows, columns] mask: causal, aligned at the end, at most `window` back."""
+        key = (rows, columns, window)
+        found = self.masks.get(key)
+        if found is None or found.device != like.device:
+            found = self.masks[key] = _band(rows, columns, window, like.device)
+        return found
+
+
 # A plain global: with gradient checkpointing the layers run again in autograd's own thread.
-_lengths: list[int] | None = None
+_rows: Rows | None = None
 
 
 @contextmanager
-def flat_row(lengths: list[int] | None) -> Iterator[None]:
+def flat_row(rows: Rows | Sequence[int] | None) -> Iterator[None]:
     """Say that rows passed to the model are sequences of these lengths, one behind the other.
 
     Must stay open until the backward pass is through.
     """
-    global _lengths
-    previous, _lengths = _lengths, lengths
+    global _rows
+    previous, _rows = _rows, rows if rows is None or isinstance(rows, Rows) else Rows(rows)
     try:
         yield
     finally:
-        _lengths = previous
+        _rows = previous
 
 
-def _band(rows: int, columns: int, window: int | None, like: Tensor) -> Tensor:
-    """Return a boolean [rows, columns] mask: causal, aligned at the end, at most `window` back."""
+def _band(rows: int, columns: int, window: int | None, device: torch.device) -> Tensor:
     ahead = (
-        torch.arange(columns, device=like.device)[None]
-        - torch.arange(rows, device=like.device)[:, None]
+        torch.arange(columns, device=device)[None]
+        - torch.arange(rows, device=device)[:, None]
         - (columns - rows)
     )
     allowed = ahead <= 0
     return allowed if window is None else allowed & (ahead > -window)
 
 
-def _attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    scale: float | None,
-    dropout: float,
-    window: int | None,
-    softcap: float | None,
-) -> Tensor:
-    """Attention of one sequence; q, k, v are [batch, heads, tokens, head_dim]."""
-    rows, columns = q.shape[2], k.shape[2]
-    banded = window is not None and columns > window
-    if softcap is not None:
-        scores = (q @ k.transpose(2, 3)) * (scale or q.shape[-1] ** -0.5)
-        scores = torch.tanh(scores / softcap) * softcap
-        scores = scores.masked_fill(~_band(rows, columns, window, q), float("-inf"))
-        weights = F.dropout(scores.float().softmax(-1).to(q.dtype), dropout, dropout > 0)
+@dataclass(frozen=True)
+class _Way:
+    """How one sequence attends: what transformers passes beside query, key and value."""
+
+    scale: float | None
+    dropout: float
+    window: int | None
+    softcap: float | None
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, way: _Way, rows: Rows) -> Tensor:
+    """Attention of one sequence; q is [batch, heads, tokens, head_dim], k and v may have fewer heads."""
+    count, columns = q.shape[2], k.shape[2]
+    banded = way.window is not None and columns > way.window
+    grouped = q.shape[1] != k.shape[1]
+    if way.softcap is not None:
+        if grouped:
+            k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+        scores = (q @ k.transpose(2, 3)) * (way.scale or q.shape[-1] ** -0.5)
+        scores = torch.tanh(scores / way.softcap) * way.softcap
+        scores = scores.masked_fill(~rows.band(count, columns, way.window, q), float("-inf"))
+        weights = F.dropout(scores.float().softmax(-1).to(q.dtype), way.dropout, way.dropout > 0)
         return weights @ v
-    plain_causal = rows == columns and not banded
+    plain_causal = count == columns and not banded
     mask = (
         None
-        if plain_causal or (rows == 1 and not banded)
-        else _band(rows, columns, window if banded else None, q)
+        if plain_causal or (count == 1 and not banded)
+        else rows.band(count, columns, way.window if banded else None, q)
     )
+    if grouped and q.device.type != "cpu":  # with grouped heads and a mask a GPU would leave its fast kernels
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+        grouped = False
     return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=plain_causal and rows > 1, scale=scale, dropout_p=dropout
+        q,
+        k,
+        v,
+        attn_mask=mask,
+        is_causal=plain_causal and count > 1,
+        scale=way.scale,
+        dropout_p=way.dropout,
+        enable_gqa=grouped,
     )
+
+
+def _one_call(q: Tensor, k: Tensor, v: Tensor, way: _Way, rows: Rows) -> Tensor | None:
+    """All sequences in one call of a GPU's flash kernel, [1, tokens, heads, head_dim]; None without one."""
+    fits = q.device.type == "cuda" and q.dtype in (torch.bfloat16, torch.float16) and q.shape[-1] <= 256
+    if (
+        not fits
+        or way.softcap is not None
+        or way.dropout
+        or torch.cuda.get_device_capability(q.device) < (8, 0)
+    ):
+        return None
+    from torch.nn.attention.varlen import varlen_attn
+
+    queries = torch.tensor([0, *rows.parts], device=q.device).cumsum(0).to(torch.int32)
+    keys, longest = queries, max(rows.parts)
+    if rows.shared:  # each sequence's keys: the shared ones, then its own
+        places = torch.arange(k.shape[2], device=q.device)
+        own = places[rows.shared :].split(list(rows.lengths))
+        order = torch.cat([places[: rows.shared], *(x for o in own for x in (places[: rows.shared], o))])
+        k, v = k[:, :, order], v[:, :, order]
+        lengths = [rows.shared, *(rows.shared + n for n in rows.lengths)]
+        keys = torch.tensor([0, *lengths], device=q.device).cumsum(0).to(torch.int32)
+        longest = max(lengths)
+    window = (-1, 0) if way.window is None else (way.window - 1, 0)
+    out = varlen_attn(
+        q[0].transpose(0, 1),
+        k[0].transpose(0, 1),
+        v[0].transpose(0, 1),
+        queries,
+        keys,
+        max(rows.parts),
+        longest,
+        scale=way.scale,
+        window_size=window,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    assert isinstance(out, Tensor)
+    return out[None]
 
 
 def flat_attention(
@@ -87,18 +165,25 @@ def flat_attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention: [1, heads, tokens, head_dim] in, [1, tokens, heads, head_dim] out."""
-    groups, dtype = query.shape[1] // key.shape[1], query.dtype
+    way, dtype = _Way(scaling, dropout, sliding_window, softcap), query.dtype
     if dtype == torch.bfloat16 and query.device.type == "cpu":  # the backward pass in bf16 is slow there
         query, key, value = query.float(), key.float(), value.float()
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    lengths = _lengths if _lengths is not None and len(_lengths) > 1 else [query.shape[2]]
-    if lengths == [query.shape[2]]:
-        out = _attend(query, key, value, scaling, dropout, sliding_window, softcap)
+    rows = _rows or Rows([query.shape[2]])
+    if len(rows.parts) == 1:
+        out = _attend(query, key, value, way, rows)
         return out.transpose(1, 2).to(dtype), None
-    parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
-    rows = [_attend(q, k, v, scaling, dropout, sliding_window, softcap).transpose(1, 2) for q, k, v in parts]
-    return torch.cat(rows, 1).to(dtype), None
+    at_once = _one_call(query, key, value, way, rows)
+    if at_once is not None:
+        return at_once, None
+    found = []
+    ahead: tuple[Tensor, Tensor] | None = None
+    for q, k, v in zip(*(x.split(rows.parts, 2) for x in (query, key, value)), strict=True):
+        if ahead is not None:
+            k, v = torch.cat([ahead[0], k], 2), torch.cat([ahead[1], v], 2)
+        elif rows.shared:
+            ahead = k, v
+        found.append(_attend(q, k, v, way, rows).transpose(1, 2))
+    return torch.cat(found, 1).to(dtype), None
 
 
 def register() -> None:

@@ -97,7 +97,14 @@ def _loss_in_parts(run: Training, rows: list[Example], parts: int) -> tuple[torc
     total, count = torch.zeros((), dtype=torch.float64, device=run.compute.device), 0
     pad = run.base.config.get_text_config().pad_token_id or 0
     for piece in memory.cut(rows, parts):
-        batch = collate(piece, run.compute.device, flat=run.layout.flat, pad_id=pad, lean=True)
+        batch = collate(
+            piece,
+            run.compute.device,
+            flat=run.layout.flat,
+            pad_id=pad,
+            lean=True,
+            share=run.layout.shares,
+        )
         with attention.flat_row(batch.rows):
             total += loss_sum(run.base, batch, run.head)
         count += batch.supervised

@@ -151,33 +151,66 @@ class Layout:
     flat: bool
     head_apart: bool
     reason: str
+    shares: bool = False  # what rows begin with can stand once
 
 
 @torch.no_grad()
-def choose_layout(model: Any) -> Layout:
+def choose_layout(model: Any, asked: str = "auto") -> Layout:
     """Try two short sequences in one flat row against each alone; a model that differs gets padded batches.
 
-    Leaves the model with the attention that fits its layout.
+    Leaves the model with the attention that fits its layout, or the one that the recipe asked for.
     """
     device = next(model.parameters()).device
+    if asked != "auto":
+        _set_attention(model, asked)
     own = model.config._attn_implementation  # what transformers chose for this family
     size = int(model.config.get_text_config().vocab_size)
     pieces = [torch.arange(3, 3 + n, device=device)[None] * 7 % size for n in (5, 9)]
     alone = torch.cat([model(input_ids=p, use_cache=False).logits for p in pieces], 1)
     head_apart = _head_is_apart(model, pieces[0], alone[:, :5])
+    if asked in ("sdpa", "eager"):
+        return Layout(False, head_apart, f"padded batches: {asked} attention, as the recipe says")
     attention.register()
     try:
-        model.set_attn_implementation(attention.NAME)
+        model.set_attn_implementation(attention.NAME if asked == "auto" else asked)
         positions = torch.cat([torch.arange(p.shape[1], device=device) for p in pieces])[None]
         with attention.flat_row([p.shape[1] for p in pieces]):
             together = model(input_ids=torch.cat(pieces, 1), position_ids=positions, use_cache=False).logits
+        shares = _close(*_sharing(model, pieces, alone))
     except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError) as error:
         _restore_attention(model, own)
         return Layout(False, head_apart, f"padded batches: {str(error)[:120]}")
     if not _close(together, alone):
         _restore_attention(model, own)
         return Layout(False, head_apart, "padded batches: this model mixes sequences that share a row")
-    return Layout(True, head_apart, "flat batches without padding")
+    return Layout(True, head_apart, "flat batches without padding", shares)
+
+
+def _sharing(model: Any, pieces: list[Tensor], alone: Tensor, count: int = 4) -> tuple[Tensor, Tensor]:
+    """Return the logits of two sequences whose first `count` tokens stand once, and what they should be."""
+    own = [p[:, count:] for p in pieces]
+    places = [torch.arange(count, device=alone.device)]
+    places += [torch.arange(count, p.shape[1], device=alone.device) for p in pieces]
+    with attention.flat_row(attention.Rows([p.shape[1] for p in own], count)):
+        found = model(
+            input_ids=torch.cat([pieces[0][:, :count], *own], 1),
+            position_ids=torch.cat(places)[None],
+            use_cache=False,
+        ).logits
+    each = alone.split([p.shape[1] for p in pieces], 1)
+    return found, torch.cat([each[0][:, :count], *(x[:, count:] for x in each)], 1)
+
+
+def _set_attention(model: Any, name: str) -> None:
+    try:
+        model.set_attn_implementation(name)
+    except (ValueError, ImportError) as error:
+        raise EngineError(
+            f"model.attn_implementation: this model cannot compute its attention with {name}.",
+            "Use auto.",
+            "REC-01",
+            field="model.attn_implementation",
+        ) from error
 
 
 def _restore_attention(model: Any, name: str) -> None:

@@ -136,7 +136,15 @@ def gradients(
     pad = run.base.config.get_text_config().pad_token_id or 0
     lean = run.recipe.training.neftune_noise_alpha is None  # its noise hangs on each row's whole length
     batches = [
-        collate(piece, run.compute.device, flat=run.layout.flat, pad_id=pad, lean=lean) for piece in pieces
+        collate(
+            piece,
+            run.compute.device,
+            flat=run.layout.flat,
+            pad_id=pad,
+            lean=lean,
+            share=run.layout.shares,
+        )
+        for piece in pieces
     ]
     count = supervised or max(1, sum(batch.supervised for batch in batches))
     total = torch.zeros((), dtype=torch.float64, device=run.compute.device)

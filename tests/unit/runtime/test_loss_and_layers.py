@@ -19,11 +19,13 @@ from transformers import (
     LlamaConfig,
     MambaConfig,
     MistralConfig,
+    Qwen2Config,
     Qwen3Config,
 )
 
-from engine.runtime import attention, fused_lora
+from engine.runtime import attention
 from engine.runtime.batches import collate
+from engine.runtime.fused import blocks
 from engine.runtime.load import choose_layout
 from engine.runtime.loss import loss_sum, plain_head
 
@@ -37,6 +39,7 @@ SMALL = {
 FAMILIES: dict[str, tuple[Any, bool]] = {
     "llama": (LlamaConfig(**SMALL, num_key_value_heads=2), True),
     "mistral-window": (MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=6), True),
+    "qwen2": (Qwen2Config(**SMALL, num_key_value_heads=2), True),
     "qwen3": (Qwen3Config(**SMALL, num_key_value_heads=2, head_dim=8), True),
     "gemma2": (Gemma2Config(**SMALL, num_key_value_heads=2, head_dim=8, sliding_window=6), True),
     "gpt2": (GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=97, attn_pdrop=0.0), True),
@@ -96,9 +99,14 @@ def test_that_a_capped_head_is_not_taken_for_a_plain_one() -> None:
     assert choose_layout(model).head_apart is False
 
 
-def _adapted(targets: str | list[str], dropout: float = 0.0, dtype: torch.dtype = torch.float32) -> Any:
+def _adapted(
+    targets: str | list[str],
+    dropout: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+    family: str = "llama",
+) -> Any:
     torch.manual_seed(1)
-    config, _ = FAMILIES["llama"]
+    config, _ = FAMILIES[family]
     model = AutoModelForCausalLM.from_config(config).to(dtype).eval()
     wrapped = get_peft_model(
         model,
@@ -110,20 +118,112 @@ def _adapted(targets: str | list[str], dropout: float = 0.0, dtype: torch.dtype 
     return wrapped
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_that_fused_layers_give_the_gradients_of_pefts_own(dropout: float) -> None:
+def _gradients(model: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    loss = reference(model, rows())
+    loss.backward()
+    return loss.detach(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+def _assert_alike(found: Any, expected: Any) -> None:
+    assert torch.allclose(found[0], expected[0], rtol=1e-6)
+    assert found[1].keys() == expected[1].keys()
+    for name, grad in expected[1].items():
+        assert torch.allclose(grad, found[1][name], rtol=1e-4, atol=1e-6), name
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral-window", "qwen2", "qwen3", "gemma2"])
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "v_proj"], ["down_proj", "k_proj"]])
+def test_that_fused_layers_give_the_gradients_of_pefts_own(family: str, targets: str | list[str]) -> None:
+    expected = _gradients(_adapted(targets, family=family).train())
+    model = _adapted(targets, family=family).train()
+    plain = {n: p.detach().clone() for n, p in model.named_parameters()}
+    assert blocks.fuse(model) == (14 if targets == "all-linear" else 4)
+    assert blocks.products_of(model)
+    _assert_alike(_gradients(model), expected)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, plain[name]), name
+
+
+def test_that_a_fused_layer_drops_what_pefts_own_drops(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drop(x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
+        keep = (torch.arange(x.shape[-1]) % 3 > 0).to(
+            x.dtype
+        )  # the same columns each time: no two draws to tell apart
+        return x * keep / (1 - p) if training and p else x
+
+    monkeypatch.setattr(F, "dropout", drop)
+    expected = _gradients(_adapted("all-linear", 0.3).train())
+    model = _adapted("all-linear", 0.3).train()
+    blocks.fuse(model)
+    _assert_alike(_gradients(model), expected)
+    model.eval()
+    assert torch.allclose(
+        reference(model, rows()), reference(_adapted("all-linear").eval(), rows()), rtol=1e-5
+    )
+
+
+def test_that_a_fused_model_switches_its_adapter_off_and_answers_as_any_other() -> None:
+    model = _adapted("all-linear").eval()
+    with torch.no_grad():
+        expected = reference(model, rows())
+        blocks.fuse(model)
+        assert torch.allclose(reference(model, rows()), expected, rtol=1e-6)
+        layer = model.get_base_model().model.layers[0].mlp.up_proj.base_layer
+        assert layer.weight.untyped_storage().data_ptr() == (
+            blocks.products_of(model)[2].wide.untyped_storage().data_ptr()
+        )
+        with model.disable_adapter():
+            bare = reference(model, rows())
+        torch.manual_seed(1)
+        base = AutoModelForCausalLM.from_config(FAMILIES["llama"][0]).eval()
+        assert torch.allclose(bare, reference(base, rows()), rtol=1e-6)
+        ids = torch.tensor([[5, 6, 7]])
+        told = model.generate(input_ids=ids, max_new_tokens=4, do_sample=False, pad_token_id=0)
+        plain = _adapted("all-linear").eval()
+        assert torch.equal(
+            told, plain.generate(input_ids=ids, max_new_tokens=4, do_sample=False, pad_token_id=0)
+        )
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral-window", "qwen3", "gemma2", "gpt2", "neox"])
+@pytest.mark.parametrize("front", [9, 20])
+def test_that_a_lean_batch_has_the_loss_and_gradient_of_its_whole_rows(family: str, front: int) -> None:
+    """What all rows begin with stands once, and what follows the last supervised token is left out."""
+    start = np.random.default_rng(3).integers(3, 97, front).astype(np.int32)
+    examples = []
+    for row in rows():
+        trained = np.concatenate([np.zeros(front, dtype=bool), row.trained[:-2], [False, False]])
+        examples.append(Row(np.concatenate([start, row.ids]), trained))
+    examples[1].trained[front // 2 : front + 2] = True  # supervised within the shared part and across its end
     results = []
-    for fuse in (False, True):
-        model = _adapted("all-linear", dropout).train()
-        if fuse:
-            assert fused_lora.fuse(model) == 14
-        torch.manual_seed(7)
-        loss = reference(model, rows())
-        loss.backward()
-        results.append((loss.detach(), {n: p.grad for n, p in model.named_parameters() if p.requires_grad}))
-    assert torch.allclose(results[0][0], results[1][0], rtol=1e-6)
-    for name, grad in results[0][1].items():
-        assert torch.allclose(grad, results[1][1][name], rtol=1e-4, atol=1e-6), name
+    for lean in (False, True):
+        targets = {"gpt2": ["c_attn"], "neox": ["query_key_value"]}.get(family, "all-linear")
+        model = _adapted(targets, family=family).train()
+        blocks.fuse(model)
+        layout = choose_layout(model.get_base_model().eval())
+        assert layout.flat and layout.shares
+        model.train(family != "gpt2")  # which drops by itself
+        batch = collate(examples, torch.device("cpu"), flat=True, lean=lean)
+        assert batch.shared == (front if lean else 0)
+        assert batch.tokens == sum(len(e.ids) for e in examples)
+        assert (batch.input_ids.shape[1] < batch.tokens - 2 * front) is lean
+        with attention.flat_row(batch.rows):
+            loss = loss_sum(model.get_base_model(), batch, None)
+            loss.backward()
+        grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        results.append((loss.detach(), grads))
+    _assert_alike(results[1], results[0])
+
+
+def test_that_a_padded_lean_batch_has_the_loss_of_its_rows_alone() -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(FAMILIES["mamba"][0]).eval().requires_grad_(False)
+    examples = rows()
+    for row in examples:
+        row.trained[-2:] = False
+    batch = collate(examples, torch.device("cpu"), flat=False, lean=True)
+    assert batch.input_ids.shape[1] == max(len(r.ids) for r in examples) - 3
+    assert float(loss_sum(model, batch, None)) == pytest.approx(float(reference(model, examples)), rel=1e-5)
 
 
 def test_that_bf16_keeps_a_small_adapter_that_plain_addition_rounds_away() -> None:
@@ -139,7 +239,7 @@ def test_that_bf16_keeps_a_small_adapter_that_plain_addition_rounds_away() -> No
         layer = model.base_model.model.proj
         layer.lora_B["default"].weight.data.normal_(std=2e-3)
         if fuse:
-            fused_lora.fuse(model)
+            blocks.fuse(model)
         x = torch.randn(512, 64).to(torch.bfloat16)
         update = layer.lora_B["default"].weight @ (layer.lora_A["default"].weight @ x.float().T) * 1.0
         exact = (base.weight.float() @ x.float().T + update).T
