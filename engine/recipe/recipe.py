@@ -37,6 +37,13 @@ class ModelOptions(Section):
         "How the frozen base is held. Auto follows the precision of training.",
         level="expert",
     )
+    attn_implementation: Literal["auto", "sdpa", "eager", "flash_attention_2"] = option(
+        "auto",
+        "Attention",
+        "Auto needs no padding and takes a GPU's flash kernel. The others are transformers' own; "
+        "flash_attention_2 needs the package flash-attn.",
+        level="expert",
+    )
     load_in_4bit: StrictBool = option(
         False,
         "4-bit base (QLoRA)",

@@ -218,6 +218,14 @@ class TrainingOptions(Section):
         memory=-1,
         time=1,
     )
+    use_liger_kernel: StrictBool = option(
+        False,
+        "Liger kernels",
+        "Norms, rotary positions and gated layers by liger-kernel. Needs an NVIDIA GPU and that package.",
+        level="expert",
+        memory=-1,
+        time=-1,
+    )
     seed: int = option(
         42, "Seed", "Draws the split, the order of rows, the adapter's start and dropout.", ge=0, le=2**31 - 1
     )

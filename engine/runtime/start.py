@@ -31,7 +31,7 @@ from engine.recipe.recipe import Recipe
 from engine.recipe.uses import idle
 from engine.runs.check import MANIFEST, RESULTS, last_checkpoint
 from engine.runs.store import load_recipe
-from engine.runtime import adapter, early, evaluate, evidence, keep, memory, optim, shards, train
+from engine.runtime import adapter, early, evaluate, evidence, keep, kernels, memory, optim, shards, train
 from engine.runtime.generate import stops_of
 from engine.runtime.job import Job
 from engine.runtime.load import (
@@ -64,6 +64,7 @@ def train_job(job: Job) -> Finished | Stopped:
     recipe = load_recipe(job.folder)
     ranks = meet(job, recipe.launcher.strategy)
     refuse(recipe.training, choose_compute().device.type)
+    kernels.refuse(recipe, choose_compute(recipe.training.precision))
     folder = resolve_model(recipe.model.path, recipe.model.revision)
     data = read_data(job, recipe, folder)
     recipe = settle(job, recipe, folder, data)
@@ -171,7 +172,7 @@ def load_model(
     ranks = ranks_of(job)
     at_first = ranks.loading_place(compute)
     base = load_base(folder, recipe.model, at_first, whole=recipe.adapter.method == "full")
-    layout = choose_layout(base)
+    layout = choose_layout(base, recipe.model.attn_implementation)
     asked = evidence.ask_base(base, data)
     parameters = base.num_parameters()
     table = make_timetable(recipe, [len(e.ids) for e in data.train])
@@ -179,8 +180,7 @@ def load_model(
         table.total_steps, data.train, folder, checkpoint is not None, compute.device, compute.dtype
     )
     model = adapter.add_adapter(base, recipe, begin)
-    if recipe.training.gradient_checkpointing == "all":
-        memory.checkpoint_layers(base)
+    _save_memory(job, recipe, base)
     _say_loaded(job, recipe, compute, layout, parameters, model, began)
     if ranks.sharded:
         layout = replace(layout, head_apart=False)  # the head's weight is there only while the model computes
@@ -215,6 +215,13 @@ def load_model(
         reload=lambda: load_model(job, recipe, folder, data, last_checkpoint(job.folder)[0]),
         ranks=ranks,
     )
+
+
+def _save_memory(job: Job, recipe: Recipe, base: Any) -> None:
+    if recipe.training.gradient_checkpointing == "all":
+        memory.checkpoint_layers(base)
+    if recipe.training.use_liger_kernel:
+        job.write(Log(message=kernels.apply_liger(base)))
 
 
 def _say_loaded(
