@@ -105,7 +105,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "finite": ("Every number is a number", "Not a number"),
     "loss": ("The loss fell", "The loss did not fall"),
     "validation": ("Validation does not rise", "Validation rises"),
-    "answers": ("Answers come to their end", "Answers are cut off"),
+    "answers": ("Answers come to their end", "Answers do not come to their end"),
 }
 
 

@@ -55,8 +55,12 @@ def recall(job: Job) -> None:
 def ask_base(base: Any, data: Prepared) -> Probe:
     """Ask the untouched base for its scores."""
     shortest = sorted(data.train[:LOOKED_AT], key=lambda example: len(example.ids))[:PROBE_ROWS]
-    rows = tuple(_row(example, next(base.parameters()).device) for example in shortest)
-    return Probe(rows, _scores(base, rows))
+    rows = [_row(example, next(base.parameters()).device) for example in shortest]
+    scores = [_scores(base, row) for row in rows]
+    # A base with a broken weight may have no scores for some rows; those could show nothing.
+    sound = [place for place, found in enumerate(scores) if bool(found.isfinite().all())]
+    nothing = torch.zeros(0, 1)
+    return Probe(tuple(rows[i] for i in sound), torch.cat([scores[i] for i in sound]) if sound else nothing)
 
 
 def _row(example: Example, device: torch.device) -> Row:
@@ -71,17 +75,17 @@ def _row(example: Example, device: torch.device) -> Row:
 
 
 @torch.no_grad()
-def _scores(model: Any, rows: tuple[Row, ...]) -> Tensor:
-    found = []
-    for row in rows:
-        logits = model(input_ids=row.ids[None], use_cache=False).logits[0, row.positions]
-        found.append(logits.float().log_softmax(-1).cpu())
-    return torch.cat(found)
+def _scores(model: Any, row: Row) -> Tensor:
+    logits = model(input_ids=row.ids[None], use_cache=False).logits[0, row.positions]
+    scores: Tensor = logits.float().log_softmax(-1).cpu()
+    return scores
 
 
 def measure_effect(run: Training) -> None:
     """Say how far the model as it stands is from the base."""
-    now, base = _scores(run.base, run.probe.rows), run.probe.base
+    if not run.probe.rows:
+        return
+    base, now = run.probe.base, torch.cat([_scores(run.base, row) for row in run.probe.rows])
     divergence = float((base.exp() * (base - now)).sum(-1).mean())
     largest = float((base - now).abs().max())
     run.job.write(

@@ -223,6 +223,6 @@ def test_that_the_model_card_holds_the_seals() -> None:
     history = RunHistory()
     history.fold(good_run(**RED["answers"]))
     text = card.model_card(Recipe(), "run-1", 60, 1.0, {}, seals.judge(history))
-    assert "## Seals" in text and "| Answers are cut off | red |" in text
+    assert "## Seals" in text and "| Answers do not come to their end | red |" in text
     assert "| The loss fell | green |" in text
     assert "## Seals" not in card.model_card(Recipe(), "run-1", 60, 1.0, {})
