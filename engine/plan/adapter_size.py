@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.models.facts import Linear, ModelFacts, is_embedding
 from engine.models.weight_files import read_headers
 from engine.recipe.adapter_options import AdapterOptions
-from engine.recipe.targets import ALL_LINEAR, fits, in_group, named
+from engine.recipe.targets import ALL_LINEAR, Lookup, fits, in_group, named
 from engine.recipe.targets import ends_in as ends_in
 
 START_RANK = 1.5  # AdaLoRA begins with so many times its mean rank at the end
@@ -26,24 +26,26 @@ def chosen(linears: Iterable[Linear], apart: Collection[str], adapter: AdapterOp
     takes all but those in `apart`: the output head and the embeddings. Those are in no layer: they are taken
     where they are named, whatever the layers. What is trained whole gets no adapter.
     """
-    layers = adapter.layers_to_transform
+    layers, wanted = adapter.layers_to_transform, named(adapter.target_modules)
+    everywhere = ALL_LINEAR in wanted
+    entries = Lookup(entry for entry in wanted if entry != ALL_LINEAR)
 
-    def takes(entry: str, linear: Linear) -> bool:
-        if entry == ALL_LINEAR:
-            return linear.name not in apart and (layers is None or linear.layer in layers)
-        return fits(linear.name, entry) and (layers is None or linear.layer in (None, *layers))
+    def takes(linear: Linear) -> bool:
+        layer = linear.layer
+        inside = layers is None or layer in layers
+        if everywhere and inside and linear.name not in apart:
+            return True
+        return (inside or layer is None) and entries.first(linear.name) is not None
 
-    wanted = named(adapter.target_modules)
     return [
-        linear
-        for linear in linears
-        if any(takes(entry, linear) for entry in wanted)
-        and not is_whole(linear.name, adapter.modules_to_save)
+        linear for linear in linears if takes(linear) and not is_whole(linear.name, adapter.modules_to_save)
     ]
 
 
-def is_whole(name: str, entries: Iterable[str]) -> bool:
+def is_whole(name: str, entries: Collection[str]) -> bool:
     """Return whether a module, or one that it is part of, is among `modules_to_save`."""
+    if not entries:
+        return False
     parts = name.split(".")
     above = [".".join(parts[: i + 1]) for i in range(len(parts))]
     return any(fits(module, entry) for entry in entries for module in above)
@@ -59,7 +61,8 @@ def adapted_linears(facts: ModelFacts, adapter: AdapterOptions) -> list[tuple[Li
     apart = _named_apart(facts, adapter)
     modules = chosen((*facts.linears, *apart), {linear.name for linear in apart}, adapter)
     rank = start_rank(adapter) if adapter.method == "adalora" else adapter.r
-    return [(linear, pattern_value(adapter.rank_pattern, linear.name, rank)) for linear in modules]
+    ranks = pattern_values(adapter.rank_pattern, [linear.name for linear in modules], rank)
+    return list(zip(modules, ranks, strict=True))
 
 
 def head_of(facts: ModelFacts) -> str:
@@ -91,6 +94,13 @@ def _shapes(folder: str) -> dict[str, tuple[int, ...]]:
 def pattern_value(patterns: Mapping[str, int], name: str, default: int) -> int:
     """Return the value of the first key that the name ends in or whose group it is in, else the default."""
     return next((value for key, value in patterns.items() if fits(name, key)), default)
+
+
+def pattern_values(patterns: Mapping[str, int], names: Iterable[str], default: int) -> list[int]:
+    """Return `pattern_value` of many names at once."""
+    keys, values = Lookup(patterns), list(patterns.values())
+    found = [keys.first(name) for name in names]
+    return [default if index is None else values[index] for index in found]
 
 
 def start_rank(adapter: AdapterOptions) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.models.facts import Linear, ModelFacts, is_head
-from engine.plan.adapter_size import adapted_linears, head_of, pattern_value
+from engine.plan.adapter_size import adapted_linears, head_of, pattern_values
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.targets import ALL_LINEAR, fits
 
@@ -41,12 +41,16 @@ class Row:
 
 @dataclass(frozen=True)
 class RankGrid:
-    """The cells of a model: `modules` holds those that exist; `outside` is the last column, or -1."""
+    """The cells of a model: `modules` holds those that exist; `outside` is the last column, or -1.
+
+    `names` are the shortest usual names, from the list of layers on, that take one module alone.
+    """
 
     rows: tuple[Row, ...]
     layers: int
     outside: int
     modules: Mapping[Cell, Linear]
+    names: Mapping[Cell, str]
 
     @property
     def columns(self) -> int:
@@ -65,7 +69,7 @@ class RankGrid:
         rows = tuple(Row(place[1], _target_of(place[1], places[place], linears)) for place in ordered)
         modules = {(n, c): linear for n, place in enumerate(ordered) for c, linear in places[place].items()}
         outside = facts.layers if any(linear.layer is None for linear in linears) else -1
-        return RankGrid(rows, facts.layers, outside, modules)
+        return RankGrid(rows, facts.layers, outside, modules, _short_names(modules))
 
     def ranks(self, facts: ModelFacts, adapter: AdapterOptions) -> dict[Cell, int]:
         """Return the rank of every cell, 0 where no adapter is."""
@@ -80,10 +84,9 @@ class RankGrid:
         A cell whose rank stays keeps its alpha; a painted one gets twice its rank where alpha is `linked`.
         """
         r = _usual_rank(after, adapter.r)
-        alphas = {
-            cell: pattern_value(adapter.alpha_pattern, self.modules[cell].name, adapter.lora_alpha)
-            for cell in after
-        }
+        names = [self.modules[cell].name for cell in after]
+        present = pattern_values(adapter.alpha_pattern, names, adapter.lora_alpha)
+        alphas = dict(zip(after, present, strict=True))
         alpha = 2 * r if linked and r != adapter.r else adapter.lora_alpha
         if linked:
             alphas |= {cell: 2 * rank for cell, rank in after.items() if rank and rank != before.get(cell)}
@@ -129,7 +132,7 @@ class RankGrid:
             if self.rows[row].target and set(chosen) == columns:
                 names.append(self.rows[row].target)
             else:
-                names += [self._name((row, column)) for column in chosen]
+                names += [self.names[row, column] for column in chosen]
         return {"adapter.target_modules": names, "adapter.layers_to_transform": None}
 
     def _pattern(self, values: Mapping[Cell, int], usual: int) -> dict[str, int]:
@@ -142,16 +145,21 @@ class RankGrid:
                 if kinds != {usual}:
                     pattern[row.target] = kinds.pop()
                 continue
-            pattern |= {self._name((number, c)): v for c, v in sorted(here.items()) if v != usual}
+            pattern |= {self.names[number, c]: v for c, v in sorted(here.items()) if v != usual}
         return pattern
 
-    def _name(self, cell: Cell) -> str:
-        """Return the shortest usual name that takes this module alone: from the list of layers on."""
-        name = self.modules[cell].name
-        found = _INSIDE.match(name)
-        short = name if found is None else name[found.start("start") :]
-        alone = sum(1 for linear in self.modules.values() if fits(linear.name, short)) == 1
-        return short if alone else name
+
+def _short_names(modules: Mapping[Cell, Linear]) -> dict[Cell, str]:
+    ends: Counter[str] = Counter()
+    for linear in modules.values():
+        parts = linear.name.split(".")
+        ends.update(".".join(parts[n:]) for n in range(len(parts)))
+    found = {}
+    for cell, linear in modules.items():
+        inside = _INSIDE.match(linear.name)
+        short = linear.name if inside is None else linear.name[inside.start("start") :]
+        found[cell] = short if ends[short] == 1 else linear.name
+    return found
 
 
 def _place_of(linear: Linear) -> tuple[str, str]:

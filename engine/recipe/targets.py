@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 ALL_LINEAR = "all-linear"
 
 # Ends of module names in the families that transformers brings along. A layer that makes queries, keys and
@@ -40,6 +42,30 @@ def in_group(name: str, group: str) -> bool:
 def fits(name: str, pattern: str) -> bool:
     """Return whether a module is meant by an entry of a recipe: a group, a name, or the end of a name."""
     return in_group(name, pattern) if pattern in GROUPS else ends_in(name, pattern)
+
+
+class Lookup:
+    """Entries of a recipe, made ready to be asked for many names: by their ends, not one by one."""
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self._ends: dict[str, int] = {}
+        self._groups: list[tuple[int, str]] = []
+        for index, entry in enumerate(entries):
+            if entry in GROUPS:
+                self._groups.append((index, entry))
+            else:
+                self._ends.setdefault(entry, index)
+
+    def first(self, name: str) -> int | None:
+        """Return the number of the first entry that means a module (see `fits`), None when none does."""
+        found = [index for index, group in self._groups if in_group(name, group)]
+        end = name
+        while True:
+            if end in self._ends:
+                found.append(self._ends[end])
+            _, dot, end = end.partition(".")
+            if not dot:
+                return min(found, default=None)
 
 
 def named(wanted: str | list[str]) -> list[str]:
