@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from engine.models.facts import Linear, ModelFacts, is_head
 from engine.plan.adapter_size import adapted_linears, head_of, pattern_values
 from engine.recipe.adapter_options import AdapterOptions
-from engine.recipe.targets import ALL_LINEAR, fits
+from engine.recipe.targets import ALL_LINEAR, GROUPS, fits, in_group
 
 Cell = tuple[int, int]
 _INSIDE = re.compile(r"^(?P<stack>(?:.*?\.)?)(?P<start>layers|h|blocks|layer)\.\d+\.(?P<kind>.+)$")
@@ -43,7 +43,8 @@ class Row:
 class RankGrid:
     """The cells of a model: `modules` holds those that exist; `outside` is the last column, or -1.
 
-    `names` are the shortest usual names, from the list of layers on, that take one module alone.
+    `names` are the shortest usual names, from the list of layers on, that take one module alone; `ends` are
+    all the ends that names have.
     """
 
     rows: tuple[Row, ...]
@@ -51,6 +52,7 @@ class RankGrid:
     outside: int
     modules: Mapping[Cell, Linear]
     names: Mapping[Cell, str]
+    ends: frozenset[str]
 
     @property
     def columns(self) -> int:
@@ -69,7 +71,18 @@ class RankGrid:
         rows = tuple(Row(place[1], _target_of(place[1], places[place], linears)) for place in ordered)
         modules = {(n, c): linear for n, place in enumerate(ordered) for c, linear in places[place].items()}
         outside = facts.layers if any(linear.layer is None for linear in linears) else -1
-        return RankGrid(rows, facts.layers, outside, modules, _short_names(modules))
+        ends = _ends_of(modules.values())
+        return RankGrid(rows, facts.layers, outside, modules, _short_names(modules, ends), frozenset(ends))
+
+    def strays(self, entries: Iterable[str]) -> list[str]:
+        """Return the entries of `target_modules` that mean no module of this model."""
+
+        def means_any(entry: str) -> bool:
+            if entry in GROUPS:
+                return any(in_group(row.kind, entry) for row in self.rows)
+            return entry == ALL_LINEAR or entry in self.ends
+
+        return [entry for entry in entries if not means_any(entry)]
 
     def ranks(self, facts: ModelFacts, adapter: AdapterOptions) -> dict[Cell, int]:
         """Return the rank of every cell, 0 where no adapter is."""
@@ -149,11 +162,15 @@ class RankGrid:
         return pattern
 
 
-def _short_names(modules: Mapping[Cell, Linear]) -> dict[Cell, str]:
+def _ends_of(linears: Iterable[Linear]) -> Counter[str]:
     ends: Counter[str] = Counter()
-    for linear in modules.values():
+    for linear in linears:
         parts = linear.name.split(".")
         ends.update(".".join(parts[n:]) for n in range(len(parts)))
+    return ends
+
+
+def _short_names(modules: Mapping[Cell, Linear], ends: Counter[str]) -> dict[Cell, str]:
     found = {}
     for cell, linear in modules.items():
         inside = _INSIDE.match(linear.name)

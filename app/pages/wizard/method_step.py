@@ -37,7 +37,7 @@ from app.widgets.rank_editor import RankEditor
 from engine.plan.rank_grid import RankGrid
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.fields import field_spec
-from engine.recipe.targets import ALL_LINEAR, fits, named
+from engine.recipe.targets import ALL_LINEAR, named
 
 # Shown at every level, for they are what their method is about.
 OWN_FIELDS = frozenset({"adapter.target_r", "adapter.oft_block_size", "model.load_in_4bit"})
@@ -213,11 +213,7 @@ class MethodStep(Step):
             used = [rank for rank in here if rank]
             states[number] = BoxState(len(used), len(here), min(used, default=0), max(used, default=0))
         self.modules.map.show_states(states, self.painter.ranked)
-        targets = named(self.state.value("adapter.target_modules"))
-        names = [linear.name for linear in grid.modules.values()]
-        self.modules.show_strays(
-            [t for t in targets if t != ALL_LINEAR and not any(fits(name, t) for name in names)]
-        )
+        self.modules.show_strays(grid.strays(named(self.state.value("adapter.target_modules"))))
         kinds = sum(1 for each in states.values() if each.used)
         adapted = sum(each.used for each in states.values())
         share = 100 * self.painter.trained / max(1, facts.parameters)

@@ -166,3 +166,11 @@ def test_that_two_stacks_with_the_same_names_are_told_apart() -> None:
     ranks = {cell: 8 if "vision" not in linear.name else 0 for cell, linear in grid.modules.items()}
     adapter = painted(AdapterOptions(), grid, facts, ranks, True)
     assert grid.ranks(facts, adapter) == ranks
+
+
+def test_that_entries_which_mean_no_module_are_named() -> None:
+    _, grid = llama()
+    entries = ["all-linear", "query", "mlp", "q_proj", "layers.1.mlp.up_proj", "head", "c_attn", "proj"]
+    assert grid.strays(entries) == ["c_attn", "proj"]
+    bloom = RankGrid.of(read_facts(make_shapes()[0] / "bloom"))
+    assert bloom.strays(["gate", "query"]) == ["gate"]
