@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import nn
 
 from engine.errors import EngineError
-from engine.models.adapter_facts import BASE_COPY, WEIGHTS, AdapterFacts
+from engine.models.adapter_facts import WEIGHTS, AdapterFacts
 from engine.models.facts import ModelFacts
 from engine.models.weight_files import weight_paths
 from engine.recipe.recipe import ModelOptions
+from engine.runtime.attach import Whole, put_on
 from engine.runtime.load import Compute, load_base
+from engine.runtime.strength import dials_of
 
 SAMPLES = 64
 SAMPLE_BYTES = 4096
@@ -30,12 +31,15 @@ class AdaptedModel:
     def __init__(self, base: Any, facts: ModelFacts, adapter: AdapterFacts | None, strength: float) -> None:
         self.base_fingerprint = fingerprint_base(facts)
         self.adapter_fingerprint = "" if adapter is None else fingerprint_file(adapter.path / WEIGHTS)
-        self._peft: Any = None if adapter is None else attach(base, adapter)
+        self._peft: Any = None
+        self._wholes: list[Whole] = []
+        if adapter is not None:
+            self._peft, self._wholes = put_on(base, adapter)
         self.model: Any = base if self._peft is None else self._peft.get_base_model()
         for layer in self.model.modules():
             _shorten(layer)
-        self._layers = [m for m in self.model.modules() if hasattr(m, "lora_A") and hasattr(m, "scaling")]
-        self._scalings = [dict(layer.scaling) for layer in self._layers]
+        self._layers = [m for m in self.model.modules() if hasattr(m, "adapter_layer_names")]
+        self._dials = [dial for layer in self._layers for dial in dials_of(layer)]
         self.strength = 1.0
         self.set_strength(strength)
 
@@ -46,16 +50,26 @@ class AdaptedModel:
 
     def set_strength(self, strength: float) -> None:
         """Let the adapter count `strength` times: 0 is the base, 1 as trained."""
-        for layer, scaling in zip(self._layers, self._scalings, strict=True):
-            layer.scaling.update({name: value * strength for name, value in scaling.items()})
+        if strength != self.strength and strength != 0.0:
+            for dial in self._dials:
+                dial(strength)
+        self._put_wholes(strength)
         self.strength = strength
+
+    def _put_wholes(self, strength: float) -> None:
+        for whole in self._wholes:
+            whole.put(strength)
 
     @contextmanager
     def speaking(self, who: str) -> Iterator[str]:
         """Answer as `base` or as `adapter`; gives the fingerprint of what really computes."""
-        if who == "base" and self._peft is not None:
-            with self._peft.disable_adapter():
-                yield self.fingerprint()
+        if self._peft is not None and (who == "base" or self.strength == 0.0):
+            self._put_wholes(0.0)
+            try:
+                with self._peft.disable_adapter():
+                    yield self.fingerprint()
+            finally:
+                self._put_wholes(self.strength)
         elif who == "adapter" and self._peft is None:
             raise EngineError("No adapter is loaded.", "Choose a run or an adapter folder.", "MODEL-07")
         else:
@@ -64,7 +78,7 @@ class AdaptedModel:
     def fingerprint(self) -> str:
         """Return who would answer now: the base's digest, and the adapter's while its layers are on."""
         active = [not layer.disable_adapters for layer in self._layers]
-        if not any(active):
+        if not any(active) and not any(whole.is_on for whole in self._wholes):
             return self.base_fingerprint
         if not all(active):
             raise EngineError("The adapter is half on.", "Load the model again.", "APP-01")
@@ -78,40 +92,6 @@ def load_adapted(
     """Load the base once in full precision and put the adapter on it; raises EngineError MODEL-* / GPU-01."""
     base = load_base(facts.path, ModelOptions(path=str(facts.path)), compute).eval()
     return AdaptedModel(base, facts, adapter, strength)
-
-
-def attach(base: Any, adapter: AdapterFacts) -> Any:
-    """Return peft's model with the adapter's tensors, its configuration built from names and shapes alone.
-
-    Nothing of adapter_config.json but numbers is used: its patterns would be run as regular expressions, and
-    some of its fields make peft import modules.
-    """
-    from peft import LoraConfig, PeftModel, set_peft_model_state_dict
-
-    first = adapter.modules[0]
-    config = LoraConfig(
-        r=first.r,
-        lora_alpha=first.alpha,
-        target_modules=[m.name for m in adapter.modules],
-        rank_pattern={_exactly(m.name): m.r for m in adapter.modules if m.r != first.r},
-        alpha_pattern={_exactly(m.name): m.alpha for m in adapter.modules if m.alpha != first.alpha},
-        use_rslora=adapter.use_rslora,
-        use_dora=adapter.use_dora,
-        fan_in_fan_out=False,
-        task_type="CAUSAL_LM",
-        inference_mode=True,
-    )
-    tensors = read_tensors(adapter)
-    model = PeftModel(base, config)
-    result = set_peft_model_state_dict(model, tensors)
-    if result.unexpected_keys:
-        raise EngineError(
-            f"The adapter {adapter.name} does not fit: {result.unexpected_keys[0]} has no place in the base.",
-            "Choose the base it was trained on.",
-            "MODEL-07",
-            file=str(adapter.path),
-        )
-    return model.eval()
 
 
 def _shorten(layer: Any) -> None:
@@ -138,25 +118,6 @@ def _shorten(layer: Any) -> None:
         return (out + update).to(out.dtype)
 
     layer.forward = forward
-
-
-def _exactly(name: str) -> str:
-    return "^" + name.replace(".", r"\.")
-
-
-def read_tensors(adapter: AdapterFacts) -> dict[str, torch.Tensor]:
-    """Return the adapter's tensors; raises EngineError MODEL-02 when one holds a value that is no number."""
-    stored = load_file(adapter.path / WEIGHTS)
-    tensors = {name: tensor for name, tensor in stored.items() if BASE_COPY not in name}
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise EngineError(
-                f"{WEIGHTS} is damaged: {name} holds values that are no numbers.",
-                "Train or download the adapter again.",
-                "MODEL-02",
-                file=str(adapter.path / WEIGHTS),
-            )
-    return tensors
 
 
 def fingerprint_base(facts: ModelFacts) -> str:

@@ -2,7 +2,7 @@
 
     for each safetensors file of the base, in the order of its bytes:
         a tensor without adapter  -> copied as it is
-        a tensor with adapter     -> read in blocks, W + scaling * B A in float32, rounded once, written
+        a tensor with adapter     -> read in blocks, changed in float32 (changes.py), rounded once, written
     tokenizer, template, generation settings -> copied; of config.json only the dtype changes
     the whole folder -> renamed into place, loaded again and compared with base + adapter (fidelity.py)
 
@@ -25,11 +25,12 @@ from torch import Tensor
 
 from engine import durable, paths
 from engine.errors import EngineError, from_os_error
-from engine.models.adapter_facts import PEFT_PREFIX, AdapterModule
-from engine.models.facts import CONV1D_TYPES, ModelFacts
+from engine.models.facts import ModelFacts
 from engine.models.safetensors_header import TensorEntry
 from engine.models.weight_files import INDEX, read_headers, read_json
-from engine.runtime.adapted import fingerprint_base, read_tensors
+from engine.runtime.adapted import fingerprint_base
+from engine.runtime.attach import read_tensors
+from engine.runtime.changes import changes_of
 from engine.runtime.fidelity import compare
 from engine.runtime.merge_plan import FilePlan, Item, plan_files
 from engine.runtime.target import Target, resolve_target
@@ -71,15 +72,17 @@ def merge_adapter(
     began = time.monotonic()
     _refuse_later(adapters, weights, method)
     target = resolve_target(str(adapters[0]), base)
-    _refuse_quantized(target.base)
-    if target.adapter is not None and target.adapter.use_dora:
+    if target.adapter is None:
         raise EngineError(
-            "Merging a DoRA adapter is not available in this version yet.",
-            "Use the adapter as it is.",
+            f"{target.name} is a whole model: there is nothing to merge.",
+            "Use its folder as it is.",
             "MODEL-05",
+            file=str(target.base.path),
         )
+    _refuse_quantized(target.base)
     tell = progress or (lambda stage, done, total: None)
-    plans = plan_files(read_headers(target.base.path), target, DTYPES[dtype] if dtype else None)
+    changes = changes_of(target, read_tensors(target.adapter))
+    plans = plan_files(read_headers(target.base.path), target, changes, DTYPES[dtype] if dtype else None)
     written = _into_folder(target, plans, Path(out).expanduser(), tell)
     merged_seconds = time.monotonic() - began
     result: dict[str, Any] = {
@@ -88,7 +91,7 @@ def merge_adapter(
         "seconds": merged_seconds,
         "dtype": NAMES.get(plans[0].dtype, plans[0].dtype),
         "base": str(target.base.path),
-        "adapter": str(target.adapter.path) if target.adapter else None,
+        "adapter": str(target.adapter.path),
         "method": method,
     }
     if check:
@@ -132,7 +135,7 @@ def _into_folder(target: Target, plans: list[FilePlan], out: Path, tell: Progres
         _refuse_full(out.parent, sum(plan.bytes for plan in plans))
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
-            written = _write_weights(target, plans, scratch, tell)
+            written = _write_weights(plans, scratch, tell)
             _write_rest(target, plans, scratch)
             durable.fsync_folder(scratch)
             if out.is_dir():
@@ -168,9 +171,7 @@ def _refuse_full(folder: Path, needed: int) -> None:
         )
 
 
-def _write_weights(target: Target, plans: list[FilePlan], folder: Path, tell: Progress) -> int:
-    assert target.adapter is not None
-    updates = _Updates(read_tensors(target.adapter), target)
+def _write_weights(plans: list[FilePlan], folder: Path, tell: Progress) -> int:
     total = sum(len(plan.items) for plan in plans)
     done, written = 0, 0
     for plan in plans:
@@ -178,7 +179,7 @@ def _write_weights(target: Target, plans: list[FilePlan], folder: Path, tell: Pr
             out.write(len(plan.raw).to_bytes(8, "little"))
             out.write(plan.raw)
             for item in plan.items:
-                _write_item(source, out, item, updates)
+                _write_item(source, out, item)
                 done += 1
                 tell("merge", done, total)
             out.flush()
@@ -188,34 +189,13 @@ def _write_weights(target: Target, plans: list[FilePlan], folder: Path, tell: Pr
     return written
 
 
-class _Updates:
-    """The adapter's tensors, and what each module adds to its weight."""
-
-    def __init__(self, tensors: dict[str, Tensor], target: Target) -> None:
-        assert target.adapter is not None
-        self._tensors = tensors
-        self._adapter = target.adapter
-        self.turned = target.base.model_type in CONV1D_TYPES
-
-    def scaling(self, module: AdapterModule) -> float:
-        """Return alpha / r, or alpha / sqrt(r) for a rank-stabilised adapter."""
-        return module.alpha / (module.r**0.5 if self._adapter.use_rslora else module.r)
-
-    def rows(self, module: AdapterModule, start: int, stop: int) -> Tensor:
-        """Return rows of the update as the weight is stored: (out, in), or (in, out) for Conv1D."""
-        a = self._tensors[f"{PEFT_PREFIX}{module.name}.lora_A.weight"].float()
-        b = self._tensors[f"{PEFT_PREFIX}{module.name}.lora_B.weight"].float()
-        update = a[:, start:stop].T @ b.T if self.turned else b[start:stop] @ a
-        return update.mul_(self.scaling(module))
-
-
-def _write_item(source: BinaryIO, out: BinaryIO, item: Item, updates: _Updates) -> None:
-    if item.module is None and item.dtype == item.entry.dtype:
+def _write_item(source: BinaryIO, out: BinaryIO, item: Item) -> None:
+    if item.change is None and item.dtype == item.entry.dtype:
         _copy(source, out, item.entry)
         return
     rows = item.entry.shape[0] if item.entry.shape else 1
     width = max(1, item.entry.numel // max(1, rows))
-    step = max(1, BLOCK_VALUES // width)
+    step = rows if item.change is not None and item.change.all_rows else max(1, BLOCK_VALUES // width)
     size = (item.entry.end - item.entry.begin) // max(1, item.entry.numel)
     source.seek(item.entry.begin)
     for start in range(0, rows, step):
@@ -224,13 +204,23 @@ def _write_item(source: BinaryIO, out: BinaryIO, item: Item, updates: _Updates) 
         if source.readinto(block) != len(block):  # type: ignore[attr-defined]
             raise OSError(5, "the file became shorter while it was read")
         weight = torch.frombuffer(block, dtype=TORCH[item.entry.dtype])
-        if item.module is not None:
-            update = updates.rows(item.module, start, stop)
-            update += weight.view(stop - start, width)
-            result = update.to(TORCH[item.dtype])
+        if item.change is not None:
+            changed = item.change.rows(weight.view(stop - start, width).float(), start)
+            result = changed.to(TORCH[item.dtype])
+            _refuse_endless(item, result)
         else:
             result = weight.to(TORCH[item.dtype])
         out.write(result.contiguous().view(torch.uint8).numpy().data)
+
+
+def _refuse_endless(item: Item, result: Tensor) -> None:
+    """A sum beyond what the type holds becomes infinite: the model would answer with nothing but noise."""
+    if not bool(torch.isfinite(result).all()):
+        raise EngineError(
+            f"{item.name} with the adapter is beyond what {NAMES.get(item.dtype, item.dtype)} holds.",
+            "Merge with another type (--dtype fp32).",
+            "MODEL-05",
+        )
 
 
 def _copy(source: BinaryIO, out: BinaryIO, entry: TensorEntry) -> None:
@@ -260,6 +250,8 @@ def _write_rest(target: Target, plans: list[FilePlan], folder: Path) -> None:
         config["dtype"] = NAMES[plans[0].dtype]
     if any(item.untied for plan in plans for item in plan.items):
         config["tie_word_embeddings"] = False
+        if isinstance(config.get("text_config"), dict):
+            config["text_config"]["tie_word_embeddings"] = False
     durable.write_json(folder / "config.json", config)
     if (base / INDEX).is_file():
         _write_index(base, plans, folder)

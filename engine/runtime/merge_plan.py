@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
-from engine.models.adapter_facts import AdapterModule
 from engine.models.facts import is_embedding, is_head
+from engine.models.fit import find_place
 from engine.models.safetensors_header import DTYPE_BITS, Header, TensorEntry
+from engine.runtime.changes import Change, Scale
 from engine.runtime.target import Target
 
 FLOATS = ("F32", "BF16", "F16")
@@ -18,12 +19,12 @@ FLOATS = ("F32", "BF16", "F16")
 
 @dataclass(frozen=True)
 class Item:
-    """One tensor to write: from where it comes, in which type, and which module is added to it."""
+    """One tensor to write: from where it comes, in which type, and what the adapter makes of it."""
 
     name: str
     dtype: str
     entry: TensorEntry
-    module: AdapterModule | None
+    change: Change | None
     untied: bool = False
 
     @property
@@ -49,32 +50,39 @@ class FilePlan:
         return sum(item.bytes for item in self.items)
 
 
-def plan_files(headers: list[Header], target: Target, dtype: str | None) -> list[FilePlan]:
+def plan_files(
+    headers: list[Header], target: Target, changes: dict[str, Change], dtype: str | None
+) -> list[FilePlan]:
     """Lay out the merged files; a file whose tensors keep their types keeps its header byte for byte.
 
-    Raises EngineError MODEL-07 when a module of the adapter has no weight in the files.
+    Raises EngineError MODEL-07 when something that the adapter changes has no tensor in the files, MODEL-05
+    when it is a bias that the base has not.
     """
-    assert target.adapter is not None
     own = _main_type(headers)
     wanted = dtype or own
-    modules = {module.name: module for module in target.adapter.modules}
-    places = _places(headers, modules, target)
+    entries = {entry.name: entry for header in headers for entry in header.tensors}
+    places = _places(entries, changes, target)
+    head = _own_head(entries, places, changes, target)
     plans = []
     for header in headers:
         items = []
         for entry in header.tensors:
             kept = wanted if dtype and entry.dtype in FLOATS else entry.dtype
-            items.append(Item(entry.name, kept, entry, places.pop(entry.name, None)))
-        untied = _untied_head(items, modules, target, wanted if dtype else None)
-        if untied is not None:
-            items.append(untied)
-            modules.pop("lm_head", None)
-        same = untied is None and all(item.dtype == item.entry.dtype for item in items)
+            items.append(Item(entry.name, kept, entry, places.get(entry.name), _parts(entry, head)))
+        untied = head is not None and head.name not in entries and head.entry in header.tensors
+        if head is not None and untied:
+            items.append(Item(head.name, wanted if dtype else head.dtype, head.entry, head.change, True))
+        same = not untied and all(item.dtype == item.entry.dtype for item in items)
         raw = header.raw if same else _header(items, header.metadata)
         plans.append(
             FilePlan(header.path, raw, tuple(items), wanted, dtype is not None and wanted != own, not same)
         )
     return plans
+
+
+def _parts(entry: TensorEntry, head: Item | None) -> bool:
+    """Return whether this is a head that stands in the files and no longer shares the embedding's weight."""
+    return head is not None and entry.name == head.name
 
 
 def _main_type(headers: list[Header]) -> str:
@@ -85,20 +93,24 @@ def _main_type(headers: list[Header]) -> str:
     return max(sizes, key=lambda name: sizes[name])
 
 
-def _places(
-    headers: list[Header], modules: dict[str, AdapterModule], target: Target
-) -> dict[str, AdapterModule]:
-    """Return the adapter's module for each weight's name; some hub files leave the model's own prefix out."""
-    names = {entry.name for header in headers for entry in header.tensors}
+def _places(entries: dict[str, TensorEntry], changes: dict[str, Change], target: Target) -> dict[str, Change]:
+    """Return the changes by the names of the base's files; a shared head has no name of its own there."""
     found = {}
-    for name, module in modules.items():
-        candidates = (f"{name}.weight", f"{name.partition('.')[2]}.weight")
-        place = next((c for c in candidates if c in names), None)
+    for name, change in changes.items():
+        place = find_place(name, entries)
         if place is not None:
-            found[place] = module
+            found[place] = change
+        elif name.endswith(".bias"):
+            if not isinstance(change, Scale):  # a scale of a bias that is not there changes nothing
+                raise EngineError(
+                    f"The adapter adds {name}, and {target.base.name} has no bias there.",
+                    "Use the adapter as it is.",
+                    "MODEL-05",
+                    file=str(target.base.path),
+                )
         elif not (target.base.tied and is_head(name)):
             raise EngineError(
-                f"{name} of the adapter has no weight in {target.base.name}.",
+                f"{name.removesuffix('.weight')} of the adapter has no weight in {target.base.name}.",
                 "Choose the base it was trained on.",
                 "MODEL-07",
                 file=str(target.base.path),
@@ -106,17 +118,33 @@ def _places(
     return found
 
 
-def _untied_head(
-    items: list[Item], modules: dict[str, AdapterModule], target: Target, dtype: str | None
+def _own_head(
+    entries: dict[str, TensorEntry],
+    places: dict[str, Change],
+    changes: dict[str, Change],
+    target: Target,
 ) -> Item | None:
-    """An adapted head that shares its weight with the embedding becomes a tensor of its own."""
-    head = next((m for name, m in modules.items() if is_head(name)), None)
-    if head is None or not target.base.tied or any(is_head(item.name) for item in items):
+    """Return the head of its own that a model needs whose head shared the embedding's weight.
+
+    An adapter changes the one or the other, or each in its way: the two part. Only where it was trained with
+    `ensure_weight_tying`, a change of the embedding alone is one of both.
+    """
+    if not target.base.tied or target.adapter is None:
         return None
-    shared = next((i for i in items if is_embedding(i.name) and i.entry.shape[0] == head.out_features), None)
-    if shared is None:
+    embedding = next((entry for entry in entries.values() if _is_table(entry, target)), None)
+    head = next((name for name in changes if is_head(name)), None)
+    moved = embedding is not None and embedding.name in places
+    if embedding is None or (head is None and (not moved or target.adapter.numbers.weight_tying)):
         return None
-    return Item(f"{head.name}.weight", dtype or shared.dtype, shared.entry, head, untied=True)
+    name = head or next((e for e in entries if is_head(e)), "lm_head.weight")
+    return Item(name, embedding.dtype, embedding, changes.get(name), untied=True)
+
+
+def _is_table(entry: TensorEntry, target: Target) -> bool:
+    """Return whether a tensor is the table of the vocabulary; GPT-2's positions have a table too."""
+    positions = "pos" in entry.name or "wpe" in entry.name
+    rows = entry.shape[0] if len(entry.shape) == 2 else 0
+    return is_embedding(entry.name) and not positions and rows == target.base.vocab_size
 
 
 def _header(items: list[Item], metadata: dict[str, str]) -> bytes:

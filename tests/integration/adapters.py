@@ -1,4 +1,4 @@
-"""Small bases with adapters of several kinds and peft's own merge of each, made once."""
+"""Small bases with adapters of several kinds and peft's own merge and answers of each, made once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ SCRIPT = Path(__file__).parents[1] / "data" / "make_adapters.py"
 
 
 @cache
-def make_adapters(tiny: Path) -> Path:
-    """Return the folder with NAME-base, NAME-adapter and NAME-peft."""
+def make_adapters(tiny: Path, *names: str) -> Path:
+    """Return the folder with NAME-base, NAME-adapter, NAME-logits and NAME-peft; plain alone without names."""
     folder = Path(tempfile.mkdtemp(prefix="tunesmith-adapters-"))
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tiny), str(folder)], capture_output=True, text=True
-    )
+    command = [sys.executable, str(SCRIPT), str(tiny), str(folder), *(names or ["plain"])]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder

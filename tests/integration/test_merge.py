@@ -15,16 +15,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from engine.errors import EngineError
 from engine.models.safetensors_header import read_header
 from engine.models.weight_files import read_headers
-from engine.runtime.adapted import attach
+from engine.runtime.attach import attach
 from engine.runtime.fidelity import compare
 from engine.runtime.merge import merge_adapter
 from engine.runtime.target import resolve_target
+from tests.data.make_adapters import KINDS, REFUSED
 from tests.integration.adapters import make_adapters
 
 
 @pytest.fixture(scope="session")
 def adapters(tiny_model: Path) -> Path:
-    return make_adapters(tiny_model)
+    return make_adapters(tiny_model, *KINDS, *REFUSED)
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:

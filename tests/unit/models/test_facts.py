@@ -161,7 +161,16 @@ def test_that_an_adapter_of_another_base_is_told_by_name(
     assert "q_proj" in told.value.message
 
 
-def test_that_modules_trained_whole_are_refused_by_name(tmp_path: Path) -> None:
-    facts = read_adapter_facts(adapter(tmp_path / "whole", pair(Q0, 4, 64, 64) | {"lm_head": (8, 8)}))
-    with pytest.raises(EngineError, match="lm_head"):
-        refuse_unready(facts)
+def test_that_modules_trained_whole_are_named_and_must_have_the_shapes_of_the_base(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    whole = {"lm_head": (512, 64), "model.embed_tokens": (512, 64)}
+    facts = read_adapter_facts(adapter(tmp_path / "whole", pair(Q0, 4, 64, 64) | whole))
+    refuse_unready(facts)
+    assert facts.trained_whole == ("lm_head.weight", "model.embed_tokens.weight")
+    check_fit(facts, read_facts(tiny_model))
+    for name, shape in {"lm_head": (8, 8), "model.nowhere": (64, 64)}.items():
+        facts = read_adapter_facts(adapter(tmp_path / name, pair(Q0, 4, 64, 64) | {name: shape}))
+        with pytest.raises(EngineError, match=name) as told:
+            check_fit(facts, read_facts(tiny_model))
+        assert told.value.code == "MODEL-07"
