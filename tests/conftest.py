@@ -28,6 +28,20 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a GPU where there is none: it is not of this machine, so it is not skipped."""
+    needing = [item for item in items if item.get_closest_marker("gpu")]
+    if needing and not _gpu_is_here():
+        config.hook.pytest_deselected(items=needing)
+        items[:] = [item for item in items if item not in needing]
+
+
+def _gpu_is_here() -> bool:
+    from engine.hardware.devices import probe
+
+    return bool(probe().devices)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a plain transformers folder: a random two-layer Llama, a real BPE tokenizer, a ChatML template.

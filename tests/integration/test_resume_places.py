@@ -110,7 +110,7 @@ def test_that_going_on_after_a_pause_changes_nothing(
 ) -> None:
     options = {**QUICK, **WINDOWS}
     folder = make_run(**options)
-    (folder / "control").mkdir()
+    (folder / "control").mkdir(exist_ok=True)
     process.send(folder, "pause")
 
     def wake() -> None:
