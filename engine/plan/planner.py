@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.errors import EngineError
 from engine.hardware.devices import Gpu, Machine
 from engine.models.facts import ModelFacts
 from engine.plan import pace
@@ -206,7 +207,10 @@ def _suggest(
         return []
     found = []
     for change in _changes(recipe, checkpointing):
-        changed = override(recipe, change)
+        try:
+            changed = override(recipe, change)
+        except EngineError:
+            continue  # a change that cannot be had with the rest of the recipe is no way out
         with_it = checkpointing or changed.training.gradient_checkpointing == "all"
         memory = total_bytes(
             memory_terms(changed, facts, _setting(changed, data, gpu, checkpointing=with_it))

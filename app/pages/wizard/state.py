@@ -156,16 +156,18 @@ class WizardState(QObject):
             self.values_changed.emit(frozenset({"adapter.lora_alpha"}))
 
     def apply_preset(self, preset: Preset) -> None:
-        """Start method and training from a preset; model and data stay."""
+        """Start method and training from a preset; the model and the data stay, how it is held does not."""
         self.preset = preset.name
         self._base = _base_of(preset.name)
         self.unread = {p: v for p, v in self.unread.items() if step_of(p) not in ("method", "training")}
         self.alpha_linked = self._base.adapter.lora_alpha == 2 * self._base.adapter.r
-        keep = ("adapter", "training", "evaluation", "checkpoint")
+        keep = {
+            name: getattr(self._base, name) for name in ("adapter", "training", "evaluation", "checkpoint")
+        }
+        held = [name for name in type(self.recipe.model).model_fields if step_of(f"model.{name}") == "method"]
+        model = self.recipe.model.model_copy(update={n: getattr(self._base.model, n) for n in held})
         self._remember("preset")
-        self._take(
-            self.recipe.model_copy(update={name: getattr(self._base, name) for name in keep}), force=True
-        )
+        self._take(self.recipe.model_copy(update={**keep, "model": model}), force=True)
 
     def replace(self, recipe: Recipe) -> None:
         """Start from another recipe altogether."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QMenu, QPushButton, QWidget
 
-from app.pages.wizard.fields import STEP_TITLES, offered_fields, step_of
+from app.pages.wizard.fields import STEP_TITLES, later_words, offered_fields, step_of
 from app.widgets.button import button
 from app.widgets.option_search import OptionSearch
 from engine.recipe.presets import presets
@@ -46,6 +46,8 @@ class WizardBar(QObject):
     def _build_menu(self) -> QMenu:
         menu = QMenu(self.preset_button)
         for preset in presets():
+            if any(later_words(path, value) for path, value in preset.overrides.items()):
+                continue  # asks for what this version does not obey yet
             action = menu.addAction(f"{preset.title}: {preset.description}")
             action.triggered.connect(lambda _checked=False, p=preset: self.preset_chosen.emit(p))
         menu.addSeparator()

@@ -86,6 +86,14 @@ def test_that_what_does_not_fit_comes_with_changes_that_save_memory() -> None:
         assert changed.memory_bytes < found.memory_bytes
 
 
+def test_that_no_change_is_suggested_that_cannot_be_had_with_the_rest() -> None:
+    asked = recipe(adapter__init_lora_weights="pissa", data__max_length=2048)
+    found = plan(asked, llama_7b(), DATA, 8e9, WITH_GPU)
+    assert found.verdict == "too_large"
+    assert found.suggestions
+    assert all("model.load_in_4bit" not in each["set"] for each in found.suggestions)
+
+
 def test_that_checkpointing_is_switched_on_by_itself_when_memory_is_short() -> None:
     short = plan(recipe(), llama_7b(), DATA, 20e9, WITH_GPU)
     roomy = plan(recipe(), llama_7b(), DATA, 500e9, WITH_GPU)

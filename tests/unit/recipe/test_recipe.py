@@ -128,6 +128,9 @@ def test_that_an_option_of_a_later_version_has_a_remedy(path: str) -> None:
 
 def test_that_presets_are_sound_recipes() -> None:
     found = presets()
-    assert [p.name for p in found] == ["balanced", "quick", "thorough"]
+    assert [p.name for p in found] == (
+        "balanced quick thorough little-memory gentle much-to-learn raw-text few-numbers every-weight".split()
+    )
     for preset in found:
-        codec.refuse_unsupported(codec.override(Recipe(), {"data.train": ["a"], **preset.overrides}))
+        assert codec.problems(codec.override(Recipe(), preset.overrides).model_dump()) == []
+        assert preset.title and preset.description.endswith(".")
