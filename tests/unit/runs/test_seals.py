@@ -153,9 +153,12 @@ def test_that_a_running_run_is_not_judged_too_early() -> None:
     level = [step(n, 3.0, 60) for n in range(1, 20)]
     going = judged(good_run(steps=level, evaluations=[], effect=[], samples=[], end=[]))
     assert going["loss"].state == "unmeasured"
-    open_ended = [answer(10, ended=False)]
-    assert state("answers", steps=level, samples=open_ended, end=[]) == "green"
-    assert state("answers", samples=open_ended) == "red"
+    open_ended, here = [answer(10, ended=False)], good_run()[-4].model_copy(update={"step": 10})
+    assert state("answers", steps=level, effect=[here], samples=open_ended, end=[]) == "green"
+    assert state("answers", effect=[here], evaluations=[], samples=open_ended) == "red"
+    # One that was asked for beside an evaluation is not judged.
+    assert state("answers", samples=[answer(60, ended=True), answer(55, ended=False)]) == "green"
+    assert state("answers", samples=[answer(60, ended=True), answer(61, ended=False)]) == "green"
 
 
 def test_that_samples_without_room_and_raw_text_are_not_judged() -> None:
