@@ -45,6 +45,13 @@ class MonitorPage(Page):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self.watch: RunWatch | None = None
+class _Place(QStackedWidget):
+    """Takes the height it is given: a remark that wraps must not push the charts below out of the page."""
+
+    def hasHeightForWidth(self) -> bool:
+        return False
+
+
         self.recipe: Recipe | None = None
         self._visible = self._silent = False
         self.actions_bar = MonitorActions(self)
@@ -74,7 +81,7 @@ class MonitorPage(Page):
         self.remark = TextLabel("", "small", wrap=True).make_selectable()
         self.remark.hide()
         self.charts.loss.body.addWidget(self.remark)
-        self._loss_place = QStackedWidget()
+        self._loss_place = _Place()
         self._loss_place.addWidget(self.charts.loss)
         self._loss_place.addWidget(self._phase_card)
         column.addWidget(self.notice)
