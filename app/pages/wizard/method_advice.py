@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from app.pages.wizard.methods import method_of
 from app.pages.wizard.state import WizardState
+from app.widgets.field_text import write_number
 from app.widgets.plan_column import Advice
+from engine.recipe.recipe import Recipe
 from engine.recipe.targets import ALL_LINEAR
 
 WIDE_RANK = 64
@@ -24,27 +27,42 @@ def advice_of(state: WizardState, choose: Callable[[str], None]) -> list[Advice]
         text = "Without a GPU the 4-bit base saves little and computes slowly."
         press = ("Use LoRA", lambda: choose("lora")) if method == "qlora" else None
         found.append(Advice("warn", "QLoRA is made for GPUs", text, press))
-    found += _rates(state, method)
+    found += _rates(state)
     if method in ("lora", "qlora", "dora"):
         found += _lora(state)
     return found
 
 
-def _rates(state: WizardState, method: str) -> list[Advice]:
-    rate = state.recipe.training.learning_rate
+@dataclass(frozen=True)
+class RateRemark:
+    """What is to be said of the learning rate, and the usual one."""
 
-    def use(value: float) -> tuple[str, Callable[[], object]]:
-        return f"Use {value:.0e}".replace("e-0", "e-"), lambda: state.set_value(
-            "training.learning_rate", value
-        )
+    title: str
+    text: str
+    usual: float
 
+
+def rate_remark(recipe: Recipe) -> RateRemark | None:
+    """Return the remark on a learning rate that does not go with the method, None when it does."""
+    method, rate = recipe.adapter.method, recipe.training.learning_rate
     if method == "full" and rate > HIGHEST_FULL_RATE:
         text = "When every weight is trained, steps that suit an adapter make the model forget."
-        return [Advice("warn", "A high learning rate for full", text, use(USUAL_FULL_RATE))]
+        return RateRemark("A high learning rate for full finetuning", text, USUAL_FULL_RATE)
     if method in LEAST_RATES and rate < LEAST_RATES[method]:
         text = "So few values need larger steps than LoRA's; with small ones the loss hardly moves."
-        return [Advice("warn", "A low learning rate for this method", text, use(USUAL_RATES[method]))]
-    return []
+        return RateRemark("A low learning rate for this method", text, USUAL_RATES[method])
+    return None
+
+
+def _rates(state: WizardState) -> list[Advice]:
+    remark = rate_remark(state.recipe)
+    if remark is None:
+        return []
+    press = (
+        f"Use {write_number(remark.usual)}",
+        lambda: state.set_value("training.learning_rate", remark.usual),
+    )
+    return [Advice("warn", remark.title, remark.text, press)]
 
 
 def _lora(state: WizardState) -> list[Advice]:

@@ -45,9 +45,9 @@ def method_of(recipe: Recipe) -> str:
 def method_words(recipe: Recipe) -> str:
     """Return the method as a person says it, with the bits of the base where the name does not say them."""
     name = method_of(recipe)
-    bits = "4-bit" if recipe.model.load_in_4bit else "8-bit" if recipe.model.load_in_8bit else ""
-    title = "Full finetuning" if name == "full" else TITLES[name]
-    return f"{title} on a {bits} base" if bits and name != "qlora" else title
+    bits = "a 4-bit" if recipe.model.load_in_4bit else "an 8-bit" if recipe.model.load_in_8bit else ""
+    title = "full finetuning" if name == "full" else TITLES[name]
+    return f"{title} on {bits} base" if bits and name != "qlora" else title
 
 
 def later_method(name: str) -> str:

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from app import i18n
-from app.pages.wizard.fields import counted, step_of
+from app.pages.wizard.fields import counted
 from app.pages.wizard.inquiries import DataView, Plans
+from app.pages.wizard.review_check import BAD, OK, WAIT, WARN, Check
+from app.pages.wizard.review_methods import method_checks
 from engine import paths
 from engine.errors import EngineError
+from engine.hardware.devices import Machine, probe
 from engine.models.facts import ModelFacts, read_facts
 from engine.models.library import resolve_model, starter_ready
-from engine.plan.optimizers import state_bytes
+from engine.plan.optimizers import refuse, state_bytes
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe
 
-OK, WARN, BAD, WAIT = "ok", "warn", "bad", "wait"
 LITTLE_ROOM = 2e9
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the review: its state, its words, and where a press on it leads."""
-
-    state: str
-    title: str
-    detail: str
-    field: str
-
-    @property
-    def step(self) -> str:
-        """Return the step that holds the field."""
-        return step_of(self.field)
 
 
 def checkpoint_bytes(recipe: Recipe, trainable: int) -> float:
@@ -51,25 +37,29 @@ def examine(
     recipe: Recipe, data: DataView | None, plans: Plans | None, unread: dict[str, str]
 ) -> list[Check]:
     """Make every check now; call it in the background."""
-    checks = [_fields(recipe, unread)]
+    machine = probe()
+    checks = [_fields(recipe, unread, machine)]
     model, facts = _model(recipe)
     checks.append(model)
     checks.append(_data(recipe, data))
     if data is not None and facts is not None:
         checks.append(_template(facts, data))
         checks += _lengths(recipe, data)
+    if facts is not None:
+        checks += method_checks(recipe, facts, plans, machine)
     checks.append(_memory(plans))
     checks.append(_disk(recipe, plans))
     checks.append(_validation(recipe, data))
     return checks
 
 
-def _fields(recipe: Recipe, unread: dict[str, str]) -> Check:
+def _fields(recipe: Recipe, unread: dict[str, str], machine: Machine) -> Check:
     if unread:
         path, fault = next(iter(unread.items()))
         return Check(BAD, f"{field_spec(path).label}: {fault}", "press to go there", path)
     try:
         codec.refuse_unsupported(recipe)
+        refuse(recipe.training, "cuda" if machine.devices else "cpu")
     except EngineError as error:
         return Check(BAD, error.message, error.hint, error.field or "data.train")
     return Check(OK, "Every field can be used", f"seed {recipe.training.seed}", "training.seed")

@@ -11,7 +11,9 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QWidget
 
 from app import i18n
 from app.pages.wizard.fields import short_model
-from app.pages.wizard.review_checks import BAD, OK, WAIT, WARN, Check, examine
+from app.pages.wizard.methods import method_words
+from app.pages.wizard.review_check import BAD, OK, WAIT, WARN, Check
+from app.pages.wizard.review_checks import examine
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
 from app.widgets.button import button
@@ -117,7 +119,7 @@ class ReviewStep(Step):
         """Say the whole run in one sentence."""
         state, recipe = self.state, self.state.recipe
         model = "the starter model" if recipe.model.path == "starter" else short_model(recipe.model.path)
-        method = "QLoRA" if recipe.model.load_in_4bit else "LoRA"
+        method = method_words(recipe)
         plan = state.plans.now if state.plans else None
         examples = f"{i18n.number(state.data.train_examples)} examples" if state.data else "examples"
         parts = [f"Teach {model} on {examples} with {method}"]
