@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from engine.events import Evaluated, Log, SampleGenerated
-from engine.runtime import early, evaluate, evidence
+from engine.events import Evaluated, Log, SampleGenerated, Warned
+from engine.runtime import early, evaluate, evidence, memory
 from engine.runtime.keep import save
 from engine.runtime.training import Training
 
@@ -57,7 +57,9 @@ def sample(run: Training, *, base: bool = False, extra: evaluate.Prompt | None =
         if run.job.requests.stop:
             break
         # Before the first step the model is the base, also where switching the adapter off would not be.
-        said = evaluate.answer(run, prompt, base=base and run.step > 0)
+        said = _answer(run, prompt, base=base and run.step > 0)
+        if said is None:
+            continue
         run.job.write(
             SampleGenerated(
                 step=0 if base else run.step,
@@ -71,6 +73,25 @@ def sample(run: Training, *, base: bool = False, extra: evaluate.Prompt | None =
         )
     run.model.train()
     run.job.phase("train")
+
+
+def _answer(run: Training, prompt: evaluate.Prompt, *, base: bool) -> evaluate.Said | None:
+    """Return an answer; None, with a warning, where there was no memory for it: training does not need it."""
+    try:
+        said: evaluate.Said = evaluate.answer(run, prompt, base=base)
+        return said
+    except memory.ERRORS as error:
+        if not memory.ran_out(error):
+            raise
+    memory.free(run.compute.device)
+    run.job.write(
+        Warned(
+            code="GPU-01",
+            message=f"Memory ran out at step {run.step}, while answering a sample prompt.",
+            hint="It is left out; training goes on.",
+        )
+    )
+    return None
 
 
 def base_is_at_hand(run: Training) -> bool:

@@ -40,6 +40,7 @@ def make_do(run: Training, rows: int) -> str:
     Rows are cut in more parts; where they are single already and the recipe leaves it to us, layers are
     computed twice instead of kept. Raises EngineError GPU-01 where nothing is left to do.
     """
+    _refuse_sharded(run)
     if run.parts >= rows and _may_compute_twice(run):
         compute_twice(run)
         return (
@@ -47,6 +48,16 @@ def make_do(run: Training, rows: int) -> str:
         )
     run.parts = split_further(run.recipe, run.parts, rows)
     return f"Batches are now cut in {run.parts} parts; the result is the same."
+
+
+def _refuse_sharded(run: Training) -> None:
+    """Where ranks share each layer's weights, one cannot do a step again while the others wait in it."""
+    if run.ranks.sharded:
+        raise EngineError(
+            "Memory ran out on one of the GPUs that share this model's weights.",
+            f"What was saved is sound. In a new run, {_ways_out(run.recipe)}, or use a smaller batch.",
+            "GPU-01",
+        )
 
 
 def _may_compute_twice(run: Training) -> bool:
@@ -81,6 +92,7 @@ def until_it_fits(
         except ERRORS as error:
             if not ran_out(error):
                 raise
+            _refuse_sharded(run)
             parts = split_further(run.recipe, parts, rows)
         free(run.compute.device)  # outside the handler: the error's frames hold what was computed
         run.job.write(

@@ -6,6 +6,7 @@ A device is made small by a forward pass that refuses pieces of more than so man
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def make(make_run: MakeRun, micro: int, **options: Any) -> Path:
         **{
             "training__per_device_train_batch_size": micro,
             "training__max_steps": STEPS,
-            "training__learning_rate": 2e-4,  # AdamW turns the rounding of a gradient near zero into a part of it
+            "training__learning_rate": 2e-4,  # AdamW makes steps of a gradient's rounding near zero
             "adapter__lora_dropout": 0.0,
             "evaluation__eval_steps": None,
             "checkpoint__save_steps": 2,
@@ -189,6 +190,33 @@ def test_that_memory_that_runs_out_in_an_evaluation_changes_neither_its_loss_nor
     ]
 
 
+def test_that_an_answer_without_room_is_left_out_and_training_goes_on(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, asked = evaluate.answer, 0
+
+    def second_is_too_large(*given: Any, **named: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return answer(*given, **named)
+
+    monkeypatch.setattr(evaluate, "answer", second_is_too_large)
+    folder = make(make_run, 4, evaluation__sample_prompts=["What does the cat say?", "And the owl?"])
+    assert attempt(folder).type == "finished"
+    said = [e for e in events_of(folder) if e.type == "sample_generated"]
+    assert len(said) == asked - 1 and ["sample prompt" in w.message for w in warnings_of(folder)] == [True]
+
+
+def test_that_ranks_that_share_weights_do_not_cut_each_for_itself(make_training: MakeTraining) -> None:
+    run = make_training()
+    run.ranks = replace(run.ranks, sharded=True)
+    with pytest.raises(EngineError) as caught:
+        memory.make_do(run, 4)
+    assert caught.value.code == "GPU-01" and "smaller batch" in caught.value.hint and run.parts == 1
+
+
 def test_that_a_save_without_room_for_a_copy_is_written_in_place(
     make_run: MakeRun, enough: Callable[..., Measured], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,8 +304,6 @@ def test_that_an_error_of_another_kind_is_no_lack_of_memory(
 def test_that_gradient_checkpointing_auto_follows_the_memory_of_the_machine(
     make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch, ram: float, chosen: str
 ) -> None:
-    from dataclasses import replace
-
     machine = replace(probe(), ram_total_bytes=int(ram), devices=())
     monkeypatch.setattr(start, "probe", lambda: machine)
     run = make_training()
