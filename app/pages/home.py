@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QBoxLayout, QGridLayout, QHBoxLayout, QVBoxLayout,
 
 from app.i18n import clock, loss
 from app.pages.home_cards import DraftCard, FitsCard, ReadinessCard, StorageCard, TipCard
+from app.pages.home_queue import QueueNote
 from app.pages.page import Page, padded_column, scrolled
 from app.services import Services
 from app.tables.runs import HOME, RunsModel, state_token, state_words
@@ -248,7 +249,8 @@ class HomePage(Page):
         self.last_runs.table.clicked.connect(self._on_run_activated)
         self.first_steps = FirstSteps(self)
         self.draft = DraftCard(self.services)
-        for widget in (self.running, self.draft):
+        self.queue = QueueNote(self.services)
+        for widget in (self.running, self.queue, self.draft):
             left.addWidget(widget)
         left.addWidget(self.last_runs, 3)
         left.addWidget(self.first_steps, 3)
@@ -348,6 +350,7 @@ class HomePage(Page):
         self.last_runs.show_runs(runs)
         if first:
             self.last_runs.show_away(runs, self.services.settings.value.last_seen)
+        self.queue.refresh()
         going = [run for run in runs if run.state in ("running", "paused")]
         self.running.setVisible(bool(going))
         if going:

@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 
 from app.i18n import number
 from app.pages.library_preview import RunPreview
+from app.pages.library_queue import LibraryQueue
 from app.pages.page import Page, padded_column
 from app.services import Services
 from app.tables.run_filter import HELP, RunFilter, parse
@@ -108,6 +109,8 @@ class LibraryPage(Page):
         )
         self.preview = RunPreview(self.navigate_requested.emit)
         self.preview.hide()
+        self.queue = LibraryQueue(self.services, self.navigate_requested.emit)
+        rows.addWidget(self.queue)
         rows.addWidget(self.card, 1)
         rows.addWidget(self.preview)
         self._list = both
@@ -232,6 +235,7 @@ class LibraryPage(Page):
     def _on_listed(self, answer: tuple[list[RunSummary], list[RunSummary]]) -> None:
         self._asking, self._loaded = False, True
         runs, trashed = answer
+        self.queue.show_runs(runs)
         if self.table.state() == RowTable.State.EditingState:
             return  # a name is being typed; the next reading comes in three seconds
         chosen = {run.id for run in self.chosen()}

@@ -13,7 +13,15 @@ from app.i18n import duration
 from app.pages.monitor_actions import MonitorActions
 from app.pages.monitor_charts import MonitorCharts
 from app.pages.monitor_side import MonitorSide
-from app.pages.monitor_words import facts, phases, resuming_words, show_strip, stage_progress, state_words
+from app.pages.monitor_words import (
+    facts,
+    phases,
+    resuming_words,
+    show_strip,
+    stage_progress,
+    state_words,
+    waiting_words,
+)
 from app.pages.page import Page, padded_column
 from app.seals import lines
 from app.services import Services
@@ -37,6 +45,13 @@ LOOK_MS = 5000
 SILENT_SECONDS = 60.0
 
 
+class _Place(QStackedWidget):
+    """Takes the height it is given: a remark that wraps must not push the charts below out of the page."""
+
+    def hasHeightForWidth(self) -> bool:
+        return False
+
+
 class MonitorPage(Page):
     """The page of a run: its own stored recipe, live, replayed or after a crash."""
 
@@ -45,13 +60,6 @@ class MonitorPage(Page):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self.watch: RunWatch | None = None
-class _Place(QStackedWidget):
-    """Takes the height it is given: a remark that wraps must not push the charts below out of the page."""
-
-    def hasHeightForWidth(self) -> bool:
-        return False
-
-
         self.recipe: Recipe | None = None
         self._visible = self._silent = False
         self.actions_bar = MonitorActions(self)
@@ -122,10 +130,12 @@ class _Place(QStackedWidget):
         self._look.start()
         self.charts.loss.chart.chosen.connect(self.side.samples.show_step)
         self.side.open_folder_requested.connect(self.open_folder)
+        self.side.ask_requested.connect(self.actions_bar.ask)
         pause = QShortcut("Ctrl+Shift+P", self)
         pause.activated.connect(self.actions_bar.toggle_pause)
         if self.services.run_queue is not None:
             self.services.run_queue.run_changed.connect(self._on_run_changed)
+            self.services.run_queue.queue_changed.connect(self._on_queue_changed)
 
     # -- the page ------------------------------------------------------------------------------------------
     def top_bar_actions(self) -> list[QWidget]:
@@ -220,6 +230,10 @@ class _Place(QStackedWidget):
             self.open_run(self.watch.folder)  # it had been put away meanwhile
         self._on_state_changed(self.watch.state)
 
+    def _on_queue_changed(self) -> None:
+        self._show_notice()
+        self._on_changed()
+
     def _on_changed(self) -> None:
         if self._visible and not self._draw.isActive():
             self._draw.start()
@@ -258,11 +272,13 @@ class _Place(QStackedWidget):
         if not ready:
             self.phases.title.setText("Waiting for its device" if state == "queued" else "Getting ready")
             self.phases.show_phases(phases(history))
-            self.phases.show_progress(*stage_progress(history))
+            waits = waiting_words(self.services.run_queue, watch.folder) if state == "queued" else ""
+            self.phases.show_progress(*((None, waits) if waits else stage_progress(history)))
         limit = self.recipe.training.max_grad_norm if self.recipe else None
         self.charts.show(history, watch.generation, limit)
         self._show_remark(limit)
         self.side.show_run(history, watch.generation)
+        self.side.show_going(state == "running" and history.has_stepped)
         judged = lines(judge(history))
         self.seals.show_seals(judged)
         self.side.show_seals(judged)
@@ -272,7 +288,8 @@ class _Place(QStackedWidget):
         assert self.watch is not None
         found = remarks(self.watch.history, limit)
         words = resuming_words(self.watch.state, self.watch.history)
-        words = words or (found[0].text if found else "")
+        ended = self.watch.history.finished
+        words = words or (ended.reason if ended is not None else "") or (found[0].text if found else "")
         if words != self.remark.text():
             self.remark.setText(words)
             self.remark.set_token("warn" if found and found[0].kind == "warn" else "dim")
@@ -288,6 +305,12 @@ class _Place(QStackedWidget):
             self.notice.show_notice(
                 "warn", words, hint, [("Cancel…", self.actions_bar.cancel)], code="RUN-11"
             )
+            self.notice.show()
+            return
+        queue = self.services.run_queue
+        if watch is not None and queue is not None and queue.held and watch.folder in queue.queued():
+            actions = [("Let it go on", queue.release)]
+            self.notice.show_notice("warn", "The queue is on hold", queue.held, actions)
             self.notice.show()
             return
         if watch is None or ending is None or self._shown_state(watch.state) not in ("failed", "crashed"):

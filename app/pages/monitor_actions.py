@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QTimer
-from PySide6.QtWidgets import QPushButton, QWidget
+from PySide6.QtCore import QObject, QPoint, Qt, QTimer
+from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from app.widgets.button import button
 from app.widgets.question import ask
@@ -17,27 +17,45 @@ if TYPE_CHECKING:
 STOP_NOW_MS = 30_000
 # text, icon, kind, the method it calls, help
 BUTTONS: dict[str, tuple[str, str | None, str, str, str]] = {
+    "now": (
+        "Now",
+        "chevron-down",
+        "secondary",
+        "offer_now",
+        "Save, evaluate or ask it now, between two steps",
+    ),
     "pause": (
         "Pause",
         None,
         "secondary",
         "pause",
-        "Saves, frees the device's memory and waits (Ctrl+Shift+P)",
+        "Saves, lets go of the model and its memory, and waits (Ctrl+Shift+P)",
     ),
     "resume": ("Resume", "play", "primary", "resume", "Goes on from the last save (Ctrl+Enter)"),
     "stop": ("Stop and save", None, "secondary", "stop", "Saves and ends; it can be resumed later"),
     "cancel": ("Cancel…", None, "danger", "cancel", "Ends at once, without a save"),
+    "begin": (
+        "Start now",
+        "play",
+        "secondary",
+        "begin",
+        "On a device that is not free: both get slower, and both need its memory",
+    ),
     "dequeue": ("Take out of the queue", None, "danger", "dequeue", "It stays under Runs"),
     "chat": ("Chat with it", "chat", "primary", "chat", "Base and adapter side by side"),
     "merge": ("Merge", "merge", "secondary", "merge", "Makes one model of base and adapter"),
     "again": ("Run again with changes", None, "secondary", "again", "Opens this recipe in the wizard"),
     "folder": ("Open folder", None, "secondary", "folder", "The run's own folder"),
 }
-GOING = ("pause", "stop", "cancel")
+GOING = ("now", "pause", "stop", "cancel")
+NOW = (
+    ("Save now", "save", "It saves after this step."),
+    ("Evaluate now", "evaluate", "It evaluates after this step."),
+)
 SHOWN = {
     "running": GOING,
     "paused": ("resume", "stop", "cancel"),
-    "queued": ("dequeue",),
+    "queued": ("begin", "dequeue"),
     "finished": ("chat", "merge", "again", "folder"),
     "stopped": ("resume", "again", "folder"),
     "failed": ("resume", "again", "folder"),
@@ -93,6 +111,30 @@ class MonitorActions(QObject):
         """Ask the child to save, free its memory and wait."""
         self._ask("pause")
 
+    def offer_now(self) -> None:
+        """Show what can be asked of a run between two steps."""
+        menu = QMenu(self._page)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for words, command, _ in NOW:
+            menu.addAction(words, lambda command=command: self.do_now(command))
+        menu.addAction("Ask it now…", self._page.side.ask)
+        place = self.buttons["now"]
+        menu.popup(place.mapToGlobal(QPoint(0, place.height() + 4)))
+
+    def do_now(self, command: str) -> None:
+        """Ask the child to save or to evaluate after the step it is at."""
+        if self._send(command):
+            said = next(words for _, each, words in NOW if each == command)
+            self._page.services.notify(said, "info")
+
+    def ask(self, prompt: str) -> None:
+        """Let the run answer a prompt as it stands."""
+        self._page.side.show_asked(prompt if self._send("sample", prompt=prompt) else "")
+
+    def begin(self) -> None:
+        """Start a waiting run beside what goes on."""
+        self._page.services.run_queue.start_now(self._run)
+
     def stop(self) -> None:
         """Ask the child to save and end; after half a minute without an answer, end it at once."""
         if self.asked == "stop" and not self._patience.isActive():
@@ -107,6 +149,10 @@ class MonitorActions(QObject):
             self._page.services.run_queue.resume(self._run)
         except EngineError as error:
             self._tell(error)
+            return
+        if self._state == "paused":  # the model is loaded again: that may take a while
+            self.asked = "resume"
+            self._refresh()
 
     def chat(self) -> None:
         """Go and talk to the adapter."""
@@ -149,13 +195,17 @@ class MonitorActions(QObject):
         return self._page.watch.folder if self._page.watch is not None else ""
 
     def _ask(self, command: str) -> None:
+        if self._send(command):
+            self.asked = command
+            self._refresh()
+
+    def _send(self, command: str, **fields: str) -> bool:
         try:
-            self._page.services.run_queue.send(self._run, command)
+            self._page.services.run_queue.send(self._run, command, **fields)
         except EngineError as error:
             self._tell(error)
-            return
-        self.asked = command
-        self._refresh()
+            return False
+        return True
 
     def _tell(self, error: EngineError) -> None:
         self._page.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
@@ -163,6 +213,10 @@ class MonitorActions(QObject):
     def _refresh(self) -> None:
         pausing, stopping = self.asked == "pause", self.asked == "stop"
         late = stopping and not self._patience.isActive()
+        going_on = self.asked == "resume"
+        self.buttons["resume"].setText("Loading…" if going_on else "Resume")
+        self.buttons["resume"].setEnabled(not going_on)
+        self.buttons["now"].setEnabled(not pausing and not stopping)
         self.buttons["pause"].setText("Pausing…" if pausing else "Pause")
         self.buttons["pause"].setEnabled(not pausing and not stopping)
         self.buttons["stop"].setText("Stop now" if late else "Stopping…" if stopping else "Stop and save")

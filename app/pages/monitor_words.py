@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from app.i18n import clock, duration, loss, number, size
 from app.widgets.label import set_tip
@@ -44,7 +45,9 @@ def facts(recipe: Recipe | None, history: RunHistory) -> str:
     method = "QLoRA" if recipe.model.load_in_4bit else "LoRA"
     base = show_name(Path(recipe.model.path).name, 60)
     words = [base, f"{method} r{recipe.adapter.r}", f"seed {recipe.training.seed}"]
-    return " · ".join([*words, *([history.device] if history.device else [])])
+    words += [history.device] if history.device else []
+    awake = history.awake is not None and history.awake.kept and history.state == "running"
+    return " · ".join([*words, *(["kept awake"] if awake else [])])
 
 
 def show_strip(strip: RunStrip, state: str, history: RunHistory) -> None:
@@ -59,6 +62,7 @@ def show_strip(strip: RunStrip, state: str, history: RunHistory) -> None:
     _show_memory(strip, history)
     _show_time(strip, state, history)
     share = history.step / history.total_steps if history.total_steps else 0.0
+    share = 1.0 if state == "finished" else share  # also where it ended early
     strip.show_progress(share, BAR_TOKENS.get(state, "accent"))
 
 
@@ -103,6 +107,19 @@ def resuming_words(state: str, history: RunHistory) -> str:
     now = next((label.lower() for label, _, mark in phases(history) if mark == NOW), "")
     words = f"Going on from step {number(history.step)}"
     return f"{words}: {now}" if now else words
+
+
+def waiting_words(queue: Any, folder: Path) -> str:
+    """Return what a run waits for; `queue` is the run queue of the window."""
+    waiting = queue.queued() if queue is not None else []
+    if folder not in waiting or queue.held:
+        return ""
+    before = waiting.index(folder)
+    places = {0: "It is the next one", 1: "One run is before it"}.get(
+        before, f"{number(before)} runs are before it"
+    )
+    going = [watch.name for watch in queue.active()]
+    return f"{places}. Going on: {', '.join(going)}." if going else f"{places}."
 
 
 def stage_progress(history: RunHistory) -> tuple[float | None, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSlider, QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
@@ -89,7 +89,8 @@ class SamplesView(QWidget):
         self.empty = text_label("Answers appear here at each evaluation.", "dim", wrap=True)
         self._column.addWidget(self.empty)
         self._column.addStretch(1)
-        column.addWidget(vertical_scroll(inner), 1)
+        self._area = vertical_scroll(inner)
+        column.addWidget(self._area, 1)
         self.show_answers([])
 
     def _build_head(self) -> QHBoxLayout:
@@ -134,6 +135,15 @@ class SamplesView(QWidget):
         reached = [index for index, each in enumerate(self._steps) if each <= step]
         if self._steps:
             self.slider.setValue(reached[-1] if reached else 0)
+
+    def show_prompt(self, prompt: str) -> None:
+        """Bring the answers of one prompt into view, at the newest step."""
+        if self._steps:
+            self.slider.setValue(len(self._steps) - 1)
+        for each, block in zip(self._answers, self.blocks, strict=False):
+            if each.prompt == prompt:
+                # Its labels get their height only when the layout has been done anew.
+                QTimer.singleShot(0, block, lambda block=block: self._area.ensureWidgetVisible(block))
 
     def _on_slider_moved(self, index: int) -> None:
         self._follows = index == len(self._steps) - 1

@@ -133,6 +133,13 @@ class RunQueue(QObject):
         """Give a waiting run another place, 0 is the next one; raises EngineError when it waits no more."""
         self._take(queue.move(self._folder(run), place))
 
+    def put_back(self, run: Run, place: int) -> None:
+        """Let a run wait at a place; raises EngineError when the queue cannot be written."""
+        folder = self._folder(run)
+        queue.add(folder)
+        self._take(queue.move(folder, place))
+        self._advance()
+
     def hold(self) -> None:
         """Start nothing more for now."""
         self._take(queue.hold("You put it on hold."))

@@ -132,7 +132,7 @@ def test_that_phases_with_times_stand_before_the_first_step(qtbot, page):
         page.refresh()
         assert not page.phases.isHidden() and page.phases.isVisible()
         assert figure(page, "left") == "estimating"
-        assert texts(page) == ["Pause", "Stop and save", "Cancel…"]
+        assert texts(page) == ["Now", "Pause", "Stop and save", "Cancel…"]
         rows = [(label.text(), clock.text()) for _, label, clock in page.phases._rows]
         assert rows[0] == ("Prepare data", "0:12")
         assert rows[2] == ("First step", "")
@@ -206,7 +206,7 @@ def test_that_buttons_tell_the_child_once_and_say_that_they_wait(qtbot, page):
     with FolderLock(script.folder):
         page.open_with({"run": script.folder})
         qtbot.waitUntil(lambda: page.state_pill.text == "Training", timeout=5000)
-        pause, stop, _ = page.top_bar_actions()
+        _, pause, stop, _ = page.top_bar_actions()
         pause.click()
         assert pause.text() == "Pausing…" and not pause.isEnabled()
         stop.click()
@@ -247,7 +247,13 @@ def test_that_a_waiting_run_is_shown_as_waiting_and_can_leave_the_queue(qtbot, p
         page.open_with({"run": waiting})
         qtbot.waitUntil(lambda: page.state_pill.text == "Waiting", timeout=5000)
         assert page.phases.title.text() == "Waiting for its device"
-        (leave,) = page.top_bar_actions()
+        assert page.phases.detail.text() == "It is the next one. Going on: going."
+        begin, leave = page.top_bar_actions()
+        assert begin.text() == "Start now"
+        services.run_queue.hold()
+        assert page.notice.isVisible() and "on hold" in page.notice.accessibleName()
+        services.run_queue.release()
+        assert page.notice.isHidden()
         leave.click()
         assert services.run_queue.queued() == []
 
