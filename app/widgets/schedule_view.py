@@ -24,6 +24,7 @@ class ScheduleView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._points: list[tuple[int, float]] = []
+        self._other: list[tuple[int, float]] = []
         self._total, self._warm, self._pullable = 1, 0, True
         self._holding = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -44,6 +45,11 @@ class ScheduleView(QWidget):
         )
         self.update()
 
+    def show_other(self, points: Sequence[tuple[int, float]]) -> None:
+        """Draw another curve dashed beside the present one, to compare; no points take it away."""
+        self._other = list(points)
+        self.update()
+
     def sizeHint(self) -> QSize:
         return QSize(current_theme().px(420), current_theme().px(150))
 
@@ -62,19 +68,18 @@ class ScheduleView(QWidget):
         area = self._area()
         return area.left() + area.width() * (step - 1) / max(1, self._total - 1)
 
+    def _handle_x(self) -> float:
+        return self._x(min(self._warm + 1, self._total))
+
     def paintEvent(self, event: QPaintEvent) -> None:
         if not self._points:
             return
         theme, area = current_theme(), self._area()
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        peak = max(rate for _, rate in self._points) or 1.0
+        peak = max(rate for _, rate in [*self._points, *self._other]) or 1.0
         self._paint_axes(painter, area, peak)
-        pace = area.width() / max(1, self._total - 1)
-        scale = area.height() / peak
-        line = QPolygonF(
-            [QPointF(area.left() + (s - 1) * pace, area.bottom() - rate * scale) for s, rate in self._points]
-        )
+        line = self._line(self._points, area, peak)
         filled = QPolygonF(line)
         filled.append(QPointF(line.last().x(), area.bottom()))
         filled.append(QPointF(line.first().x(), area.bottom()))
@@ -83,8 +88,17 @@ class ScheduleView(QWidget):
         painter.drawPolygon(filled)
         painter.setPen(QPen(theme.color("accent"), 2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
         painter.drawPolyline(line)
+        if self._other:
+            painter.setPen(QPen(theme.color("text", 0.7), 1.5, Qt.PenStyle.DashLine))
+            painter.drawPolyline(self._line(self._other, area, peak))
         if self._pullable:
-            self._paint_handle(painter, area)
+            self._paint_handle(painter, area, peak)
+
+    def _line(self, points: Sequence[tuple[int, float]], area: QRectF, peak: float) -> QPolygonF:
+        pace, scale = area.width() / max(1, self._total - 1), area.height() / peak
+        return QPolygonF(
+            [QPointF(area.left() + (s - 1) * pace, area.bottom() - rate * scale) for s, rate in points]
+        )
 
     def _paint_axes(self, painter: QPainter, area: QRectF, peak: float) -> None:
         theme = current_theme()
@@ -105,19 +119,21 @@ class ScheduleView(QWidget):
             x = min(max(area.left(), self._x(step) - width / 2), area.right() - width)
             painter.drawText(QRectF(x, y, width, metrics.height()), Qt.AlignmentFlag.AlignCenter, words)
 
-    def _paint_handle(self, painter: QPainter, area: QRectF) -> None:
+    def _paint_handle(self, painter: QPainter, area: QRectF, peak: float) -> None:
         theme = current_theme()
-        x = self._x(self._warm + 1)
+        x = self._handle_x()
+        held = min(self._points, key=lambda point: abs(point[0] - self._warm - 1))
+        y = area.bottom() - held[1] * area.height() / peak
         painter.setPen(QPen(theme.color("text", 0.5), 1, Qt.PenStyle.DashLine))
-        painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()))
+        painter.drawLine(QPointF(x, y), QPointF(x, area.bottom()))
         radius = theme.px(6)
         painter.setPen(QPen(theme.color("surface"), 2))
         painter.setBrush(theme.color("accent"))
-        painter.drawEllipse(QPointF(x, area.top()), radius, radius)
+        painter.drawEllipse(QPointF(x, y), radius, radius)
         if self.hasFocus():
             painter.setPen(QPen(theme.color("accent"), 2))
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawEllipse(QPointF(x, area.top()), radius + 4, radius + 4)
+            painter.drawEllipse(QPointF(x, y), radius + 4, radius + 4)
         words = f"warm-up {i18n.number(self._warm)} {'step' if self._warm == 1 else 'steps'}"
         metrics = theme.metrics("least")
         width = metrics.horizontalAdvance(words)
@@ -128,9 +144,7 @@ class ScheduleView(QWidget):
 
     # -- pulling -------------------------------------------------------------------------------------------
     def _near(self, event: QMouseEvent) -> bool:
-        return self._pullable and abs(event.position().x() - self._x(self._warm + 1)) <= current_theme().px(
-            10
-        )
+        return self._pullable and abs(event.position().x() - self._handle_x()) <= current_theme().px(10)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self._holding = event.button() == Qt.MouseButton.LeftButton and self._near(event)

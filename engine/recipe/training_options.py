@@ -55,7 +55,7 @@ class TrainingOptions(Section):
     warmup_steps: float = option(
         0.03,
         "Warm-up",
-        "Raises the rate from zero at the start. A whole number is steps, below 1 a share of the run.",
+        "Raises the rate step by step at the start. A whole number is steps, below 1 a share of the run.",
         suggestions=(0, 0.03, 0.1),
         ge=0.0,
     )
@@ -206,10 +206,24 @@ class TrainingOptions(Section):
         1.0, "Gradient clip", "Gradients longer than this are shortened to it. 0 switches it off.", ge=0.0
     )
     loraplus_lr_ratio: float | None = option(
-        None, "LoRA+ ratio", "Another rate for B than for A.", level="expert", gt=0.0
+        None,
+        "LoRA+ ratio",
+        "How many times the learning rate B gets; A keeps it. LoRA+ advises 16 and a somewhat lower rate."
+        " Empty gives both the same.",
+        suggestions=(4, 8, 16),
+        level="expert",
+        gt=0.0,
+        le=1000.0,
     )
     neftune_noise_alpha: float | None = option(
-        None, "NEFTune noise", "Noise on the embeddings.", level="expert", ge=0.0
+        None,
+        "NEFTune noise",
+        "Alpha of the noise on the embeddings while training: up to alpha / sqrt(tokens x width) on each"
+        " value. 5 is usual, empty is none.",
+        suggestions=(5, 10, 15),
+        level="expert",
+        ge=0.0,
+        le=1000.0,
     )
     gradient_checkpointing: Literal["auto", "none", "all"] = option(
         "auto",

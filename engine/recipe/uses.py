@@ -17,6 +17,8 @@ OPTIMIZER_FIELDS: dict[str, tuple[str, ...]] = {
     "sgd": ("momentum",),
     "adafactor": (),
 }
+USUAL_BETA2 = {"lion": 0.99, "lion_8bit": 0.99}
+USUAL_MOMENTUM = {"sgd": 0.9, "muon": 0.95}
 _BY_SCHEDULE = sorted({"warmup_steps"}.union(*SHAPE_FIELDS.values()))
 _BY_OPTIMIZER = sorted(set().union(*OPTIMIZER_FIELDS.values()))
 
@@ -31,9 +33,17 @@ def uses(options: TrainingOptions, name: str) -> bool:
     return name not in _BY_OPTIMIZER or name in OPTIMIZER_FIELDS[options.optim]
 
 
+def usual_values(options: TrainingOptions) -> dict[str, float]:
+    """Return what the chosen optimizer takes for the options that may be left empty, by their field."""
+    return {
+        "training.adam_beta2": USUAL_BETA2.get(options.optim, 0.999),
+        "training.momentum": USUAL_MOMENTUM.get(options.optim, 0.0),
+    }
+
+
 def idle(options: TrainingOptions) -> list[tuple[str, str]]:
     """Return (option, what does not use it) of each that was set and changes nothing."""
-    found = []
+    found: list[tuple[str, str]] = []
     for name in (*_BY_SCHEDULE, *_BY_OPTIMIZER):
         default = TrainingOptions.model_fields[name].get_default()
         if getattr(options, name) != default and not uses(options, name):

@@ -12,9 +12,8 @@ from torch import nn
 from engine.plan.optimizers import OF_BITSANDBYTES
 from engine.recipe.schedules import learning_rate_at
 from engine.recipe.training_options import TrainingOptions
+from engine.recipe.uses import usual_values
 
-USUAL_BETA2 = {"lion": 0.99, "lion_8bit": 0.99}
-USUAL_MOMENTUM = {"sgd": 0.9, "muon": 0.95}
 FUSED_ON = ("cpu", "cuda", "mps", "xpu")
 # Parameters that weight decay leaves alone, as transformers' trainer does: biases and norms.
 _UNDECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
@@ -102,12 +101,13 @@ def _norms(model: nn.Module) -> set[int]:
 
 # -- the optimizers ------------------------------------------------------------------------------------------
 def _betas(options: TrainingOptions) -> tuple[float, float]:
-    second = options.adam_beta2
-    return options.adam_beta1, USUAL_BETA2.get(options.optim, 0.999) if second is None else second
+    usual, second = usual_values(options)["training.adam_beta2"], options.adam_beta2
+    return options.adam_beta1, usual if second is None else second
 
 
 def _momentum(options: TrainingOptions) -> float:
-    return USUAL_MOMENTUM[options.optim] if options.momentum is None else options.momentum
+    usual, momentum = usual_values(options)["training.momentum"], options.momentum
+    return usual if momentum is None else momentum
 
 
 def _adamw(groups: list[dict[str, Any]], options: TrainingOptions) -> torch.optim.Optimizer:

@@ -5,19 +5,45 @@ from __future__ import annotations
 from app import i18n
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
+from app.pages.wizard.training_words import advice_of, optimizer_words, rate_line, schedule_words
 from app.widgets.batch_blocks import BatchBlocks
 from app.widgets.card import Card
-from app.widgets.field_text import choice_words
+from app.widgets.editors import TypedEditor
+from app.widgets.field_text import choice_words, write_number
+from app.widgets.form import LEVELS, FieldRow, Form
 from app.widgets.label import TextLabel
 from app.widgets.plan_column import Advice
+from app.widgets.schedule_editor import ScheduleEditor
 from app.widgets.schedule_view import ScheduleView
+from engine.recipe.combinations import WITH_B
 from engine.recipe.fields import field_spec
-from engine.recipe.schedules import corners, learning_rate_at, warmup_of
+from engine.recipe.schedules import SHAPE_FIELDS, warmup_of
+from engine.recipe.uses import uses, usual_values
 
-CURVE_POINTS = 240
+CURVE_POINTS, ICON_POINTS = 240, 40
 STEPS_UNTIL_KNOWN = 200
+SCHEDULE, OPTIMIZER = "training.lr_scheduler_type", "training.optim"
+# Shown at every level where the chosen schedule uses them, for they are what it is about.
+SHAPES = (
+    "training.num_decay_steps",
+    "training.decay_type",
+    "training.num_cycles",
+    "training.power",
+    "training.min_lr_ratio",
+    "training.timescale",
+)
+OPTIMIZER_FIELDS = (
+    OPTIMIZER,
+    "training.adam_beta1",
+    "training.adam_beta2",
+    "training.adam_epsilon",
+    "training.momentum",
+    "training.weight_decay",
+    "training.max_grad_norm",
+    "training.loraplus_lr_ratio",
+    "training.neftune_noise_alpha",
+)
 MORE = (
-    ("Optimizer", ("training.optim", "training.weight_decay", "training.max_grad_norm")),
     (
         "Numbers and memory",
         ("training.precision", "training.on_out_of_memory", "data.shuffle", "training.seed"),
@@ -43,21 +69,15 @@ class TrainingStep(Step):
 
     def __init__(self, state: WizardState) -> None:
         super().__init__(state)
-        rate, form = self.form_card(
-            "How far each step goes",
-            ("training.learning_rate", "training.lr_scheduler_type", "training.warmup_steps"),
-        )
-        self.schedule = ScheduleView()
-        rate.body.addWidget(self.schedule)
-        self.schedule_words = TextLabel("", "small", wrap=True)
-        rate.body.addWidget(self.schedule_words)
-        self.column.addWidget(rate)
+        self.column.addWidget(self._build_rate())
         length, _ = self.form_card("How long", ("training.num_train_epochs", "training.max_steps"))
         self.length_words = TextLabel("", "small", wrap=True)
         length.body.addWidget(self.length_words)
         self.column.addWidget(length)
         self.column.addWidget(self._build_batch())
-        self.more: list[Card] = []
+        optimizer, form = self.form_card("How each step is made", OPTIMIZER_FIELDS)
+        self.more: list[Card] = [optimizer]
+        self.column.addWidget(optimizer)
         for title, paths in MORE:
             card, _ = self.form_card(title, paths)
             self.more.append(card)
@@ -70,6 +90,21 @@ class TrainingStep(Step):
         state.data_changed.connect(self.draw)
         self.set_level("simple")
         self.draw()
+
+    def _build_rate(self) -> Card:
+        card = Card("How far each step goes")
+        self.schedule = ScheduleView()
+        form = Form([field_spec("training.learning_rate")], self.rules)
+        spec = field_spec(SCHEDULE)
+        self.kinds = ScheduleEditor(spec, spec.choices)
+        self.kinds.looked_at.connect(self._on_schedule_looked_at)
+        form.add_row(FieldRow(spec, self.rules, self.kinds, hint=""))
+        for path in ("training.warmup_steps", *SHAPES):
+            form.add_row(FieldRow(field_spec(path), self.rules))
+        self.add_form(form)
+        card.body.addWidget(form)
+        card.body.addWidget(self.schedule)
+        return card
 
     def _build_batch(self) -> Card:
         card, form = self.form_card(
@@ -86,8 +121,34 @@ class TrainingStep(Step):
         super().set_level(level)
         for card in self.more:
             card.setVisible(level == "all")
+        self._show_fields()
+
+    def _show_fields(self) -> None:
+        """Show the fields that the chosen schedule, optimizer and method use, and of those the level's."""
+        recipe = self.state.recipe
+        for path, row in self.rows.items():
+            section, _, name = path.partition(".")
+            told = row.spec.level in LEVELS[self.level] or path in SHAPES
+            used = section != "training" or uses(recipe.training, name)
+            if path == "training.loraplus_lr_ratio":
+                used = recipe.adapter.method in WITH_B
+            row.setVisible(bool(row.fault) or (told and used))
+        usual = usual_values(recipe.training)
+        for path, value in usual.items():
+            editor = self.rows[path].editor
+            if isinstance(editor, TypedEditor):
+                editor.line.setPlaceholderText(write_number(value))
+
+    def focus_field(self, path: str) -> bool:
+        """Go to a field; to the schedule or the optimizer where the chosen one does not use it."""
+        section, _, name = path.partition(".")
+        if section == "training" and path in self.rows and not uses(self.state.recipe.training, name):
+            among = name == "warmup_steps" or any(name in names for names in SHAPE_FIELDS.values())
+            path = SCHEDULE if among else OPTIMIZER
+        return super().focus_field(path)
 
     def on_values(self, paths: frozenset[str]) -> None:
+        self._show_fields()
         self.draw()
 
     @property
@@ -98,30 +159,36 @@ class TrainingStep(Step):
 
     def draw(self) -> None:
         """Draw curve and blocks and say the numbers that follow from the fields."""
-        training = self.state.recipe.training
-        steps = self.total_steps
-        total = steps or STEPS_UNTIL_KNOWN
-        kind = training.lr_scheduler_type
-        evenly = (1 + round(i * (total - 1) / CURVE_POINTS) for i in range(CURVE_POINTS + 1))
-        chosen = sorted({*evenly, *corners(training, total)})
-        points = [(step, learning_rate_at(step, total, training)) for step in chosen]
-        self.schedule.show_schedule(points, total, warmup_of(training, total), kind != "constant")
-        words = {
-            "cosine": "Rises, then falls along a half cosine to zero.",
-            "linear": "Rises, then falls in a straight line to zero.",
-            "constant": "The same rate from the first step to the last; the warm-up is not used.",
-            "constant_with_warmup": "Rises, then stays.",
-            "warmup_stable_decay": "Rises, stays, and falls at the end.",
-            "cosine_with_min_lr": "Rises, then falls along a half cosine to the lowest rate.",
-            "cosine_with_restarts": "Rises, falls to zero, and starts again at the top.",
-            "one_cycle": "Rises along a cosine to the top, then falls along one to nearly nothing.",
-            "polynomial": "Rises, then falls along a bent line to the lowest rate.",
-            "inverse_sqrt": "Rises, then falls ever more slowly and does not reach zero.",
-        }[kind]
+        recipe, steps = self.state.recipe, self.total_steps
+        training, total = recipe.training, self._drawn_steps
+        self.schedule.show_schedule(
+            rate_line(training, total, CURVE_POINTS),
+            total,
+            warmup_of(training, total),
+            training.lr_scheduler_type != "constant",
+        )
+        self.kinds.show_lines(
+            {kind: self._line_of(kind, ICON_POINTS) for kind in self.rows[SCHEDULE].spec.choices}
+        )
         known = "" if steps else " Drawn over 200 steps until the data is known."
-        self.schedule_words.setText(words + known)
+        self.rows[SCHEDULE].set_hint(schedule_words(training, recipe.adapter.method) + known)
+        plans = self.state.plans
+        trained = plans.now.trainable_parameters if plans is not None else None
+        self.rows[OPTIMIZER].set_hint(optimizer_words(recipe, trained))
         self._say_length(steps)
         self._say_batch()
+
+    @property
+    def _drawn_steps(self) -> int:
+        return self.total_steps or STEPS_UNTIL_KNOWN
+
+    def _line_of(self, kind: str, count: int) -> list[tuple[int, float]]:
+        options = self.state.recipe.training.model_copy(update={"lr_scheduler_type": kind})
+        return rate_line(options, self._drawn_steps, count)
+
+    def _on_schedule_looked_at(self, kind: str | None) -> None:
+        same = kind in (None, self.state.recipe.training.lr_scheduler_type)
+        self.schedule.show_other([] if same else self._line_of(str(kind), CURVE_POINTS))
 
     def _say_length(self, steps: int | None) -> None:
         data, training = self.state.data, self.state.recipe.training
@@ -157,22 +224,4 @@ class TrainingStep(Step):
         return f"{length} · {choice_words(field_spec('training.optim'), training.optim)}"
 
     def advice(self) -> list[Advice]:
-        steps, training, found = self.total_steps, self.state.recipe.training, []
-        if steps is not None and steps < 20 and training.max_steps is None:
-            text = "The model may not have time to learn. A smaller batch or more epochs makes more steps."
-            press = (
-                ("Halve the batch", self._halve_batch) if training.per_device_train_batch_size > 1 else None
-            )
-            found.append(Advice("warn", f"Only {steps} steps", text, press))
-        if training.learning_rate > 2e-3:
-            text = "LoRA usually learns best between 5e-5 and 1e-3. Higher rates often diverge."
-            press = ("Use 2e-4", lambda: self.state.set_value("training.learning_rate", 2e-4))
-            found.append(Advice("warn", "A very high learning rate", text, press))
-        if training.num_train_epochs > 5:
-            text = "More than five passes often learn the examples by heart. The best checkpoint is kept."
-            found.append(Advice("info", "Many epochs", text))
-        return found
-
-    def _halve_batch(self) -> None:
-        half = self.state.recipe.training.per_device_train_batch_size // 2
-        self.state.set_value("training.per_device_train_batch_size", half)
+        return advice_of(self.state, self.total_steps)

@@ -1,0 +1,128 @@
+"""What the training step says of schedules and optimizers, and its remarks for the right column."""
+
+from __future__ import annotations
+
+from app import i18n
+from app.pages.wizard.state import WizardState
+from app.widgets.field_text import choice_words, write_number
+from app.widgets.plan_column import Advice
+from engine.errors import EngineError
+from engine.plan.optimizers import PAGED, refuse, state_bytes
+from engine.recipe.combinations import WITH_B
+from engine.recipe.fields import field_spec
+from engine.recipe.recipe import Recipe
+from engine.recipe.schedules import corners, learning_rate_at
+from engine.recipe.training_options import TrainingOptions
+
+SCHEDULE_WORDS = {
+    "cosine": "Rises, then falls along a half cosine to zero.",
+    "linear": "Rises, then falls in a straight line to zero.",
+    "constant": "The same rate from the first step to the last; there is no warm-up.",
+    "constant_with_warmup": "Rises, then stays.",
+    "warmup_stable_decay": "Rises, stays, and falls at the end.",
+    "cosine_with_min_lr": "Rises, then falls along a half cosine to the lowest rate.",
+    "cosine_with_restarts": "Rises, falls to zero along a half cosine, and starts again at the top.",
+    "one_cycle": "Rises along a half cosine to the top, then falls along one to nearly nothing.",
+    "polynomial": "Rises, then falls along a bent line to the lowest rate.",
+    "inverse_sqrt": "Rises, then falls ever more slowly and never reaches zero.",
+}
+OPTIMIZER_WORDS = {
+    "adamw": "Keeps two averages of each trained value. The usual choice.",
+    "adamw_8bit": "AdamW with its averages in 8 bits: a quarter of their memory, nearly the same steps.",
+    "paged_adamw": "AdamW whose averages leave the GPU's memory while it is short.",
+    "paged_adamw_8bit": "AdamW in 8 bits whose averages leave the GPU's memory while it is short.",
+    "adafactor": "Keeps a row and a column of averages for each matrix: almost no memory.",
+    "lion": "Steps by the sign of one average. Wants about a fifth of AdamW's learning rate.",
+    "lion_8bit": "Lion with its average in 8 bits: the least memory of all that keep one.",
+    "muon": "Evens out each step of a matrix in all its directions. Keeps one average.",
+    "sgd": "Steps along the gradient, with momentum. Wants a far higher learning rate than AdamW.",
+}
+# Above it, the usual optimizers often diverge on an adapter; SGD's steps are as small as its gradients.
+HIGHEST = {"lion": 4e-4, "lion_8bit": 4e-4, "muon": 2e-2, "sgd": 10.0}
+USUAL_HIGHEST, HIGHEST_OF_FULL = 2e-3, 1e-4
+BETTER = {"lion": 4e-5, "lion_8bit": 4e-5, "muon": 2e-3, "sgd": 0.1}
+LOWEST_OF_SGD = 5e-3
+
+
+def rate_line(options: TrainingOptions, total: int, count: int) -> list[tuple[int, float]]:
+    """Return about `count` (step, rate) points of a run, with every corner of its line among them."""
+    evenly = (1 + round(i * (total - 1) / count) for i in range(count + 1))
+    chosen = sorted({*evenly, *corners(options, total)})
+    return [(step, learning_rate_at(step, total, options)) for step in chosen]
+
+
+def schedule_words(options: TrainingOptions, method: str) -> str:
+    """Return what the chosen schedule does, and what LoRA+ adds to it."""
+    words = SCHEDULE_WORDS[options.lr_scheduler_type]
+    ratio = options.loraplus_lr_ratio
+    if ratio is not None and method in WITH_B:
+        words += f" LoRA+ gives B {i18n.number(ratio, 0 if ratio == int(ratio) else 1)} times this rate."
+    return words
+
+
+def optimizer_words(recipe: Recipe, trained: int | None) -> str:
+    """Return what the chosen optimizer does, and what it keeps of this run's trained values."""
+    words = OPTIMIZER_WORDS[recipe.training.optim]
+    if not trained:
+        return words
+    kept = state_bytes(recipe, trained)
+    return f"{words} Here it keeps {i18n.size(kept)}." if kept else f"{words} Here it keeps nothing."
+
+
+def advice_of(state: WizardState, steps: int | None) -> list[Advice]:
+    """Return the remarks on the training fields."""
+    training, found = state.recipe.training, []
+    if steps is not None and steps < 20 and training.max_steps is None:
+        text = "The model may not have time to learn. A smaller batch or more epochs makes more steps."
+        half = training.per_device_train_batch_size // 2
+        press = (
+            ("Halve the batch", lambda: state.set_value("training.per_device_train_batch_size", half))
+            if half
+            else None
+        )
+        found.append(Advice("warn", f"Only {steps} steps", text, press))
+    found += _on_optimizer(state)
+    found += _on_rate(state)
+    if training.num_train_epochs > 5:
+        text = "More than five passes often learn the examples by heart. The best checkpoint is kept."
+        found.append(Advice("info", "Many epochs", text))
+    return found
+
+
+def _on_optimizer(state: WizardState) -> list[Advice]:
+    machine, training = state.services.hardware.machine, state.recipe.training
+    if machine is None:
+        return []
+    try:
+        refuse(training, "cuda" if machine.devices else "cpu")
+    except EngineError as error:
+        other = PAGED.get(training.optim, "adamw") if "GPU" in error.message else "adamw"
+        words = choice_words(field_spec("training.optim"), other)
+        press = (f"Use {words}", lambda: state.set_value("training.optim", other))
+        chosen = choice_words(field_spec("training.optim"), training.optim)
+        return [Advice("bad", f"{chosen} cannot run here", error.message.partition(": ")[2], press)]
+    return []
+
+
+def _on_rate(state: WizardState) -> list[Advice]:
+    training, full = state.recipe.training, state.recipe.adapter.method == "full"
+    rate, optimizer = training.learning_rate, training.optim
+    highest = HIGHEST.get(optimizer, HIGHEST_OF_FULL if full else USUAL_HIGHEST)
+    if rate > highest:
+        better = BETTER.get(optimizer, 2e-5 if full else 2e-4)
+        if optimizer in BETTER:
+            text = f"{choice_words(field_spec('training.optim'), optimizer)} often diverges at such a rate."
+        elif full:
+            text = "Full finetuning usually learns best between 5e-6 and 5e-5. Higher rates often forget."
+        else:
+            text = "LoRA usually learns best between 5e-5 and 1e-3. Higher rates often diverge."
+        press = (
+            f"Use {write_number(better)}",
+            lambda: state.set_value("training.learning_rate", better),
+        )
+        return [Advice("warn", "A very high learning rate", text, press)]
+    if optimizer == "sgd" and rate < LOWEST_OF_SGD:
+        text = "SGD's steps are as small as its gradients: at this rate hardly anything is learned."
+        press = ("Use 0.1", lambda: state.set_value("training.learning_rate", 0.1))
+        return [Advice("warn", "A low learning rate for SGD", text, press)]
+    return []
