@@ -68,7 +68,7 @@ class MethodDrawing(QWidget):
 
     def _draw_full(self, painter: QPainter) -> None:
         self._trained(painter)
-        painter.drawRoundedRect(QRectF(1, 1, 28, 28), 3, 3)
+        painter.drawRoundedRect(QRectF(33, 1, 28, 28), 3, 3)
 
     def _draw_dora(self, painter: QPainter) -> None:
         self._draw_lora(painter)

@@ -114,7 +114,7 @@ class GridDrawing:
         theme = current_theme()
         box = self.rect(cell).adjusted(0.5, 0.5, -0.5, -0.5)
         if not rank:
-            painter.setPen(QPen(theme.color("line"), 1))
+            painter.setPen(QPen(theme.color("edge", 0.75), 1))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 2, 2)
             return

@@ -17,6 +17,7 @@ from engine.jobs import lock
 from engine.jobs.process import exit_of
 from engine.jobs.spec import create_job
 from engine.recipe import codec
+from engine.recipe.method_names import has_rank, method_key, method_label
 from engine.recipe.recipe import Recipe
 from engine.runs import seals
 
@@ -57,8 +58,8 @@ def readable_name(recipe: Recipe) -> str:
     data = Path(recipe.data.train[0]).stem if recipe.data.train else "run"
     if data in ("train", "data") and len(Path(recipe.data.train[0]).parts) > 1:
         data = Path(recipe.data.train[0]).parent.name
-    method = "qlora" if recipe.model.load_in_4bit else "lora"
-    return f"{paths.slug(data)}-{method}-r{recipe.adapter.r}"
+    rank = f"-r{recipe.adapter.r}" if has_rank(recipe) else ""
+    return f"{paths.slug(data)}-{method_key(recipe)}{rank}"
 
 
 def create_run(recipe: Recipe, run_dir: Path | None = None) -> Path:
@@ -178,7 +179,7 @@ def summary(folder: Path) -> RunSummary:
         about = {
             "base": Path(recipe.model.path).name,
             "data": ", ".join(Path(p).name for p in recipe.data.train),
-            "method": f"{'QLoRA' if recipe.model.load_in_4bit else 'LoRA'} r{recipe.adapter.r}",
+            "method": method_label(recipe),
             "seed": recipe.training.seed,
         }
     except EngineError as error:

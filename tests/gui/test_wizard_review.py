@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from app.pages.wizard.inquiries import make_plans
-from app.pages.wizard.methods import changed, method_words
 from app.pages.wizard.review_check import BAD, OK, WARN, Check
 from app.pages.wizard.review_methods import method_checks
 from engine.hardware.devices import Gpu, Machine
@@ -103,18 +102,3 @@ def test_that_training_a_large_part_whole_is_said(tiny_model):
     (whole,) = [check for check in found if check.field == "adapter.modules_to_save"]
     assert whole.state == WARN
     assert "embed_tokens" in whole.title
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({}, "LoRA"),
-        ({"model.load_in_4bit": True}, "QLoRA"),
-        ({"model.load_in_8bit": True}, "LoRA on an 8-bit base"),
-        ({"adapter.use_dora": True, "model.load_in_4bit": True}, "DoRA on a 4-bit base"),
-        ({"adapter.method": "ia3"}, "IA³"),
-        ({"adapter.method": "full"}, "full finetuning"),
-    ],
-)
-def test_that_a_method_is_called_by_its_name(values, words):
-    assert method_words(changed(Recipe(), values)) == words

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.pages.wizard.methods import method_of
 from app.pages.wizard.state import WizardState
 from app.widgets.field_text import write_number
 from app.widgets.plan_column import Advice
+from engine.recipe.method_names import method_key
 from engine.recipe.recipe import Recipe
 from engine.recipe.targets import ALL_LINEAR
 
@@ -21,7 +21,7 @@ USUAL_RATES = {"vera": 4e-3, "ia3": 3e-3}
 
 def advice_of(state: WizardState, choose: Callable[[str], None]) -> list[Advice]:
     """Return the remarks on the recipe as it is; `choose` changes to another method."""
-    recipe, method = state.recipe, method_of(state.recipe)
+    recipe, method = state.recipe, method_key(state.recipe)
     machine, found = state.services.hardware.machine, []
     if recipe.model.load_in_4bit and machine is not None and not machine.devices:
         text = "Without a GPU the 4-bit base saves little and computes slowly."

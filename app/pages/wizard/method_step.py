@@ -13,10 +13,8 @@ from app.pages.wizard.methods import (
     MAIN,
     METHODS,
     OTHERS,
-    TITLES,
     has_field,
     later_method,
-    method_of,
     method_values,
     obeys,
 )
@@ -37,6 +35,7 @@ from app.widgets.rank_editor import RankEditor
 from engine.plan.rank_grid import RankGrid
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.fields import field_spec
+from engine.recipe.method_names import TITLES, method_key
 from engine.recipe.targets import ALL_LINEAR, named
 
 # Shown at every level, for they are what their method is about.
@@ -143,7 +142,7 @@ class MethodStep(Step):
     @property
     def method(self) -> str:
         """Return the card that the recipe stands on: lora, qlora, full, dora, adalora, vera, ia3 or oft."""
-        return method_of(self.state.recipe)
+        return method_key(self.state.recipe)
 
     def set_level(self, level: str) -> None:
         super().set_level(level)

@@ -8,21 +8,21 @@ from app.pages.wizard.fields import later_words
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.combinations import OBEYED, clashes
 from engine.recipe.fields import field_spec
+from engine.recipe.method_names import TITLES, method_key
 from engine.recipe.recipe import SECTIONS, Recipe
 
 MAIN = (
-    ("lora", "LoRA", "The base as it is, small matrices beside it. Fastest."),
-    ("qlora", "QLoRA", "The base in 4 bits (NF4). Least memory."),
-    ("full", "Full", "Every weight is trained."),
+    ("lora", TITLES["lora"], "The base as it is, small matrices beside it. Fastest."),
+    ("qlora", TITLES["qlora"], "The base in 4 bits (NF4). Least memory."),
+    ("full", TITLES["full"], "Every weight is trained."),
 )
 OTHERS = (
-    ("dora", "DoRA", "LoRA with a trained size for each output."),
-    ("adalora", "AdaLoRA", "Moves rank to where it helps."),
-    ("vera", "VeRA", "Shared matrices, two small vectors each."),
-    ("ia3", "IA³", "Scales what layers give out. Tiny."),
-    ("oft", "OFT", "Turns inputs and keeps lengths."),
+    ("dora", TITLES["dora"], "LoRA with a trained size for each output."),
+    ("adalora", TITLES["adalora"], "Moves rank to where it helps."),
+    ("vera", TITLES["vera"], "Shared matrices, two small vectors each."),
+    ("ia3", TITLES["ia3"], "Scales what layers give out. Tiny."),
+    ("oft", TITLES["oft"], "Turns inputs and keeps lengths."),
 )
-TITLES = {name: title for name, title, _ in (*MAIN, *OTHERS)}
 METHODS: dict[str, dict[str, Any]] = {
     "lora": {"adapter.method": "lora", "adapter.use_dora": False, "model.load_in_4bit": False},
     "qlora": {"adapter.method": "lora", "adapter.use_dora": False, "model.load_in_4bit": True},
@@ -31,23 +31,6 @@ METHODS: dict[str, dict[str, Any]] = {
     **{name: {"adapter.method": name} for name in ("adalora", "vera", "ia3", "oft")},
 }
 MOST_REPAIRS = 8  # clashes that are set back one after another before a method is called not to be had
-
-
-def method_of(recipe: Recipe) -> str:
-    """Return the name of the card that a recipe stands on."""
-    if recipe.adapter.method != "lora":
-        return recipe.adapter.method
-    if recipe.adapter.use_dora:
-        return "dora"
-    return "qlora" if recipe.model.load_in_4bit else "lora"
-
-
-def method_words(recipe: Recipe) -> str:
-    """Return the method as a person says it, with the bits of the base where the name does not say them."""
-    name = method_of(recipe)
-    bits = "a 4-bit" if recipe.model.load_in_4bit else "an 8-bit" if recipe.model.load_in_8bit else ""
-    title = "full finetuning" if name == "full" else TITLES[name]
-    return f"{title} on {bits} base" if bits and name != "qlora" else title
 
 
 def later_method(name: str) -> str:
@@ -110,7 +93,7 @@ def has_field(recipe: Recipe, path: str) -> bool:
     full = adapter.method == "full"
     return {
         # LoRA and QLoRA say it by their cards.
-        "model.load_in_4bit": method_of(recipe) in ("dora", "adalora", "vera", "ia3", "oft"),
+        "model.load_in_4bit": method_key(recipe) in ("dora", "adalora", "vera", "ia3", "oft"),
         "model.load_in_8bit": not full and not model.load_in_4bit,
         "model.bnb_4bit_quant_type": model.load_in_4bit,
         "model.bnb_4bit_use_double_quant": model.load_in_4bit,

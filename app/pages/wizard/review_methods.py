@@ -8,7 +8,6 @@ from app import i18n
 from app.pages.wizard.fields import counted
 from app.pages.wizard.inquiries import Plans
 from app.pages.wizard.method_advice import rate_remark
-from app.pages.wizard.methods import method_of, method_words
 from app.pages.wizard.review_check import BAD, OK, WARN, Check
 from engine.hardware.devices import Machine
 from engine.models.facts import Linear, ModelFacts
@@ -16,6 +15,7 @@ from engine.models.weight_files import read_headers
 from engine.plan.adapter_size import adapted_linears, head_of, is_whole
 from engine.plan.rank_grid import RankGrid
 from engine.recipe.adapter_options import AdapterOptions
+from engine.recipe.method_names import method_key, method_words
 from engine.recipe.recipe import Recipe
 from engine.recipe.targets import fits, named
 
@@ -46,7 +46,7 @@ def method_checks(
 
 
 def _summary(recipe: Recipe, facts: ModelFacts) -> Check:
-    if method_of(recipe) == "full":
+    if method_key(recipe) == "full":
         words = "what is saved is a whole model; nothing has to be merged"
         return Check(OK, "Every weight is trained", words, "adapter.method")
     modules = adapted_linears(facts, recipe.adapter)

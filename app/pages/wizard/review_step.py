@@ -11,7 +11,6 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QWidget
 
 from app import i18n
 from app.pages.wizard.fields import short_model
-from app.pages.wizard.methods import method_words
 from app.pages.wizard.review_check import BAD, OK, WAIT, WARN, Check
 from app.pages.wizard.review_checks import examine
 from app.pages.wizard.state import WizardState
@@ -32,6 +31,7 @@ from engine.plan import pace
 from engine.plan.duration import steps_per_epoch
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
+from engine.recipe.method_names import method_words
 from engine.recipe.recipe import Recipe
 from engine.runs.store import readable_name
 
