@@ -31,16 +31,7 @@ class Problem:
 
 # Options a later version brings to life: (field, is it asked for, what to do until then).
 UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("model.load_in_8bit", bool, "Use load_in_4bit, or leave the base unquantised."),
-    ("model.bnb_4bit_quant_type", lambda v: v != "nf4", "Use nf4."),
     ("model.dtype", lambda v: v == "float16", "Use auto, float32 or bfloat16."),
-    ("adapter.method", lambda v: v != "lora", "Use lora."),
-    ("adapter.use_dora", bool, "Leave it off."),
-    ("adapter.target_r", lambda v: v is not None, "Leave it empty."),
-    ("adapter.oft_block_size", lambda v: v != 32, "Leave it as it is."),
-    ("adapter.init_lora_weights", lambda v: v not in (True, "gaussian"), "Use true or gaussian."),
-    ("adapter.modules_to_save", bool, "Leave it empty."),
-    ("adapter.bias", lambda v: v != "none", "Use none."),
     ("evaluation.benchmarks", bool, "Leave it empty."),
     ("launcher.kind", lambda v: v == "ray", "Use local, or torchrun."),
     ("launcher.nodes", lambda v: v != 1, "Use 1; processes is the number of GPUs of this machine."),
@@ -222,9 +213,11 @@ def _nearest(field: str) -> str:
 
 def _validate(values: Any, file: str | None, lines: dict[str, int]) -> Recipe:
     try:
-        return Recipe.model_validate(_modernise(values))
+        if isinstance(values, dict):
+            return Recipe.model_validate(_modernise(values))
     except ValidationError:
-        found = problems(values, lines)
+        pass  # explained below
+    found = problems(values, lines)
     first = found[0]
     more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
     raise EngineError(

@@ -103,6 +103,12 @@ CLASHES: tuple[tuple[str, Callable[[Recipe], bool], str, str], ...] = (
         "Use adamw.",
     ),
     (
+        "adapter.use_dora",
+        lambda r: r.adapter.use_dora and r.model.load_in_8bit,
+        "DoRA reads the size of the base's weights, which an 8-bit base does not give.",
+        "Use load_in_4bit, or leave DoRA off.",
+    ),
+    (
         "adapter.modules_to_save",
         lambda r: bool(set(r.adapter.modules_to_save) & {"attention", "mlp"}) and _quantised(r),
         "Quantised layers cannot be trained whole.",

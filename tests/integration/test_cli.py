@@ -107,7 +107,7 @@ def test_that_doctor_names_every_check(tmp_path: Path) -> None:
         (["train", "{recipe}", "--set", "adapter.rr=3"], "REC-01"),
         (["train", "{recipe}", "--set", "data.train=/nowhere.jsonl"], "DATA-12"),
         (["train", "{recipe}", "--set", "model.path=/tmp"], "MODEL-"),
-        (["train", "{recipe}", "--set", "adapter.use_dora=true"], "REC-01"),
+        (["train", "{recipe}", "--set", "launcher.kind=ray"], "REC-01"),
         (["resume", "nothing"], "RUN-03"),
         (["stop", "nothing"], "RUN-03"),
         (["data", "inspect", "/nowhere.jsonl"], "DATA-12"),

@@ -207,9 +207,9 @@ def test_that_data_changed_before_a_resume_is_told_and_the_rows_of_the_run_are_k
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("adapter__use_dora", True),
-        ("adapter__method", "oft"),
-        ("launcher__processes", 2),
+        ("model__dtype", "float16"),
+        ("launcher__nodes", 2),
+        ("launcher__kind", "ray"),
     ],
 )
 def test_that_an_option_of_a_later_version_is_refused_by_name(

@@ -20,6 +20,16 @@ def is_adalora(model: Any) -> bool:
     return config is not None and config.peft_type == "ADALORA"
 
 
+def keep_scaling(model: Any) -> None:
+    """Keep what the product is divided by, the rank at the start, out of training.
+
+    peft makes it trainable by mistake when it casts the adapter of a bfloat16 base to float32.
+    """
+    for name, parameter in model.named_parameters():
+        if name.endswith(".ranknum.default"):
+            parameter.requires_grad_(False).fill_(float(model.peft_config["default"].init_r))
+
+
 def before_update(model: Any) -> None:
     """Add what AdaLoRA itself has to say to a step's gradient; nothing for other methods."""
     if is_adalora(model):

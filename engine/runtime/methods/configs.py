@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.errors import EngineError
-from engine.plan.adapter_size import block_size, final_rank, start_rank
+from engine.plan.adapter_size import block_size, start_rank
 from engine.recipe.recipe import Recipe
 from engine.recipe.targets import in_group
 from engine.runtime.methods.targets import Targets, exact_pattern, short
@@ -77,7 +77,7 @@ def _adalora(recipe: Recipe, model: Any, targets: Targets, total_steps: int, com
     return AdaLoraConfig(
         **common,
         init_r=start_rank(options),
-        target_r=final_rank(options),
+        target_r=options.r if options.target_r is None else options.target_r,
         tinit=int(PRUNE_AFTER * total_steps),
         tfinal=int(SETTLE * total_steps),
         deltaT=1,
