@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from engine.models.facts import Linear, ModelFacts
 from engine.plan.adapter_size import adapted_linears, trainable_parameters
 from engine.plan.optimizers import state_bytes
+from engine.plan.several import shared_out
 from engine.recipe.recipe import Recipe
 
 ADAPTER_BYTES = 4  # adapters are trained in float32
@@ -42,7 +43,7 @@ def memory_terms(recipe: Recipe, facts: ModelFacts, setting: Setting) -> dict[st
     kept = facts.hidden_size * setting.number_bytes * setting.batch_tokens
     activations = kept * facts.layers + layer if setting.checkpointing else layer * facts.layers
     rows = min(setting.batch_tokens, HEAD_ROWS[setting.device])
-    return {
+    terms = {
         "weights": _weight_bytes(recipe, facts, setting),
         "adapter": 0.0 if full else float(trained * width),
         "gradients": float(trained * width),
@@ -52,6 +53,7 @@ def memory_terms(recipe: Recipe, facts: ModelFacts, setting: Setting) -> dict[st
         "workspace": _workspace(recipe, facts, setting),
         "runtime": RUNTIME_BYTES[setting.device],
     }
+    return shared_out(terms, recipe, facts)
 
 
 def total_bytes(terms: dict[str, float]) -> float:

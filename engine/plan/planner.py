@@ -19,6 +19,7 @@ from engine.plan.duration import (
     steps_per_epoch,
 )
 from engine.plan.memory import Setting, memory_terms, total_bytes
+from engine.plan.several import memory_of_one, speed_of_all
 from engine.recipe.codec import override
 from engine.recipe.recipe import Recipe
 
@@ -96,10 +97,14 @@ def plan(
     device_memory: float | None = None,
     machine: Machine | None = None,
 ) -> Plan:
-    """Plan `recipe` on the first GPU of `machine`, else its processor; `device_memory` overrides its size."""
+    """Plan `recipe` on the first GPU of `machine`, else its processor; `device_memory` overrides its size.
+
+    With several processes the memory is that of each of them, the time that of all together.
+    """
     gpu = machine.devices[0] if machine and machine.devices else None
     if device_memory is None and machine is not None:
         device_memory = gpu.total_bytes if gpu else machine.ram_total_bytes
+        device_memory = memory_of_one(device_memory, recipe, gpu=gpu is not None)
     setting = _setting(recipe, data, gpu, checkpointing=recipe.training.gradient_checkpointing == "all")
     terms = memory_terms(recipe, facts, setting)
     if (
@@ -184,7 +189,8 @@ def _seconds(
     operations = operations_per_token(
         facts, trainable_parameters(facts, recipe.adapter), mean, data.supervised_tokens / data.total_tokens
     )
-    speed = device_speed(gpu, machine, precision_of(recipe, gpu))
+    one = device_speed(gpu, machine, precision_of(recipe, gpu))
+    speed = speed_of_all(one, recipe, gpu=gpu is not None)
     device = "cpu" if gpu is None else "cuda"
     measured = pace.evaluations(
         recipe, steps_per_epoch(recipe, data.rows), optimizer_steps(recipe, data.rows)
