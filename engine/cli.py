@@ -49,6 +49,9 @@ SET = _argument(
     "--set", action="append", default=[], metavar="FIELD=VALUE", help="override an option of the recipe"
 )
 DETACH = _argument("--detach", action="store_true", help="start, say the id, and leave it going")
+PROCESSES = _argument(
+    "--processes", type=int, metavar="N", help="another number of processes; the steps stay the same"
+)
 
 
 def _later(args: Namespace) -> dict[str, Any] | int:
@@ -207,7 +210,7 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
         runs.train,
         [_argument("recipe"), SET, _argument("--run-dir", metavar="FOLDER"), DETACH],
     ),
-    "resume": ("go on from the last save", runs.resume, [RUN, DETACH]),
+    "resume": ("go on from the last save", runs.resume, [RUN, DETACH, PROCESSES]),
     "stop": ("save and end a run", runs.stop, [RUN]),
     "pause": ("save a run, free its memory, wait", runs.pause, [RUN]),
     "watch": ("show a run's events", runs.watch, [RUN]),

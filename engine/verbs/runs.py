@@ -79,7 +79,14 @@ def resume(args: Namespace) -> Answer:
         raise EngineError(
             "This run is finished.", "Start a new run to go further.", "RUN-10", file=str(folder)
         )
-    child = process.start(folder)
+    if args.processes is not None and args.processes < 1:
+        raise EngineError(
+            f"--processes {args.processes}: a run needs one.",
+            "Use 1 or more.",
+            "REC-01",
+            field="launcher.processes",
+        )
+    child = process.start(folder, processes=args.processes)
     if args.detach:
         return {"run": folder.name, "folder": str(folder), "pid": child.pid}
     return follow.follow_child(child, args.json, from_start=False)

@@ -19,6 +19,7 @@ from engine.runs import check, store
 from tests.integration.conftest import MakeRun, events_of, losses, run_to_end, wait_for
 
 RESULT = "adapter/adapter_model.safetensors"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 MakeRanks = Callable[..., Path]
 
 
@@ -89,8 +90,9 @@ def test_that_two_processes_follow_one_with_twice_the_batch_and_it_can_go_on_for
     child.terminate()
     assert child.wait(60) == 0
     assert 8 <= max(losses(folder)) < max(losses(alone))
-    child = process.start(folder, processes=1)
-    child.wait(120)
+    command = [sys.executable, "-m", "engine", "resume", str(folder), "--processes", "1", "--json"]
+    resumed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=180)
+    assert resumed.returncode == 0, resumed.stderr
     assert store.state_of(folder) == "finished"
     assert any("1 and not 2 processes" in e.message for e in events_of(folder) if e.type == "warned")
     one, both = losses(alone), losses(folder)
@@ -190,9 +192,8 @@ def test_that_torchrun_itself_can_start_the_ranks(make_ranks: MakeRanks, uninter
     folder = make_ranks()
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--master-addr", "127.0.0.1", "--master-port", str(_free_port())]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     started = subprocess.run(
-        [*command, "-m", "engine", "job", str(folder)], env=environment, capture_output=True, timeout=180
+        [*command, "-m", "engine", "job", str(folder)], env=ENVIRONMENT, capture_output=True, timeout=180
     )
     assert started.returncode == 0, started.stderr[-2000:]
     assert store.state_of(folder) == "finished"
