@@ -149,7 +149,9 @@ def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
     facts = DataFacts.of(
         lengths, len(data.validation), data.report.supervised_tokens, packs_of(lengths, recipe.data)
     )
-    planned = plan(recipe, read_facts(folder), facts, machine=machine)
+    # What other programs hold of a GPU is not to be had; nothing of ours is on it yet.
+    room = float(machine.devices[0].free_bytes) if machine.devices else None
+    planned = plan(recipe, read_facts(folder), facts, device_memory=room, machine=machine)
     check_room(job, recipe, planned.trainable_parameters)
     job.write(Planned(memory_bytes=planned.memory_bytes, seconds=planned.seconds, terms=planned.terms))
     for field, by in idle(recipe.training):
@@ -187,15 +189,13 @@ def load_model(
         if checkpoint is not None:
             portable.restore(model, checkpoint)
         shards.shard(model, model.get_base_model(), compute.device, ranks.world)
-    tokenizer = ModelTokenizer(folder)
-    template = load_template(folder, recipe.data.chat_template)
+    tokenizer, template = ModelTokenizer(folder), load_template(folder, recipe.data.chat_template)
     compare_environment(job, folder)
-    system = data.system_prompt
-    if ranks.first:
-        _describe_environment(job, data, folder, compute.device_name)
+    _describe_environment(job, data, folder, compute.device_name)
     stops = stops_of(folder, template, tokenizer)
     evidence.examine_answers(job, data, stops)
-    prompts = evaluate.choose_prompts(data, recipe.evaluation.sample_prompts, template, tokenizer, system)
+    system, own = data.system_prompt, recipe.evaluation.sample_prompts
+    prompts = evaluate.choose_prompts(data, own, template, tokenizer, system)
     return Training(
         job=job,
         recipe=recipe,
@@ -277,6 +277,8 @@ def check_room(job: Job, recipe: Recipe, trainable: int) -> None:
 
 
 def _describe_environment(job: Job, data: Prepared, folder: Path, device: str) -> None:
+    if not ranks_of(job).first:
+        return
     weights = sorted(folder.glob("*.safetensors"))
     durable.write_json(
         job.folder / "environment.json",

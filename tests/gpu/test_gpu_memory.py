@@ -62,14 +62,14 @@ def test_that_the_logits_of_a_batch_are_never_there_whole(
     run = make_training(**wide, data__train_on="all", training__gradient_checkpointing="all")
     held = torch.cuda.memory_allocated()
     tokens = sum(len(run.data.train[i].ids) for i in run.table.micro_batches(1)[0])
-    assert peak_of(run) - held < 4 * tokens * 32000  # float32 scores, once; training needs them twice
+    assert peak_of(run) - held < 6 * tokens * 32000  # scores in float32 and their gradient take 8
 
 
 def test_that_the_plan_is_near_the_peak(make_training: MakeTraining, wide: dict[str, Any]) -> None:
     run = make_training(**wide, training__gradient_checkpointing="none")
     planned = next(e for e in events_of(run.job.folder) if e.type == "planned")
     context = planned.terms["runtime"]  # outside of torch's allocator
-    assert 0.6 < peak_of(run) / (planned.memory_bytes - context) < 1.4
+    assert 0.5 < peak_of(run) / (planned.memory_bytes - context) < 1.5
 
 
 @pytest.mark.parametrize("options", [{"model__load_in_4bit": True}, {"model__load_in_8bit": True}], ids=str)
@@ -111,7 +111,7 @@ def test_that_a_device_too_small_for_a_batch_takes_it_in_parts_to_the_same_losse
     assert single < 0.7 * whole
     run = make_training(**options)
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((single + whole) / 2 / total)
+    torch.cuda.set_per_process_memory_fraction(0.95 * whole / total)
     assert loss_curve(run, 3) == pytest.approx(expected, abs=2e-2 if precision == "bf16" else 1e-4)
     assert run.parts > 1 and warnings_of(run)
     assert all("the result is the same" in w.hint for w in warnings_of(run))
@@ -127,10 +127,10 @@ def test_that_a_device_too_small_for_one_row_computes_layers_twice_then_says_wha
     twice = make_training(**{**options, "training__gradient_checkpointing": "all"})
     least = peak_of(twice)
     forget(twice)
-    assert least < 0.9 * kept
+    assert least < 0.75 * kept
     run = make_training(**options)
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((least + kept) / 2 / total)
+    torch.cuda.set_per_process_memory_fraction(0.95 * kept / total)
     train.take_step(run)
     assert "gradient checkpointing" in warnings_of(run)[-1].hint
     torch.cuda.empty_cache()
@@ -150,7 +150,7 @@ def test_that_an_evaluation_that_does_not_fit_is_done_in_parts(
     peak, held = torch.cuda.max_memory_allocated(), torch.cuda.memory_allocated()
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((held + 0.6 * (peak - held)) / total)
+    torch.cuda.set_per_process_memory_fraction((held + 0.75 * (peak - held)) / total)
     assert evaluate.validation_loss(run) == pytest.approx(expected, abs=2e-2)
     assert run.evaluation_parts > 1 and run.parts == 1
 

@@ -73,7 +73,7 @@ def test_that_the_flash_kernel_keeps_the_sequences_of_a_row_apart(make_training:
     rows = [run.data.train[i] for i in run.table.micro_batches(1)[0]]
     assert len(rows) > 2
     apart = gradient_of(run, [[row] for row in rows])
-    assert distance(gradient_of(run, [rows]), apart) < 2e-2
+    assert distance(gradient_of(run, [rows]), apart) < 5e-2
 
 
 @pytest.mark.parametrize("quant_type", ["nf4", "fp4"])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import EngineError
-from engine.hardware.devices import probe
+from engine.hardware.devices import Gpu, probe
 from engine.runtime import checkpoint, evaluate, keep, memory, start, train
 from engine.runtime.training import Training
 from tests.integration.attempts import attempt, killed_attempt, saved
@@ -298,6 +298,16 @@ def test_that_an_error_of_another_kind_is_no_lack_of_memory(
     monkeypatch.setattr(train, "loss_sum", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         train.take_step(make_training())
+
+
+@pytest.mark.parametrize(("free", "chosen"), [(20_000_000_000, "none"), (500_000_000, "all")])
+def test_that_gradient_checkpointing_auto_follows_what_others_leave_of_a_gpu(
+    make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch, free: int, chosen: str
+) -> None:
+    gpu = Gpu("A card", "GPU-0", 24_000_000_000, free, "570", (8, 0))
+    machine = replace(probe(), devices=(gpu,))
+    monkeypatch.setattr(start, "probe", lambda: machine)
+    assert make_training().base.is_gradient_checkpointing == (chosen == "all")
 
 
 @pytest.mark.parametrize(("ram", "chosen"), [(64e9, "none"), (1e6, "all")])
