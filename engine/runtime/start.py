@@ -170,9 +170,9 @@ def load_model(
     """Load base and adapter and lay out the run; `checkpoint` is what `keep.ready` will put into it."""
     job.phase("load model")
     began = time.monotonic()
-    compute = choose_compute(recipe.training.precision)
-    ranks = ranks_of(job)
-    base = load_base(folder, recipe.model, ranks.loading_place(compute), whole=recipe.adapter.method == "full")
+    compute, ranks = choose_compute(recipe.training.precision), ranks_of(job)
+    place, whole = ranks.loading_place(compute), recipe.adapter.method == "full"
+    base = load_base(folder, recipe.model, place, whole=whole)
     layout = choose_layout(base, recipe.model.attn_implementation)
     asked = evidence.ask_base(base, data)
     parameters = base.num_parameters()
