@@ -41,13 +41,13 @@ CASES: dict[str, Case] = {
     "accumulated": Case(6, {"training__gradient_accumulation_steps": 2}),
     "packed": Case(2, {"data__packing": True, "data__max_length": 120}),
     "short": Case(4, {"data__validation_split": 0.25}, step=LAST_OF_EPOCH),
-    # full
+    "full": Case(4, FULL),
     "memory": Case(8, {"training__optim": "sgd"}, most_rows=1),
     "fsdp": Case(6, {**FSDP, "training__gradient_accumulation_steps": 2}),
     "fsdp short": Case(4, {**FSDP, "data__validation_split": 0.25}, step=LAST_OF_EPOCH),
     "fsdp padded": Case(2, {**FSDP, "data__packing": True, "data__max_length": 120}, padded=True),
     "fsdp twice": Case(4, {**FSDP, "training__gradient_checkpointing": "all"}),
-    # fsdp full
+    "fsdp full": Case(4, {**FSDP, **FULL}),
 }
 
 
