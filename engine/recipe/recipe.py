@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, StrictBool
 
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.data_options import DataOptions
-from engine.recipe.option import Pace, Section, StepCount, option
+from engine.recipe.option import Auto, Pace, Section, StepCount, option
 from engine.recipe.training_options import TrainingOptions
 
 
@@ -126,6 +126,13 @@ class LauncherOptions(Section):
         level="expert",
     )
     nodes: int = option(1, "Machines", "How many machines take part.", level="expert", ge=1, le=64)
+    threads: StepCount | Auto = option(
+        "auto",
+        "Threads",
+        "Processor threads of a child. Auto takes all cores; fewer leave the computer free for other work.",
+        level="expert",
+        time=-1,
+    )
     address: str | None = option(None, "Address", "Where the first machine is reached.", level="expert")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, StrictBool
 
-from engine.recipe.option import Section, option
+from engine.recipe.option import Auto, Section, StepCount, option
 
 # Names that other trainers write for the same optimizers and schedules.
 ALIASES = {
@@ -142,6 +142,15 @@ class TrainingOptions(Section):
         suggestions=(1, 2, 4, 8),
         ge=1,
         le=4096,
+    )
+    max_batch_tokens: StepCount | Auto | None = option(
+        "auto",
+        "Tokens at once",
+        "A batch with more tokens than this is computed in pieces, with the same gradient. Auto takes 1,024 on "
+        "a CPU, where more is not faster, and sets no limit on a GPU.",
+        unit="tokens",
+        level="expert",
+        memory=1,
     )
     optim: Annotated[
         Literal[

@@ -137,15 +137,43 @@ def cut(examples: Sequence[Example], parts: int) -> list[Sequence[Example]]:
     return [examples[i : i + size] for i in range(0, len(examples), size)]
 
 
-def within(examples: Sequence[Example], tokens: int) -> list[Sequence[Example]]:
-    """Cut a micro-batch so that no piece, padded to its longest, holds more than `tokens` places."""
-    ordered = sorted(examples, key=lambda e: len(e.ids))
+def within(examples: Sequence[Example], tokens: int, *, padded: bool) -> list[Sequence[Example]]:
+    """Cut a micro-batch so that no piece holds more than `tokens`, counting places where rows are padded.
+
+    A longer example is a piece of its own.
+    """
+    if sum(len(e.ids) for e in examples) <= tokens and not padded:
+        return [examples]
     pieces: list[list[Example]] = [[]]
-    for example in ordered:
-        if pieces[-1] and len(example.ids) * (len(pieces[-1]) + 1) > tokens:
+    held = longest = 0
+    for example in sorted(examples, key=lambda e: len(e.ids)):
+        held, longest = held + len(example.ids), max(longest, len(example.ids))
+        if pieces[-1] and (longest * (len(pieces[-1]) + 1) if padded else held) > tokens:
             pieces.append([])
+            held = longest = len(example.ids)
         pieces[-1].append(example)
     return list(pieces)
+
+
+AT_ONCE_ON_CPU = 1024  # tokens: products of matrices are no faster beyond, and memory grows
+
+
+def tokens_at_once(run: Training) -> int | None:
+    """Return how many tokens are computed in one piece at most, None without a limit."""
+    asked = run.recipe.training.max_batch_tokens
+    limit = asked if asked != "auto" else AT_ONCE_ON_CPU if run.compute.device.type == "cpu" else None
+    if run.table.pack_tokens is None or run.layout.flat:
+        return limit
+    pack = run.table.pack_tokens * run.recipe.training.per_device_train_batch_size
+    return pack if limit is None else min(limit, pack)  # a padded pack would be mostly padding
+
+
+def pieces_of(run: Training, examples: Sequence[Example], parts: int) -> list[Sequence[Example]]:
+    """Return a micro-batch as the pieces that are computed one after another."""
+    room, pieces = tokens_at_once(run), cut(examples, parts)
+    if room is None:
+        return pieces
+    return [part for piece in pieces for part in within(piece, room, padded=not run.layout.flat)]
 
 
 def used_bytes(device: torch.device) -> int:

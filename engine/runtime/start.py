@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engine import durable
 from engine.data import frozen, sandbox
 from engine.data.dataset import NothingToLearn, Prepared
@@ -63,6 +65,8 @@ def train_job(job: Job) -> Finished | Stopped:
     evidence.recall(job)
     recipe = load_recipe(job.folder)
     ranks = meet(job, recipe.launcher.strategy)
+    if recipe.launcher.threads != "auto":
+        torch.set_num_threads(recipe.launcher.threads)
     refuse(recipe.training, choose_compute().device.type)
     kernels.refuse(recipe, choose_compute(recipe.training.precision))
     folder = resolve_model(recipe.model.path, recipe.model.revision)
@@ -236,7 +240,8 @@ def _say_loaded(
             device=compute.device_name,
         )
     )
-    job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {layout.reason}."))
+    threads = f"{torch.get_num_threads()} threads"
+    job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {threads}, {layout.reason}."))
 
 
 def compare_environment(job: Job, folder: Path) -> None:

@@ -128,10 +128,7 @@ def gradients(
 
     Where other ranks compute other rows of the step, `supervised` counts the tokens of all of them.
     """
-    pieces = [piece for examples in micro for piece in memory.cut(examples, run.parts)]
-    if run.table.pack_tokens is not None and not run.layout.flat:  # a padded pack would be mostly padding
-        room = run.table.pack_tokens * run.recipe.training.per_device_train_batch_size
-        pieces = [part for piece in pieces for part in memory.within(piece, room)]
+    pieces = [piece for examples in micro for piece in memory.pieces_of(run, examples, run.parts)]
     pieces = run.ranks.even(pieces)
     pad = run.base.config.get_text_config().pad_token_id or 0
     lean = run.recipe.training.neftune_noise_alpha is None  # its noise hangs on each row's whole length

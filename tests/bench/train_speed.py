@@ -1,209 +1,42 @@
-"""Our loop against TRL's SFTTrainer: same rows, batches, threads and LoRA, one step each in turn.
+"""Our loop against TRL's SFTTrainer and transformers' Trainer: same model, rows, threads and LoRA, in turn.
 
-    python tests/bench/train_speed.py [--steps 12] [--targets qv|all] [--rows 160]
+    python -m tests.bench.train_speed [--targets qv|all] [--precision fp32|bf16] [--data support|skewed]
+    python -m tests.bench.train_speed --start 3      from process start to the end of the first step
 
-Prints, for each, real tokens per second, the median of the ratio step by step, the largest difference of
-losses, and the peak memory. Needs the `bench` extra and the starter model on disk.
+Each step is taken by one program after the other; the ratio is taken step by step, its median counts.
+Tokens are real tokens, never padding. Needs the `bench` extra and the starter model on disk.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-TARGETS = {
-    "qv": ["q_proj", "v_proj"],
-    "all": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-}
-BATCH = 8
+from tests.bench.train_programs import BATCH, ROOT, options, own_run
+
+PROGRAMS = ("own", "trl", "hf")
 
 
-def emit(**values: Any) -> None:
-    print(json.dumps(values), flush=True)
-
-
-def gate() -> bool:
-    return bool(sys.stdin.readline())
-
-
-def rows_of(limit: int) -> list[list[dict[str, str]]]:
-    path = ROOT / "resources" / "examples" / "support" / "train.jsonl"
-    return [json.loads(line)["messages"] for line in path.read_text("utf-8").split("\n")[:limit] if line]
-
-
-def own(args: argparse.Namespace) -> None:
-    """One worker: our training, a step for each line on stdin."""
-    import time
-
-    from engine.jobs.spec import read_job
-    from engine.models.library import resolve_model
-    from engine.recipe import codec
-    from engine.recipe.recipe import Recipe
-    from engine.runs import store
-    from engine.runs.event_log import EventReader, EventWriter
-    from engine.runtime import keep, memory, start, train
-    from engine.runtime.control import Control
-    from engine.runtime.job import Job, Requests
-    from engine.runtime.vitals import Vitals
-
-    folder = Path(tempfile.mkdtemp())
-    data = folder / "rows.jsonl"
-    data.write_text("\n".join(json.dumps({"messages": m}) for m in rows_of(args.rows)) + "\n")
-    options = {
-        "data.train": [str(data)],
-        "data.validation_split": 0.0,
-        "data.shuffle": False,
-        "data.max_length": 512,
-        "data.train_on": "last",
-        "adapter.r": 8,
-        "adapter.lora_alpha": 16,
-        "adapter.lora_dropout": 0.0,
-        "adapter.target_modules": TARGETS[args.targets],
-        "training.per_device_train_batch_size": BATCH,
-        "training.lr_scheduler_type": "constant",
-        "training.max_grad_norm": 0.0,
-        "training.precision": args.precision,
-    }
-    recipe = codec.override(Recipe(), options)
-    run_folder = store.create_run(recipe, folder / "run")
-    writer = EventWriter(run_folder)
-    job = Job(run_folder, read_job(run_folder), writer, Requests(Control(run_folder)), Vitals(writer))
-    model = resolve_model("starter")
-    run = start.load_model(job, recipe, model, start.read_data(job, recipe, model))
-    keep.ready(run, None)
-    draw_adapter(run.model)
-    run.model.train()
-    reader = EventReader(run_folder)
-    reader.read_new()
-    emit(kind="ready")
-    while gate():
-        began = time.perf_counter()
-        train.take_step(run)
-        wall = time.perf_counter() - began
-        step = [e for e in reader.read_new() if e.type == "step"][-1]
-        emit(
-            kind="step",
-            loss=step.loss,
-            tokens=step.tokens,
-            supervised=step.supervised_tokens,
-            wall=wall,
-            memory=memory.peak_bytes(run.compute.device),
-        )
-
-
-def draw_adapter(model: Any) -> None:
-    """Give A the same values in both programs, so that the losses can be compared."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    for name, parameter in model.named_parameters():
-        if "lora_A" in name:
-            with torch.no_grad():
-                values = torch.rand(parameter.shape, generator=generator) * 2 - 1
-                parameter.copy_(values / parameter.shape[1] ** 0.5)
-
-
-def trl(args: argparse.Namespace) -> None:
-    """The other worker: SFTTrainer without gradient checkpointing, completion-only loss, in file order."""
-    import resource
-    import time
-
-    import torch
-    from datasets import Dataset
-    from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
-
-    from engine.models.library import resolve_model
-
-    folder = resolve_model("starter")
-    seen: list[tuple[int, int]] = []
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            draw_adapter(trainer.model)
-            emit(kind="ready")
-
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            gate()
-            self.began = time.perf_counter()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            self.wall = time.perf_counter() - self.began
-
-        def on_log(
-            self, _args: Any, state: Any, _control: Any, logs: dict[str, float] | None = None, **__: Any
-        ) -> None:
-            if logs and "loss" in logs:
-                tokens, supervised = seen[state.global_step - 1]
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-                emit(
-                    kind="step",
-                    loss=logs["loss"],
-                    tokens=tokens,
-                    supervised=supervised,
-                    wall=self.wall,
-                    memory=peak,
-                )
-
-    dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    lora = LoraConfig(
-        r=8, lora_alpha=16, lora_dropout=0.0, target_modules=TARGETS[args.targets], task_type="CAUSAL_LM"
+def environment() -> dict[str, str]:
+    return dict(
+        os.environ,
+        HF_HUB_OFFLINE="1",
+        OMP_WAIT_POLICY="passive",
+        TOKENIZERS_PARALLELISM="false",
+        PYTHONPATH=str(ROOT),
     )
-    config = SFTConfig(
-        output_dir=tempfile.mkdtemp(),
-        per_device_train_batch_size=BATCH,
-        learning_rate=2e-4,
-        lr_scheduler_type="constant",
-        weight_decay=0.0,
-        max_grad_norm=0.0,
-        logging_steps=1,
-        report_to=[],
-        max_steps=args.steps,
-        save_strategy="no",
-        use_cpu=not torch.cuda.is_available(),
-        disable_tqdm=True,
-        gradient_checkpointing=False,
-        bf16=False,
-        max_length=512,
-        train_sampling_strategy="sequential",
-    )
-    data = Dataset.from_list([{"prompt": m[:-1], "completion": m[-1:]} for m in rows_of(args.rows)])
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    trainer = SFTTrainer(
-        model=model,
-        args=config,
-        train_dataset=data,
-        processing_class=tokenizer,
-        peft_config=lora,
-        callbacks=[Clock()],
-    )
-    collate = trainer.data_collator
-
-    def counting(features: Any) -> Any:
-        batch = collate(features)
-        for row in batch["labels"]:  # TRL trains the newline behind the end of the turn too; we do not
-            row[(row != -100).nonzero()[-1]] = -100
-        mask = batch.get("attention_mask")
-        real = int(mask.sum()) if mask is not None else batch["input_ids"].numel()
-        seen.append((real, int((batch["labels"] != -100).sum())))
-        return batch
-
-    trainer.data_collator = counting
-    trainer.train()
 
 
 def read(process: subprocess.Popen[str], kind: str) -> dict[str, Any] | None:
+    """Return the next message of a kind, None at the end."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith('{"kind"'):
@@ -213,27 +46,22 @@ def read(process: subprocess.Popen[str], kind: str) -> dict[str, Any] | None:
     return None
 
 
-def compare(args: argparse.Namespace) -> int:
-    """Start both, let one take a step at a time, and print what came of it."""
-    environment = dict(
-        os.environ,
-        HF_HUB_OFFLINE="1",
-        OMP_WAIT_POLICY="passive",
-        TOKENIZERS_PARALLELISM="false",
-        PYTHONPATH=str(ROOT),
+def start_program(name: str, arguments: list[str], log: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.train_programs", name, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
     )
-    logs = {name: tempfile.NamedTemporaryFile("w+", suffix=".log") for name in ("own", "trl")}
-    workers = {
-        name: subprocess.Popen(
-            [sys.executable, __file__, "--worker", name, *sys.argv[1:]],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=logs[name],
-            text=True,
-            env=environment,
-        )
-        for name in ("own", "trl")
-    }
+
+
+def compare(args: Namespace, arguments: list[str]) -> int:
+    """Let the programs take a step each in turn, and print what came of it."""
+    logs = {name: tempfile.NamedTemporaryFile("w+", suffix=".log") for name in args.programs}
+    workers = {name: start_program(name, arguments, logs[name]) for name in args.programs}
     steps: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
     for name, worker in workers.items():
         if read(worker, "ready") is None:
@@ -255,41 +83,91 @@ def compare(args: argparse.Namespace) -> int:
     return 0
 
 
-def report(steps: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> None:
-    """Print speeds, losses and the ratio step by step."""
+def report(steps: dict[str, list[dict[str, Any]]], args: Namespace) -> None:
+    """Print speeds, memory, losses, and the ratios step by step."""
     from tests.bench.machine import describe
 
-    pairs = list(zip(steps["own"], steps["trl"], strict=True))[1:]
-    speeds = {name: [s["tokens"] / s["wall"] for s in values[1:]] for name, values in steps.items()}
-    ratios = [(a["tokens"] / a["wall"]) / (b["tokens"] / b["wall"]) for a, b in pairs]
     print(describe())
-    print(f"targets {args.targets}, {args.precision}, batch {BATCH}, {len(pairs)} steps after the first")
+    print(
+        f"targets {args.targets}, {args.precision}, {args.data}, batch {BATCH}, "
+        f"{args.steps - 1} steps after the first"
+    )
     for name, values in steps.items():
-        first, last = values[0], values[-1]
+        speed = statistics.median(s["tokens"] / s["wall"] for s in values[1:])
         supervised = sum(v["supervised"] for v in values)
         print(
-            f"{name:4s} {statistics.median(speeds[name]):7.0f} tok/s, peak {last['memory'] / 1e9:.2f} GB, ",
-            end="",
+            f"{name:4s} {speed:7.0f} tok/s, peak {values[-1]['memory'] / 1e9:.2f} GB, loss "
+            f"{values[0]['loss']:.4f} -> {values[-1]['loss']:.4f}, {supervised} supervised tokens"
         )
-        print(f"loss {first['loss']:.4f} -> {last['loss']:.4f}, {supervised} supervised tokens")
-    worst = max(abs(a["loss"] - b["loss"]) for a, b in pairs)
-    middle = statistics.median(ratios)
-    print(f"ratio own / trl: min {min(ratios):.2f}, median {middle:.2f}, max {max(ratios):.2f}")
-    print(f"largest difference of losses {worst:.1e}")
+    for other in list(steps)[1:]:
+        pairs = list(zip(steps["own"], steps[other], strict=True))[1:]
+        ratios = [(a["tokens"] / a["wall"]) / (b["tokens"] / b["wall"]) for a, b in pairs]
+        whole = sum(b["wall"] for _, b in pairs) / sum(b["tokens"] for _, b in pairs)
+        whole /= sum(a["wall"] for a, _ in pairs) / sum(a["tokens"] for a, _ in pairs)
+        memory = steps["own"][-1]["memory"] / steps[other][-1]["memory"]
+        apart = max(abs(a["loss"] - b["loss"]) for a, b in pairs)
+        same = "" if args.data == "skewed" else f", losses within {apart:.1e}"
+        print(
+            f"own / {other}: median {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f}), over all steps {whole:.2f}, memory {memory:.2f}{same}"
+        )
+
+
+def first_step(args: Namespace, arguments: list[str]) -> int:
+    """Time each program from process start to the end of its first step, in turn."""
+    from tests.bench.machine import describe
+
+    taken: dict[str, list[float]] = {name: [] for name in args.programs}
+    for _ in range(args.start):
+        for name in args.programs:
+            taken[name].append(own_first_step(args) if name == "own" else peer_first_step(name, arguments))
+    print(describe())
+    for name, seconds in taken.items():
+        print(f"{name:4s} first step done after {statistics.median(seconds):.1f} s (best {min(seconds):.1f})")
+    for other in list(taken)[1:]:
+        ratios = [a / b for a, b in zip(taken["own"], taken[other], strict=True)]
+        print(f"own / {other}: median {statistics.median(ratios):.2f}")
+    return 0
+
+
+def own_first_step(args: Namespace) -> float:
+    """Start the real child of a run, as the window does, and wait for its first step."""
+    from engine.jobs import process
+    from engine.runs.event_log import EventReader
+
+    folder = own_run(args, Path(tempfile.mkdtemp()))
+    began = time.perf_counter()
+    child = process.start(folder)
+    reader = EventReader(folder)
+    while not any(event.type == "step" for event in reader.read_new()):
+        time.sleep(0.01)
+    seconds = time.perf_counter() - began
+    child.kill()
+    child.wait(60)
+    return seconds
+
+
+def peer_first_step(name: str, arguments: list[str]) -> float:
+    with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
+        began = time.perf_counter()
+        worker = start_program(name, ["--alone", *arguments], log)
+        if read(worker, "step") is None:
+            raise SystemExit(f"{name} ended early: {Path(log.name).read_text()[-2000:]}")
+        seconds = time.perf_counter() - began
+        worker.kill()
+        worker.wait()
+    return seconds
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--worker", choices=["own", "trl"])
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--rows", type=int, default=160)
-    parser.add_argument("--targets", choices=list(TARGETS), default="qv")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser = options()
+    parser.add_argument("--programs", default="own,trl,hf")
+    parser.add_argument("--start", type=int, default=0, help="time the start this many times instead")
     args = parser.parse_args()
-    if args.worker is None:
-        return compare(args)
-    {"own": own, "trl": trl}[args.worker](args)
-    return 0
+    args.programs = args.programs.split(",")
+    passed = ["steps", "rows", "targets", "precision", "data"]
+    arguments = [text for name in passed for text in (f"--{name}", str(getattr(args, name)))]
+    return first_step(args, arguments) if args.start else compare(args, arguments)
 
 
 if __name__ == "__main__":

@@ -265,3 +265,30 @@ def test_that_sample_prompts_are_asked_under_the_system_prompt_of_the_rows(
     assert "Answer like a farmer." in asked and "What does the cat say?" in asked
     environment = json.loads((run.job.folder / "environment.json").read_text())
     assert environment["system_prompt"] == "Answer like a farmer."
+
+
+def test_that_fewer_tokens_at_once_change_no_gradient(
+    make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    whole = train.loss_sum
+
+    def counting(base: Any, batch: Any, head: Any) -> torch.Tensor:
+        seen.append(batch.tokens)
+        return whole(base, batch, head)
+
+    monkeypatch.setattr(train, "loss_sum", counting)
+    expected = first_gradient(with_live_b(make_training()))
+    assert len(seen) == 1
+    limit = max(seen) // 2
+    found = first_gradient(with_live_b(make_training(training__max_batch_tokens=limit)))
+    assert len(seen) >= 3 and max(seen[1:]) <= limit
+    assert torch.allclose(expected, found, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_that_a_child_takes_as_many_threads_as_are_asked(make_run: MakeRun, threads: int) -> None:
+    folder = make_run(launcher__threads=threads, training__max_steps=1)
+    assert run_to_end(folder) == "finished"
+    (told,) = [e for e in events_of(folder) if e.type == "log" and "threads" in e.message]
+    assert f", {threads} threads, " in told.message
