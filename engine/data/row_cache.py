@@ -102,7 +102,7 @@ def _version(name: str) -> str:
 def folder() -> Path:
     """Return where the cache lies; it may be deleted at any time."""
     place = paths.cache_dir() / "rows"
-    place.mkdir(exist_ok=True)
+    place.mkdir(exist_ok=True, mode=0o700)  # it holds what people's files say
     return place
 
 

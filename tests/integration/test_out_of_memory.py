@@ -64,7 +64,7 @@ def make(make_run: MakeRun, micro: int, **options: Any) -> Path:
             "training__max_steps": STEPS,
             "training__learning_rate": 2e-4,  # AdamW makes steps of a gradient's rounding near zero
             "adapter__lora_dropout": 0.0,
-            "evaluation__eval_steps": None,
+            "data__validation_split": 0.0,
             "checkpoint__save_steps": 2,
             **options,
         }
@@ -173,7 +173,7 @@ def test_that_a_resume_goes_on_in_the_parts_that_fitted(
 def test_that_memory_that_runs_out_in_an_evaluation_changes_neither_its_loss_nor_the_weights(
     make_run: MakeRun, small_device: SmallDevice
 ) -> None:
-    options = {"evaluation__eval_steps": 2}
+    options = {"evaluation__eval_steps": 2, "data__validation_split": 0.2}
     plenty, short = make(make_run, 7, **options), make(make_run, 7, **options)
     attempt(plenty)
     small_device(rows=2, where=evaluate)
