@@ -35,6 +35,8 @@ OBEYED: dict[str, tuple[str, ...]] = {
 
 WITH_B = ("lora", "adalora")  # the methods that train a pair of matrices
 
+IDLE = {"lora_dropout": 0.0}  # beside its default, the value that asks for nothing
+
 
 @dataclass(frozen=True)
 class Clash:
@@ -153,7 +155,9 @@ def clashes(recipe: Recipe) -> list[Clash]:
     method = recipe.adapter.method
     for name, info in AdapterOptions.model_fields.items():
         default = info.get_default(call_default_factory=True)
-        if name != "method" and name not in OBEYED[method] and getattr(recipe.adapter, name) != default:
+        value = getattr(recipe.adapter, name)
+        idle = value == default or value == IDLE.get(name, default)
+        if name != "method" and name not in OBEYED[method] and not idle:
             message = f"adapter.{name} has no effect with the method {method}."
             others = [other for other, names in OBEYED.items() if name in names]
             hint = f"Set it back to {_shown(default)}, or use {' or '.join(others)}."
