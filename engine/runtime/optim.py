@@ -146,6 +146,7 @@ def _keep_embeddings_whole(model: nn.Module) -> None:
     from bitsandbytes.optim import GlobalOptimManager
 
     manager = GlobalOptimManager.get_instance()
+    manager.initialize()  # it knows parameters by address, and another model's may have stood there before
     for module in model.modules():
         if isinstance(module, nn.Embedding) and module.weight.requires_grad:
             manager.override_config(module.weight, "optim_bits", 32)

@@ -31,7 +31,7 @@ from tests.integration.conftest import (
 ON_CPU = [name for name in field_spec("training.optim").choices if name not in PAGED]
 KINDS = field_spec("training.lr_scheduler_type").choices
 # Rates at which each one learns the tests' rows; the rank makes tensors that 8-bit averages are kept of.
-RATES = {"sgd": 3.0, "muon": 3e-2, "lion": 1e-3, "lion_8bit": 1e-3}
+RATES = {"sgd": 0.3, "muon": 3e-2, "lion": 1e-3, "lion_8bit": 1e-3}
 RANK = 128
 
 
@@ -62,7 +62,7 @@ def test_that_each_optimizer_learns(make_training: MakeTraining, name: str) -> N
         adapter__lora_alpha=RANK,
     )
     curve = take(run, 12)
-    assert sum(curve[-3:]) / 3 < 0.9 * curve[0]
+    assert sum(curve[-3:]) / 3 < curve[0] - 0.25
 
 
 @pytest.mark.parametrize("name", ON_CPU)
