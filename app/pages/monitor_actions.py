@@ -113,13 +113,17 @@ class MonitorActions(QObject):
 
     def offer_now(self) -> None:
         """Show what can be asked of a run between two steps."""
+        place = self.buttons["now"]
+        self.menu_of_orders().popup(place.mapToGlobal(QPoint(0, place.height() + 4)))
+
+    def menu_of_orders(self) -> QMenu:
+        """Return the menu of what can be asked of a run between two steps."""
         menu = QMenu(self._page)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for words, command, _ in NOW:
             menu.addAction(words, lambda command=command: self.do_now(command))
         menu.addAction("Ask it now…", self._page.side.ask)
-        place = self.buttons["now"]
-        menu.popup(place.mapToGlobal(QPoint(0, place.height() + 4)))
+        return menu
 
     def do_now(self, command: str) -> None:
         """Ask the child to save or to evaluate after the step it is at."""
