@@ -102,6 +102,7 @@ def snapshot(
     copies: bool = True,
 ) -> Snapshot:
     """Take a step as it stands; without `copies` it has to be written before the next one is taken."""
+    shards.gather_no_more(model)
     live = storages(model, optimizer) if copies else frozenset()
     return Snapshot(
         step,

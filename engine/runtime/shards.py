@@ -31,6 +31,13 @@ def shard(model: Any, base: Any, device: torch.device, world: int) -> None:
             module.set_gradient_divide_factor(1.0)
 
 
+def gather_no_more(model: nn.Module) -> None:
+    """Let go of weights that are still whole after a forward pass without a backward one."""
+    for module in model.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()
+
+
 def is_sharded(model: nn.Module) -> bool:
     """Return whether a model is spread over ranks."""
     return any(hasattr(p, "full_tensor") for p in model.parameters())

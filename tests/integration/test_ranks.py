@@ -188,6 +188,28 @@ def test_that_weights_shared_out_with_fsdp_save_and_go_on(make_ranks: MakeRanks,
     assert base == [e.text for e in events_of(alone) if e.type == "sample_generated" and e.step == 0]
 
 
+def test_that_full_finetuning_shared_out_goes_on_and_its_result_is_a_plain_model(
+    make_ranks: MakeRanks, make_run: MakeRun
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    options = {"adapter__method": "full", "training__learning_rate": 1e-3, "training__max_steps": 6}
+    whole = make_run(training__per_device_train_batch_size=8, **options)
+    assert run_to_end(whole) == "finished"
+    shared = make_ranks(launcher__strategy="fsdp", training__on_out_of_memory="fail", **options)
+    child = process.start(shared)
+    wait_for(shared, is_step(2))
+    process.send(shared, "stop")
+    assert child.wait(60) == 0
+    assert run_to_end(shared) == "finished"
+    assert losses(shared) == pytest.approx(losses(whole), abs=1e-3)
+    plain, result = (
+        AutoModelForCausalLM.from_pretrained(folder / "model").state_dict() for folder in (whole, shared)
+    )
+    assert plain.keys() == result.keys()
+    assert max(float((plain[n] - result[n]).abs().max()) for n in plain) < 1e-3
+
+
 def test_that_torchrun_itself_can_start_the_ranks(make_ranks: MakeRanks, uninterrupted: Path) -> None:
     folder = make_ranks()
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
