@@ -13,15 +13,24 @@ from engine.plan.adapter_size import adapted_linears, trainable_parameters
 from engine.plan.optimizers import state_bytes
 from engine.plan.several import shared_out
 from engine.recipe.recipe import Recipe
+from engine.recipe.training_options import TrainingOptions
 
 ADAPTER_BYTES = 4  # adapters are trained in float32
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # nibbles, an 8-bit scale each 64 values, a float32 each 256 scales
 NF4_PLAIN_BYTES = 0.5 + 4 / 64
 RUNTIME_BYTES = {"cuda": 600e6, "cpu": 450e6}
 HEAD_ROWS = {"cuda": 1024, "cpu": 64}
+AT_ONCE_ON_CPU = 1024  # tokens: products of matrices are no faster beyond, and memory grows
 HEAD_ROW_BYTES = (
     12  # float32 scores, their gradient and the head's own output, for each entry of the vocabulary
 )
+
+
+def tokens_at_once(training: TrainingOptions, device: str) -> int | None:
+    """Return how many tokens of a batch are computed in one piece at most, None without a limit."""
+    if training.max_batch_tokens != "auto":
+        return training.max_batch_tokens
+    return AT_ONCE_ON_CPU if device == "cpu" else None
 
 
 @dataclass(frozen=True)

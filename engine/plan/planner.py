@@ -18,7 +18,7 @@ from engine.plan.duration import (
     run_seconds,
     steps_per_epoch,
 )
-from engine.plan.memory import Setting, memory_terms, total_bytes
+from engine.plan.memory import Setting, memory_terms, tokens_at_once, total_bytes
 from engine.plan.several import memory_of_one, speed_of_all
 from engine.recipe.codec import override
 from engine.recipe.recipe import Recipe
@@ -141,16 +141,22 @@ def precision_of(recipe: Recipe, gpu: Gpu | None) -> str:
 
 
 def _setting(recipe: Recipe, data: DataFacts | None, gpu: Gpu | None, *, checkpointing: bool) -> Setting:
-    """The longest batch has as many examples as a batch holds, each as long as the longest one."""
+    """The longest batch has as many examples as a batch holds, each as long as the longest one.
+
+    No more of it is computed at once than the recipe or the device lets; one example always is.
+    """
     longest = recipe.data.max_length
     if data and not recipe.data.packing:
         longest = min(longest, data.longest_tokens)
     held = recipe.model.dtype
     wide = held == "float32" or (held == "auto" and precision_of(recipe, gpu) == "fp32")
+    device = "cpu" if gpu is None else "cuda"
+    tokens = recipe.training.per_device_train_batch_size * max(1, longest)
+    limit = tokens_at_once(recipe.training, device)
     return Setting(
-        device="cpu" if gpu is None else "cuda",
+        device=device,
         number_bytes=4 if wide else 2,
-        batch_tokens=recipe.training.per_device_train_batch_size * max(1, longest),
+        batch_tokens=tokens if limit is None else min(tokens, max(limit, longest)),
         checkpointing=checkpointing,
     )
 

@@ -15,6 +15,7 @@ import torch
 from engine.data.dataset import Example
 from engine.errors import EngineError
 from engine.events import Warned
+from engine.plan.memory import tokens_at_once
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs.store import load_recipe
@@ -155,13 +156,9 @@ def within(examples: Sequence[Example], tokens: int, *, padded: bool) -> list[Se
     return list(pieces)
 
 
-AT_ONCE_ON_CPU = 1024  # tokens: products of matrices are no faster beyond, and memory grows
-
-
-def tokens_at_once(run: Training) -> int | None:
+def room_of(run: Training) -> int | None:
     """Return how many tokens are computed in one piece at most, None without a limit."""
-    asked = run.recipe.training.max_batch_tokens
-    limit = asked if asked != "auto" else AT_ONCE_ON_CPU if run.compute.device.type == "cpu" else None
+    limit = tokens_at_once(run.recipe.training, run.compute.device.type)
     if run.table.pack_tokens is None or run.layout.flat:
         return limit
     pack = run.table.pack_tokens * run.recipe.training.per_device_train_batch_size
@@ -170,7 +167,7 @@ def tokens_at_once(run: Training) -> int | None:
 
 def pieces_of(run: Training, examples: Sequence[Example], parts: int) -> list[Sequence[Example]]:
     """Return a micro-batch as the pieces that are computed one after another."""
-    room, pieces = tokens_at_once(run), cut(examples, parts)
+    room, pieces = room_of(run), cut(examples, parts)
     if room is None:
         return pieces
     return [part for piece in pieces for part in within(piece, room, padded=not run.layout.flat)]

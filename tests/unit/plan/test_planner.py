@@ -109,6 +109,19 @@ def test_that_more_of_anything_needs_more_memory_and_the_cpu_computes_in_float32
         assert plan(recipe(**change), llama_7b(), DATA, None, CPU_ONLY).memory_bytes > small.memory_bytes
 
 
+def test_that_no_more_tokens_are_planned_for_than_are_computed_at_once() -> None:
+    def activations(machine: Machine, **changes: Any) -> float:
+        return plan(recipe(**changes), llama_7b(), DATA, None, machine).terms["activations"]
+
+    large = {"training__per_device_train_batch_size": 32, "training__gradient_checkpointing": "none"}
+    assert activations(CPU_ONLY, **large) == activations(
+        CPU_ONLY, **{**large, "training__per_device_train_batch_size": 8}
+    )
+    whole = activations(CPU_ONLY, **large, training__max_batch_tokens=None)
+    assert whole == pytest.approx(32 * activations(CPU_ONLY, **large))
+    assert activations(WITH_GPU, **large, training__max_batch_tokens=2048) < activations(WITH_GPU, **large)
+
+
 def test_that_without_data_only_what_is_known_is_said() -> None:
     found = plan(recipe(), llama_7b())
     assert (found.steps, found.tokens, found.seconds, found.fits) == (None, None, None, None)
