@@ -13,6 +13,7 @@ from app.widgets.phase_view import COMING, DONE, NOW
 from app.widgets.run_strip import RunStrip
 from app.widgets.samples_view import Answers
 from engine.paths import show_name
+from engine.recipe.method_names import method_label
 from engine.recipe.recipe import Recipe
 from engine.runs.eta import spoken_eta
 from engine.runs.history import LogLine, RunHistory
@@ -42,9 +43,8 @@ def facts(recipe: Recipe | None, history: RunHistory) -> str:
     """Return base, method, seed and device in one line."""
     if recipe is None:
         return ""
-    method = "QLoRA" if recipe.model.load_in_4bit else "LoRA"
     base = show_name(Path(recipe.model.path).name, 60)
-    words = [base, f"{method} r{recipe.adapter.r}", f"seed {recipe.training.seed}"]
+    words = [base, method_label(recipe), f"seed {recipe.training.seed}"]
     words += [history.device] if history.device else []
     awake = history.awake is not None and history.awake.kept and history.state == "running"
     return " · ".join([*words, *(["kept awake"] if awake else [])])

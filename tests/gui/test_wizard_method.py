@@ -13,13 +13,13 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from app.pages.wizard.method_step import MethodStep
-from app.pages.wizard.methods import METHODS, later_method
+from app.pages.wizard.methods import METHODS
 from app.pages.wizard.wizard import WizardPage
 from app.services import Services
 from app.widgets.module_map import ModuleBox
 from app.widgets.rank_painter import Spot
 from engine.jobs import process
-from engine.models.facts import read_adapter_facts
+from engine.models.facts import AdapterFacts, read_adapter_facts
 from engine.plan.adapter_size import trainable_parameters
 from engine.recipe import codec
 from engine.recipe.combinations import OBEYED
@@ -74,6 +74,19 @@ def shown(step: MethodStep) -> set[str]:
     return {path for path, row in step.rows.items() if not row.isHidden()}
 
 
+def train(page: WizardPage, folder: Path) -> AdapterFacts:
+    """Train one step in a real child and return what its adapter says of itself."""
+    options = {
+        "training.max_steps": 1,
+        "evaluation.eval_steps": None,
+        "training.load_best_model_at_end": False,
+    }
+    store.create_run(codec.override(page.state.recipe, options), folder)
+    process.start(folder).wait(120)
+    assert store.state_of(folder) == "finished", process.last_words(folder)
+    return read_adapter_facts(folder / "adapter")
+
+
 # -- the painter -------------------------------------------------------------------------------------------
 def test_that_a_run_trains_exactly_what_was_painted(qtbot, page, tmp_path):
     step = step_of_page(page)
@@ -89,19 +102,12 @@ def test_that_a_run_trains_exactly_what_was_painted(qtbot, page, tmp_path):
     settle(qtbot, page)
     grid, painted = step.painter.model, dict(step.painter.painter.ranks)
     assert sorted(set(painted.values())) == [0, 4, 16]
-    recipe = codec.override(
-        page.state.recipe,
-        {"training.max_steps": 1, "evaluation.eval_steps": None, "training.load_best_model_at_end": False},
-    )
-    folder = store.create_run(recipe, tmp_path / "run")
-    process.start(folder).wait(120)
-    assert store.state_of(folder) == "finished", process.last_words(folder)
-    facts = read_adapter_facts(folder / "adapter")
+    facts = train(page, tmp_path / "run")
     assert {m.name: m.r for m in facts.modules} == {
         grid.modules[cell].name: rank for cell, rank in painted.items() if rank
     }
     assert {m.alpha / m.r for m in facts.modules} == {2.0}
-    count = trainable_parameters(page.state.facts, recipe.adapter)
+    count = trainable_parameters(page.state.facts, page.state.recipe.adapter)
     assert facts.trainable_parameters == count == step.painter.trained
     assert page.plan_column.trainable.number.text() == f"{count:,}"
 
@@ -203,10 +209,6 @@ def test_that_each_card_chooses_its_method_and_shows_only_its_fields(qtbot, page
     page.set_level("all")
     page.state.set_values({"adapter.rank_pattern": {"q_proj": 4}, "adapter.use_rslora": True})
     QTest.mouseClick(step.cards[name], LEFT)
-    if later_method(name):
-        assert page.state.recipe.adapter.method == "lora"
-        assert "later version" in step.cards[name].figures.text()
-        return
     assert step.method == name
     assert step.cards[name].chosen
     assert codec.problems(page.state.recipe.model_dump()) == []
@@ -222,8 +224,6 @@ def test_that_each_card_chooses_its_method_and_shows_only_its_fields(qtbot, page
 @pytest.mark.parametrize("name", ["full", "ia3", "oft", "vera", "adalora"])
 def test_that_what_a_method_does_not_obey_comes_back_with_the_one_that_does(qtbot, page, name):
     step = step_of_page(page)
-    if later_method(name):
-        return
     page.state.set_values({"adapter.rank_pattern": {"q_proj": 4}, "adapter.lora_dropout": 0.1})
     QTest.mouseClick(step.cards[name], LEFT)
     assert page.state.recipe.adapter.rank_pattern == {}
@@ -236,21 +236,34 @@ def test_that_what_a_method_does_not_obey_comes_back_with_the_one_that_does(qtbo
 
 def test_that_the_painter_goes_with_full_and_is_on_or_off_where_ranks_are_one(qtbot, page):
     step = step_of_page(page)
-    if not later_method("full"):
-        QTest.mouseClick(step.cards["full"], LEFT)
-        assert step.painter.isHidden()
-        assert step.adapter.isHidden()
-        QTest.mouseClick(step.cards["lora"], LEFT)
-        assert not step.painter.isHidden()
-    if not later_method("ia3"):
-        QTest.mouseClick(step.cards["ia3"], LEFT)
-        assert step.painter.brush.isHidden()
-        press(step, "query", 0)
-        adapter = page.state.recipe.adapter
-        assert "layers.1.self_attn.q_proj" in adapter.target_modules
-        assert "layers.0.self_attn.q_proj" not in adapter.target_modules
-        assert adapter.rank_pattern == {}
-        assert step.painter.trained == trainable_parameters(page.state.facts, adapter)
+    QTest.mouseClick(step.cards["full"], LEFT)
+    assert step.painter.isHidden()
+    assert step.adapter.isHidden()
+    QTest.mouseClick(step.cards["lora"], LEFT)
+    assert not step.painter.isHidden()
+    QTest.mouseClick(step.cards["ia3"], LEFT)
+    assert step.painter.brush.isHidden()
+    press(step, "query", 0)
+    adapter = page.state.recipe.adapter
+    assert "layers.1.self_attn.q_proj" in adapter.target_modules
+    assert "layers.0.self_attn.q_proj" not in adapter.target_modules
+    assert adapter.rank_pattern == {}
+    assert step.painter.trained == trainable_parameters(page.state.facts, adapter)
+
+
+@pytest.mark.parametrize("name", ["dora", "vera", "ia3"])
+def test_that_a_run_of_another_method_trains_the_modules_that_were_painted(qtbot, page, tmp_path, name):
+    step = step_of_page(page)
+    QTest.mouseClick(step.cards[name], LEFT)
+    step.painter.brush.chips[0].click()
+    press(step, "down", 1)
+    press(step, "key", 0)
+    settle(qtbot, page)
+    painted = {step.painter.model.modules[cell].name for cell, r in step.painter.painter.ranks.items() if r}
+    assert len(painted) == 12
+    facts = train(page, tmp_path / "run")
+    assert {module.name for module in facts.modules} == painted
+    assert facts.trainable_parameters == step.painter.trained
 
 
 def test_that_searching_a_field_of_another_method_leads_to_the_cards(qtbot, page):

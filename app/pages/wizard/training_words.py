@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app import i18n
+from app.pages.wizard.method_advice import LEAST_RATES
 from app.pages.wizard.state import WizardState
 from app.widgets.field_text import choice_words, write_number
 from app.widgets.plan_column import Advice
@@ -40,6 +41,7 @@ OPTIMIZER_WORDS = {
 # Above it, the usual optimizers often diverge on an adapter; SGD's steps are as small as its gradients.
 HIGHEST = {"lion": 4e-4, "lion_8bit": 4e-4, "muon": 2e-2, "sgd": 10.0}
 USUAL_HIGHEST, HIGHEST_OF_FULL = 2e-3, 1e-4
+HIGHEST_OF_FEW = 2e-2  # of methods that train few values, and learn with larger steps
 BETTER = {"lion": 4e-5, "lion_8bit": 4e-5, "muon": 2e-3, "sgd": 0.1}
 LOWEST_OF_SGD = 5e-3
 
@@ -107,7 +109,8 @@ def _on_optimizer(state: WizardState) -> list[Advice]:
 def _on_rate(state: WizardState) -> list[Advice]:
     training, full = state.recipe.training, state.recipe.adapter.method == "full"
     rate, optimizer = training.learning_rate, training.optim
-    highest = HIGHEST.get(optimizer, HIGHEST_OF_FULL if full else USUAL_HIGHEST)
+    usual = HIGHEST_OF_FEW if state.recipe.adapter.method in LEAST_RATES else USUAL_HIGHEST
+    highest = HIGHEST.get(optimizer, HIGHEST_OF_FULL if full else usual)
     if rate > highest:
         better = BETTER.get(optimizer, 2e-5 if full else 2e-4)
         if optimizer in BETTER:
