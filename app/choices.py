@@ -39,13 +39,23 @@ def read_choices() -> list[Choice]:
         if (adapter / CONFIG).is_file():
             inside.add(adapter.resolve())
             found.append(Choice(run.name, str(run.folder), run.base, True))
+        elif is_whole(run.folder):
+            inside.add(run.folder / "model")
+            found.append(Choice(run.name, str(run.folder), run.base, False))
         elif any((run.folder / "checkpoints").glob("step-*/MANIFEST.json")):
             found.append(Choice(f"{run.name} · {run.step}", str(run.folder), run.base, True))
     for facts in library.list_adapters():
         if facts.path.resolve() not in inside:
             found.append(Choice(facts.name, str(facts.path), Path(facts.base).name, True))
-    found += [Choice(facts.name, str(facts.path), facts.name, False) for facts in library.list_models()]
+    models = [facts for facts in library.list_models() if facts.path not in inside]
+    found += [Choice(facts.name, str(facts.path), facts.name, False) for facts in models]
     return found
+
+
+def is_whole(run: Path) -> bool:
+    """Return whether a run's result, or its saves so far, are models that were trained whole."""
+    saves = "checkpoints/step-*/model/config.json"
+    return (run / "model" / "config.json").is_file() or any(run.glob(saves))
 
 
 def stamp_of(choice: Choice) -> float:
@@ -62,7 +72,7 @@ def choice_for(argument: Path) -> Choice:
         return Choice(facts.name, str(argument), Path(facts.base).name, True)
     if (argument / "job.json").is_file():
         run = store.summary(argument)
-        return Choice(run.name, str(argument), run.base, True)
+        return Choice(run.name, str(argument), run.base, not is_whole(argument))
     return Choice(argument.name, str(argument), argument.name, False)
 
 

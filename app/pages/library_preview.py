@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout
 
+from app.choices import is_whole
 from app.i18n import duration, loss, number, when
 from app.seals import lines
 from app.tables.runs import about, state_icon, state_token, state_word, state_words
@@ -94,7 +95,7 @@ class RunPreview(Card):
         self._figures["best"].setText(f"{loss(run.best_validation)}{at}")
         self._figures["time"].setText(duration(run.seconds))
         has_adapter = (run.folder / "adapter" / "adapter_config.json").is_file()
-        self.chat_button.setVisible(has_adapter)
+        self.chat_button.setVisible(has_adapter or is_whole(run.folder))
         self.merge_button.setVisible(has_adapter)
         self.curve.show_curve(run.curve, run.step, state_token(run))
         self.setAccessibleName(f"{run.name}, {state_words(run)}")

@@ -301,7 +301,7 @@ class MergePage(Page):
             )
             return
         base_facts = f"{tr('base')} · {pair.base.dtype} · {size(pair.base.weights_bytes)}"
-        adapter_facts = f"{tr('adapter')} · r{pair.adapter.r} · {size(pair.adapter.bytes)}"
+        adapter_facts = f"{tr('adapter')} · {pair.adapter.label} · {size(pair.adapter.bytes)}"
         merged_bytes = pair.merged_bytes(dtype)
         self.diagram.show_chain(
             [Station(pair.base.name, base_facts, "dim"), Station(pair.name, adapter_facts, "accent")],

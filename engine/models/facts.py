@@ -121,7 +121,7 @@ def read_facts(folder: Path | str) -> ModelFacts:
     sizes = _Sizes(folder, config, tensors)
     _compare(folder, sizes, tensors)
     return ModelFacts(
-        name=paths.show_name(folder.name),
+        name=paths.show_name(_name(folder)),
         path=folder,
         architecture=_architecture(config),
         model_type=model_type,
@@ -142,6 +142,12 @@ def read_facts(folder: Path | str) -> ModelFacts:
         quantization=_quantization(config),
         ignored=tuple(sorted(p.name for p in folder.iterdir() if p.suffix in (".py", ".bin", ".pt"))),
     )
+
+
+def _name(folder: Path) -> str:
+    """A model that a run trained whole is known by the run's name: `runs/tickets/model` is `tickets`."""
+    is_result = folder.name == "model" and (folder.parent / "job.json").is_file()
+    return folder.parent.name if is_result else folder.name
 
 
 def _architecture(config: dict[str, Any]) -> str:

@@ -179,7 +179,7 @@ def _in_hub_cache(identity: str, revision: str | None) -> Path:
 
 
 def list_models() -> list[ModelFacts]:
-    """Return the models on this computer: home, added, hub cache; what cannot be read is left out."""
+    """Return the models on this computer: home, exports, results of full finetuning, added, hub cache."""
     return [facts for facts in (_try_facts(p) for p in _model_folders()) if facts]
 
 
@@ -195,6 +195,8 @@ def _model_folders() -> Iterable[Path]:
     candidates = [p.parent for p in sorted(paths.models_dir().glob("*/config.json"))]
     candidates.sort(key=lambda p: p.name != STARTER)
     candidates += [p.parent for p in sorted(paths.exports_dir().glob("*/config.json"))]
+    results = [p.parent for p in paths.runs_dir().glob("*/model/config.json")]
+    candidates += sorted(results, key=lambda p: p.stat().st_mtime, reverse=True)
     candidates += [Path(p) for p in _recorded("models")]
     candidates += [p.parent for p in sorted(hub_cache().glob("models--*/snapshots/*/config.json"))]
     for folder in candidates:

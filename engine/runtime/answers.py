@@ -1,10 +1,11 @@
-"""Greedy answers of base and adapter to every question of a held-out file, in batches."""
+"""Greedy answers of a run's base and result to every question of a held-out file, in batches."""
 
 from __future__ import annotations
 
+import gc
 import json
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,28 @@ from engine import durable
 from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
 from engine.events import Finished, Progress
+from engine.models.facts import read_facts
 from engine.models.library import resolve_model
+from engine.recipe.recipe import ModelOptions, Recipe
 from engine.runs.store import load_recipe
+from engine.runtime.adapted import AdaptedModel
 from engine.runtime.job import Job
-from engine.runtime.load import choose_compute, load_base
+from engine.runtime.load import Compute, choose_compute, load_base
+from engine.runtime.target import Target, resolve_target
 
 BATCH_ROWS = 16
 
 
 def answer_job(job: Job) -> Finished:
-    """Answer the questions of `arguments["data"]` with a run's base and adapter; writes answers.json."""
-    from peft import PeftModel
+    """Answer the questions of `arguments["data"]` with a run's base and what it trained.
 
+    Writes answers.json: {"expected", "adapter", "base"}; the result of full finetuning answers as `adapter`.
+    """
     began = time.monotonic()
     arguments = job.spec.arguments
     run = Path(arguments["run"])
     recipe = load_recipe(run)
+    target = resolve_target(str(run))
     folder = resolve_model(recipe.model.path, recipe.model.revision)
     rows = [
         json.loads(line)["messages"]
@@ -37,23 +44,34 @@ def answer_job(job: Job) -> Finished:
         if line.strip()
     ]
     template, tokenizer = load_template(folder, recipe.data.chat_template), ModelTokenizer(folder)
-    job.phase("load model")
     compute = choose_compute(recipe.training.precision)
-    model: Any = PeftModel.from_pretrained(
-        load_base(folder, recipe.model, compute), str(run / "adapter")
-    ).eval()
+    limit = int(arguments.get("max_new_tokens", 96))
+    prompts = [_prompt(messages[:-1], recipe.data.system_prompt, template, tokenizer) for messages in rows]
     answers: dict[str, list[str]] = {}
-    for who in ("adapter", "base"):
+    for who, model in _speakers(job, recipe, target, folder, compute):
         job.phase(f"answer with the {who}")
-        limit = int(arguments.get("max_new_tokens", 96))
-        prompts = [
-            _prompt(messages[:-1], recipe.data.system_prompt, template, tokenizer) for messages in rows
-        ]
-        with model.disable_adapter() if who == "base" else nullcontext():
-            answers[who] = _answer(job, model, prompts, tokenizer, compute.device, limit, who)
+        answers[who] = _answer(job, model, prompts, tokenizer, compute.device, limit, who)
     expected = [messages[-1]["content"] for messages in rows]
     durable.write_json(job.folder / "answers.json", {"expected": expected, **answers})
     return Finished(seconds=time.monotonic() - began)
+
+
+def _speakers(
+    job: Job, recipe: Recipe, target: Target, folder: Path, compute: Compute
+) -> Iterator[tuple[str, Any]]:
+    """Give `adapter` and `base` in turn: one loaded model, or two in turn when it was trained whole."""
+    job.phase("load model")
+    if target.adapter is None:
+        yield "adapter", load_base(target.base.path, ModelOptions(path=str(target.base.path)), compute).eval()
+        gc.collect()
+        job.phase("load model")
+        yield "base", load_base(folder, recipe.model, compute).eval()
+        return
+    base = load_base(folder, recipe.model, compute).eval()
+    adapted = AdaptedModel(base, read_facts(folder), target.adapter, 1.0)
+    for who in ("adapter", "base"):
+        with adapted.speaking(who):
+            yield who, adapted.model
 
 
 def _prompt(

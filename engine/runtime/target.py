@@ -1,9 +1,9 @@
-"""What a TARGET stands for: a run, an adapter, a checkpoint, a model or `starter`."""
+"""What a TARGET stands for: a run, an adapter, a model trained whole, a checkpoint, a model or `starter`."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine import paths
@@ -19,7 +19,10 @@ from engine.runs.check import last_checkpoint, step_of
 
 @dataclass(frozen=True)
 class Target:
-    """A base, the adapter on it if there is one, and how it was trained to be spoken to."""
+    """A base, the adapter on it if there is one, and how it was trained to be spoken to.
+
+    The result of full finetuning is a model of its own: it stands as the base, without an adapter.
+    """
 
     name: str
     base: ModelFacts
@@ -39,6 +42,9 @@ def resolve_target(text: str, base: str | None = None) -> Target:
     path = Path(text).expanduser()
     if (path / CONFIG).is_file():
         return _of_adapter(path.resolve(), _run_of(path.resolve()), base)
+    whole = _whole_in(path.resolve())
+    if whole is not None:
+        return _of_whole(whole, _run_of(whole) or _run_of(whole.parent))
     if text == STARTER or (path / "config.json").is_file() or path.suffix.lower() == ".gguf":
         facts = read_facts(resolve_model(text))
         return Target(facts.name, facts)
@@ -63,13 +69,41 @@ def _run_of(adapter: Path) -> Path | None:
     return None
 
 
+def _whole_in(folder: Path) -> Path | None:
+    """Return the model folder that full finetuning left: a run's `model/`, or that of a checkpoint."""
+    inner = folder / "model"
+    if folder.parent.name == "checkpoints" and (inner / "config.json").is_file():
+        return inner
+    own = folder.name == "model" and (folder / "config.json").is_file()
+    return folder if own and (_run_of(folder) or _run_of(folder.parent)) else None
+
+
+def _of_whole(folder: Path, run: Path | None) -> Target:
+    """Return a model that was trained whole, known by its run's name and spoken to as it was trained."""
+    recipe = store.load_recipe(run) if run is not None else None
+    name = store.summary(run).name if run is not None else folder.name
+    checkpoint = folder.parent if folder.parent.parent.name == "checkpoints" else None
+    return Target(
+        name=name,
+        base=replace(read_facts(folder), name=name),
+        run=run,
+        step=step_of(checkpoint) if checkpoint else None,
+        system_prompt=_trained_prompt(run, recipe),
+        chat_template=recipe.data.chat_template if recipe else "auto",
+    )
+
+
 def _of_run(run: Path, base: str | None) -> Target:
     if (run / "adapter" / CONFIG).is_file():
         return _of_adapter(run / "adapter", run, base)
+    if (run / "model" / "config.json").is_file():
+        return _of_whole(run / "model", run)
     checkpoint, _ = last_checkpoint(run)
+    if checkpoint is not None and (checkpoint / "model" / "config.json").is_file():
+        return _of_whole(checkpoint / "model", run)
     if checkpoint is None:
         raise EngineError(
-            f"{paths.show_name(run.name)} has no saved adapter yet.",
+            f"{paths.show_name(run.name)} has no saved result yet.",
             "Wait for its first save, or let it finish.",
             "RUN-05",
             file=str(run),
