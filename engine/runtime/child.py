@@ -163,11 +163,12 @@ def _told(error: EngineError) -> Failed:
 
 
 def _unexpected(error: Exception) -> Failed:
-    if type(error).__name__ == "OutOfMemoryError":
+    on_gpu = type(error).__name__ == "OutOfMemoryError"
+    if on_gpu or "can't allocate memory" in str(error):  # a processor's allocator has no error of its own
         return Failed(
             code="GPU-01",
-            message="The GPU ran out of memory.",
-            hint="Use load_in_4bit, or a smaller model; then resume.",
+            message="The GPU ran out of memory." if on_gpu else "Memory ran out.",
+            hint="What was saved is sound. Free some memory and resume, or start a new run with load_in_4bit.",
         )
     return Failed(
         code="APP-01",

@@ -5,6 +5,7 @@ A device is made small by a forward pass that refuses pieces of more than so man
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from engine.errors import EngineError
 from engine.hardware.devices import Gpu, probe
-from engine.runtime import checkpoint, evaluate, keep, memory, start, train
+from engine.runtime import checkpoint, child, evaluate, keep, memory, start, train
 from engine.runtime.training import Training
 from tests.integration.attempts import attempt, killed_attempt, saved
 from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses
@@ -287,6 +288,27 @@ def test_that_memory_too_small_for_one_row_is_told_with_what_is_left_to_do(
     with pytest.raises(EngineError) as caught:
         attempt(folder)
     assert caught.value.code == "GPU-01" and "max_length" in caught.value.hint and hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "The GPU ran out of memory."),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), "Memory ran out."),
+    ],
+)
+def test_that_memory_that_runs_out_anywhere_else_ends_the_run_in_words(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def no_room(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(train, "take_step", no_room)
+    monkeypatch.setattr(child.os, "nice", lambda by: by)
+    folder = make(make_run, 4)
+    assert child.run_job(folder) == 1
+    closing = json.loads((folder / "exit.json").read_text())
+    assert (closing["code"], closing["message"]) == ("GPU-01", message) and "sound" in closing["hint"]
 
 
 def test_that_an_error_of_another_kind_is_no_lack_of_memory(
