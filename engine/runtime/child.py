@@ -168,7 +168,7 @@ def _unexpected(error: Exception) -> Failed:
         return Failed(
             code="GPU-01",
             message="The GPU ran out of memory." if on_gpu else "Memory ran out.",
-            hint="What was saved is sound. Free some memory and resume, or start a new run with load_in_4bit.",
+            hint="What was saved is sound. Free some memory and resume, or start anew with load_in_4bit.",
         )
     return Failed(
         code="APP-01",
