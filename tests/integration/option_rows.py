@@ -179,7 +179,12 @@ TRAINING = {
     "training.early_stopping_threshold": Row(
         0.0, 100.0, "steps_taken", {"training.early_stopping_patience": 1}
     ),
-    "training.load_best_model_at_end": Row(True, False, "result_step", {"training.learning_rate": 1.0}),
+    "training.load_best_model_at_end": Row(
+        True,
+        False,
+        "result_step",
+        {"training.learning_rate": 0.05, "data.validation": f"{SETS}/other.jsonl"},  # it rises at the end
+    ),
     "training.on_out_of_memory": Row("split", "fail", STOPS, low_memory=True),
 }
 
