@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QItemSelectionModel, QPoint, QSortFilterProxyModel, Qt, QTimer, QUrl
-from PySide6.QtGui import QDesktopServices, QKeySequence, QShortcut
+from PySide6.QtGui import QDesktopServices, QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -50,6 +50,7 @@ from engine.runs.store import (
 
 REFRESH_MS = 3000
 KEEP_DAYS = 30
+LEAST_HEIGHT = 760  # below it the preview makes room for a queue
 FOLDED_FIRST = ("base", "method", "data", "time", "date")
 
 
@@ -252,6 +253,11 @@ class LibraryPage(Page):
         self._show_buttons()
         self._show_facts(runs)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self._loaded:
+            self._show_buttons()
+
     def _show_facts(self, runs: list[RunSummary]) -> None:
         going = sum(run.state in ("running", "paused") for run in runs)
         words = f"{number(len(runs))} runs" if len(runs) != 1 else "1 run"
@@ -278,7 +284,8 @@ class LibraryPage(Page):
         self.delete_button.setVisible(some and not trash and not going)
         self.restore_button.setVisible(some and trash)
         self.empty_button.setVisible(trash)
-        self.preview.show_run(chosen[0] if one and not trash else None)
+        roomy = self.height() > current_theme().px(LEAST_HEIGHT) or self.queue.isHidden()
+        self.preview.show_run(chosen[0] if one and not trash and roomy else None)
 
     def _on_filter_changed(self) -> None:
         chosen = parse(self.filter.text())

@@ -14,6 +14,7 @@ from app.pages.monitor_actions import MonitorActions
 from app.pages.monitor_charts import MonitorCharts
 from app.pages.monitor_side import MonitorSide
 from app.pages.monitor_words import (
+    PREPARING,
     facts,
     phases,
     resuming_words,
@@ -249,10 +250,16 @@ class MonitorPage(Page):
         self._on_changed()
 
     def _shown_state(self, state: str) -> str:
-        """A run that waits in the queue is shown as waiting, also while its last attempt is over."""
+        """A run that waits in the queue is shown as waiting, also while its last attempt is over.
+
+        One that never began and does not wait is `idle`.
+        """
         queue = self.services.run_queue
-        waits = queue is not None and self.watch is not None and self.watch.folder in queue.queued()
-        return "queued" if waits else state
+        if queue is None or self.watch is None:
+            return state
+        if self.watch.folder in queue.queued():
+            return "queued"
+        return "idle" if state == "queued" and not queue.expects(self.watch.folder) else state
 
     # -- drawing -------------------------------------------------------------------------------------------
     def refresh(self) -> None:
@@ -267,10 +274,10 @@ class MonitorPage(Page):
             self.state_pill.set(word, kind, icon)
             self.set_heading(watch.name, facts(self.recipe, history))
         show_strip(self.strip, state, history)
-        ready = history.has_stepped or state not in ("running", "queued")
+        ready = history.has_stepped or state not in ("running", "queued", "idle")
         self._loss_place.setCurrentIndex(0 if ready else 1)
         if not ready:
-            self.phases.title.setText("Waiting for its device" if state == "queued" else "Getting ready")
+            self.phases.title.setText(PREPARING.get(state, "Getting ready"))
             self.phases.show_phases(phases(history))
             waits = waiting_words(self.services.run_queue, watch.folder) if state == "queued" else ""
             self.phases.show_progress(*((None, waits) if waits else stage_progress(history)))

@@ -34,6 +34,7 @@ BUTTONS: dict[str, tuple[str, str | None, str, str, str]] = {
     "resume": ("Resume", "play", "primary", "resume", "Goes on from the last save (Ctrl+Enter)"),
     "stop": ("Stop and save", None, "secondary", "stop", "Saves and ends; it can be resumed later"),
     "cancel": ("Cancel…", None, "danger", "cancel", "Ends at once, without a save"),
+    "start": ("Start", "play", "primary", "resume", "Starts as soon as its device is free (Ctrl+Enter)"),
     "begin": (
         "Start now",
         "play",
@@ -56,6 +57,7 @@ SHOWN = {
     "running": GOING,
     "paused": ("resume", "stop", "cancel"),
     "queued": ("begin", "dequeue"),
+    "idle": ("start", "again", "folder"),
     "finished": ("chat", "merge", "again", "folder"),
     "stopped": ("resume", "again", "folder"),
     "failed": ("resume", "again", "folder"),
@@ -77,6 +79,7 @@ class MonitorActions(QObject):
             key: button(text, icon, kind, on_click=getattr(self, act), tip=tip)
             for key, (text, icon, kind, act, tip) in BUTTONS.items()
         }
+        self.buttons["now"].setLayoutDirection(Qt.LayoutDirection.RightToLeft)  # the arrow behind the word
         for made in self.buttons.values():
             made.setParent(page)
             made.hide()

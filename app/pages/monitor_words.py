@@ -22,6 +22,7 @@ from engine.runs.history import LogLine, RunHistory
 STATES: dict[str, tuple[str, str, str | None]] = {
     "": ("", "dim", None),
     "queued": ("Waiting", "dim", "clock"),
+    "idle": ("Not started", "dim", ""),
     "running": ("Training", "accent", None),
     "paused": ("Paused", "warn", "pause"),
     "finished": ("Finished", "ok", None),
@@ -29,6 +30,7 @@ STATES: dict[str, tuple[str, str, str | None]] = {
     "failed": ("Failed", "bad", None),
     "crashed": ("Crashed", "bad", None),
 }
+PREPARING = {"queued": "Waiting for its device", "idle": "Not started"}
 BAR_TOKENS = {"finished": "ok", "failed": "bad", "crashed": "bad", "paused": "warn", "stopped": "warn"}
 
 
@@ -82,7 +84,7 @@ def _show_time(strip: RunStrip, state: str, history: RunHistory) -> None:
         return
     figure.set_caption(f"Elapsed {elapsed}")
     left = history.eta_seconds()
-    figure.show_figure({"paused": "paused", "queued": "waiting"}.get(state) or spoken_eta(left))
+    figure.show_figure({"paused": "paused", "queued": "waiting", "idle": "–"}.get(state) or spoken_eta(left))
     set_tip(figure, "" if left is None else f"Ends at about {clock(time.time() + left)}")
 
 

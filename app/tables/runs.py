@@ -34,6 +34,8 @@ def state_word(run: RunSummary) -> str:
     """Return a run's state in a word."""
     if run.problem:
         return "Damaged"
+    if run.state == "queued" and run.place is None:
+        return "Not started"
     word = STATES[run.state][0]
     if run.state == "running":
         return f"{word} {100 * run.step // run.total_steps} %" if run.total_steps else "Preparing"
@@ -46,6 +48,8 @@ def state_detail(run: RunSummary) -> str:
         return run.problem
     if run.state == "failed" and run.message:
         return run.message
+    if run.place is not None:
+        return "next in the queue" if run.place == 1 else f"place {number(run.place)} in the queue"
     if not run.total_steps:
         return ""
     if run.state == "finished":

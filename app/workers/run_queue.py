@@ -68,6 +68,11 @@ class RunQueue(QObject):
         """Return the folders of the runs that wait for their device, the next one first."""
         return list(self._now.queued)
 
+    def expects(self, folder: Path) -> bool:
+        """Return whether a run waits, or was started so recently that its child does not hold it yet."""
+        begun = (entry.run for entry in self._now.begun)
+        return folder in self._now.queued or str(folder) in begun
+
     @property
     def held(self) -> str:
         """Return why the queue stands still, an empty text while it goes on."""

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from engine.jobs.spec import create_job
 from engine.recipe import codec
 from engine.recipe.method_names import has_rank, method_key, method_label
 from engine.recipe.recipe import Recipe
-from engine.runs import seals
+from engine.runs import queue, seals
 
 TAIL_BYTES = 64 * 1024
 WHOLE_BYTES = 1 << 20
@@ -49,6 +49,7 @@ class RunSummary:
     seed: int | None = None
     seals: tuple[Seal, ...] = ()
     problem: str = field(default="")
+    place: int | None = None  # in the queue, 1 is the next one
 
 
 def readable_name(recipe: Recipe) -> str:
@@ -254,7 +255,8 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
 def list_runs() -> list[RunSummary]:
     """Return all runs of the home, newest first, running ones before all."""
     folders = [p for p in paths.runs_dir().iterdir() if p.is_dir() and not p.name.startswith(".")]
-    found = [summary(folder) for folder in folders]
+    places = {folder: place for place, folder in enumerate(queue.read().queued, 1)}
+    found = [replace(summary(folder), place=places.get(folder.resolve())) for folder in folders]
     return sorted(found, key=lambda run: (run.state not in ("running", "paused"), -run.created))
 
 

@@ -267,3 +267,30 @@ def test_that_a_picture_of_a_page_starts_nothing(qtbot, services, three, monkeyp
         assert watching.queued() == three and begun == []
     finally:
         watching.close()
+
+
+def test_that_a_run_that_does_not_wait_is_not_said_to(qtbot, services, three):
+    services.run_queue.cancel(three[1])
+    library = shown(qtbot, LibraryPage(services))
+    told = {run.name: run.place for run in library.model.runs}
+    assert told == {"first": 1, "second": None, "third": 2}
+    column = library.model.column("state")
+    words = {run.name: library.model.index(row, column).data() for row, run in enumerate(library.model.runs)}
+    assert words == {"first": "Queued", "second": "Not started", "third": "Queued"}
+    page = MonitorPage(services)
+    qtbot.addWidget(page)
+    page.show()
+    page.shown()
+    page.open_with({"run": three[1]})
+    qtbot.waitUntil(lambda: page.state_pill.text == "Not started", timeout=5000)
+    assert [button.text() for button in page.top_bar_actions()][0] == "Start"
+    page.primary_action()
+    assert services.run_queue.queued() == [three[1], three[0], three[2]]
+    qtbot.waitUntil(lambda: page.state_pill.text == "Waiting", timeout=5000)
+
+
+def test_that_a_small_window_leaves_room_for_the_runs_below_the_queue(qtbot, services, three):
+    page = shown(qtbot, LibraryPage(services), (1036, 644))
+    assert page.queue.isVisible() and page.preview.isHidden()
+    page.resize(1240, 844)
+    qtbot.waitUntil(page.preview.isVisible, timeout=5000)
