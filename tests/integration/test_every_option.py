@@ -194,7 +194,7 @@ def of_steps(run: Training, patch: pytest.MonkeyPatch, low_memory: bool) -> Outc
         "ranks": getattr(config, "target_r", None),
         "dtypes": sorted({str(p.dtype) for p in run.base.parameters()}),
         "attention": run.base.config._attn_implementation,
-        "checkpointing": run.base.is_gradient_checkpointing,
+        "checkpointing": any(getattr(m, "gradient_checkpointing", False) for m in run.base.modules()),
         "rates": [optim.set_rate(run.optimizer, run.recipe.training, s, total) for s in range(1, total + 1)],
         "total_steps": total,
         "batches": [run.table.micro_batches(step) for step in (1, 2)],
