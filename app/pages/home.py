@@ -14,6 +14,7 @@ from app.i18n import clock, loss
 from app.pages.home_cards import DraftCard, FitsCard, ReadinessCard, StorageCard, TipCard
 from app.pages.home_queue import QueueNote
 from app.pages.page import Page, padded_column, scrolled
+from app.seals import lines
 from app.services import Services
 from app.tables.runs import HOME, RunsModel, state_token, state_words
 from app.theme.style import current_theme
@@ -26,6 +27,7 @@ from app.widgets.label import ElidedLabel, TextLabel, text_label
 from app.widgets.loss_curve import LossCurve
 from app.widgets.meter import Meter
 from app.widgets.pill import Pill
+from app.widgets.seal_view import SealRow
 from app.widgets.spark import Sparkline
 from app.widgets.way import WayDrawing
 from engine.paths import resources
@@ -57,6 +59,8 @@ class RunningCard(Card):
         self.state = Pill("Training", "accent")
         head.addWidget(self.name)
         head.addWidget(self.state)
+        self.seals = SealRow(words=False)
+        head.addWidget(self.seals)
         head.addStretch(1)
         words.addLayout(head)
         self.facts = ElidedLabel("", "small")
@@ -96,6 +100,7 @@ class RunningCard(Card):
         if run.best_validation is not None:
             parts.append(f"best validation {loss(run.best_validation)} at {run.best_step}")
         self.facts.setText(" · ".join(parts))
+        self.seals.show_seals(lines(run.seals))
         self.bar.set(run.step / run.total_steps if run.total_steps else 0.0)
         self.curve.set(run.curve)
         self.left.setText("" if paused else spoken_eta(seconds_left))
