@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app import i18n
+from app.pages.wizard import processes
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
 from app.pages.wizard.training_words import advice_of, optimizer_words, rate_line, schedule_words
@@ -82,12 +83,17 @@ class TrainingStep(Step):
             card, _ = self.form_card(title, paths)
             self.more.append(card)
             self.column.addWidget(card)
+        self.several, _ = self.form_card(processes.TITLE, processes.FIELDS)
+        self.several_words = TextLabel("", "small", wrap=True)
+        self.several.body.addWidget(self.several_words)
+        self.column.addWidget(self.several)
         self.column.addStretch(1)
         self.schedule.warmup_pulled.connect(
             lambda share: self.state.set_value("training.warmup_steps", share)
         )
         state.plan_changed.connect(self.draw)
         state.data_changed.connect(self.draw)
+        state.services.hardware.probed.connect(self._on_probed)
         self.set_level("simple")
         self.draw()
 
@@ -129,10 +135,13 @@ class TrainingStep(Step):
         for path, row in self.rows.items():
             section, _, name = path.partition(".")
             told = row.spec.level in LEVELS[self.level] or path in SHAPES
+            told |= path in processes.OFFERED and processes.is_offered(self.state)
             used = section != "training" or uses(recipe.training, name)
+            used &= processes.used_by(self.state, path)
             if path == "training.loraplus_lr_ratio":
                 used = recipe.adapter.method in WITH_B
             row.setVisible(bool(row.fault) or (told and used))
+        self.several.setVisible(self.level == "all" or processes.is_offered(self.state))
         usual = usual_values(recipe.training)
         for path, value in usual.items():
             editor = self.rows[path].editor
@@ -146,6 +155,17 @@ class TrainingStep(Step):
             among = name == "warmup_steps" or any(name in names for names in SHAPE_FIELDS.values())
             path = SCHEDULE if among else OPTIMIZER
         return super().focus_field(path)
+
+    def _on_edited(self, path: str, value: object) -> None:
+        if path != processes.STRATEGY:
+            super()._on_edited(path, value)
+        elif fault := self.state.set_values(processes.strategy_values(str(value))):
+            self.state.set_unread(path, str(value), fault)
+
+    def _on_probed(self, machine: object) -> None:
+        self._show_fields()
+        self.draw()
+        self.advice_changed.emit()
 
     def on_values(self, paths: frozenset[str]) -> None:
         self._show_fields()
@@ -177,6 +197,7 @@ class TrainingStep(Step):
         self.rows[OPTIMIZER].set_hint(optimizer_words(recipe, trained))
         self._say_length(steps)
         self._say_batch()
+        self.several_words.setText(processes.words_of(self.state))
 
     @property
     def _drawn_steps(self) -> int:
@@ -196,7 +217,7 @@ class TrainingStep(Step):
             self.length_words.setText("The number of steps follows once the data is known.")
             return
         batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
-        passes = steps * batch / max(1, data.train_examples)
+        passes = steps * batch * self.state.recipe.launcher.processes / max(1, data.train_examples)
         if training.max_steps is not None:
             words = f"{i18n.number(steps)} steps, about {i18n.number(passes, 1)} times through the data"
         else:
@@ -207,9 +228,10 @@ class TrainingStep(Step):
         training, data = self.state.recipe.training, self.state.data
         batch, times = training.per_device_train_batch_size, training.gradient_accumulation_steps
         self.blocks.show_batch(batch, times)
-        whole = f"{batch} × {times} = {i18n.number(batch * times)} examples before each optimizer step"
+        parts, rows = processes.product_of(self.state.recipe)
+        whole = f"{parts} = {i18n.number(rows)} examples before each optimizer step"
         if data is not None and data.train_examples:
-            tokens = batch * times * data.total_tokens / data.train_examples
+            tokens = rows * data.total_tokens / data.train_examples
             whole += f", about {i18n.number(round(tokens))} tokens"
         self.batch_words.setText(f"{whole}.")
 
@@ -224,4 +246,4 @@ class TrainingStep(Step):
         return f"{length} · {choice_words(field_spec('training.optim'), training.optim)}"
 
     def advice(self) -> list[Advice]:
-        return advice_of(self.state, self.total_steps)
+        return advice_of(self.state, self.total_steps) + processes.advice_of(self.state)
