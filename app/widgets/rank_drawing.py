@@ -116,7 +116,7 @@ class GridDrawing:
         if not rank:
             painter.setPen(QPen(theme.color("edge", 0.75), 1))
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 2, 2)
+            painter.drawRoundedRect(box.adjusted(1, 1, -1, -1), 2, 2)
             return
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self._tint(rank))

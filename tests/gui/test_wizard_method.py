@@ -167,6 +167,15 @@ def test_that_painting_answers_within_a_frame(qtbot, page):
     assert min(took) < 0.03
 
 
+def test_that_the_brush_is_the_rank_of_the_recipe_until_another_is_taken(qtbot, page):
+    step = step_of_page(page)
+    page.state.set_value("adapter.r", 32)
+    assert step.painter.painter.brush == step.painter.brush.rank == 32
+    step.painter.brush.chips[4].click()
+    page.state.set_value("adapter.r", 8)
+    assert step.painter.painter.brush == 4
+
+
 def test_that_text_in_the_pattern_is_seen_in_the_grid(qtbot, page):
     step = step_of_page(page)
     page.state.set_value("adapter.rank_pattern", {"layers.1.mlp.down_proj": 2, "attention": 8})

@@ -85,8 +85,9 @@ class PainterCard(Card):
         if facts is not self._facts:
             self._facts, self.model = facts, RankGrid.of(facts)
             self.painter.show_grid(_painter_grid(self.model))
-        if self._shown[1] is None:
-            self._take_brush(adapter.r)
+        before = self._shown[1]
+        if before is None or (self.brush.rank == before.r and adapter.r != before.r):
+            self._take_brush(adapter.r)  # the brush is the recipe's rank until another is taken
         self._shown = (facts, adapter)
         self._costs = {}
         self.set_title("Rank of each module in each layer" if self.ranked else "Modules and layers")
