@@ -109,12 +109,20 @@ def checks() -> list[Check]:
     return [python, *_packages(), _qt_libraries(), _folder("home", paths.home()), _starter()]
 
 
+def _several_gpus(count: int) -> list[Check]:
+    """Return the offer to train on all GPUs of a machine that has more than one."""
+    if count < 2 or sys.platform == "win32":
+        return []
+    offer = f"{count} found: `--set launcher.processes={count}` trains on all of them"
+    return [Check("several GPUs", True, offer)]
+
+
 def examine() -> dict[str, Any]:
     """Return the answer of `doctor`."""
     from engine.hardware.devices import probe
 
-    found = checks()
     machine = probe()
+    found = [*checks(), *_several_gpus(len(machine.devices))]
     return {
         "ok": all(check.ok for check in found),
         "checks": [asdict(check) for check in found],

@@ -55,18 +55,18 @@ class HardwareSample:
         }
 
 
-def sample(pid: int | None = None) -> HardwareSample:
-    """Measure now; `pid` (default: this process) is the one whose memory is told.
+def sample(pid: int | None = None, others: tuple[int, ...] = ()) -> HardwareSample:
+    """Measure now; `pid` (default: this process) is the one whose memory is told, with that of `others`.
 
     `cpu_percent` is the mean since the last call in this process, 0 at the first.
     """
     memory = psutil.virtual_memory()
     pid = os.getpid() if pid is None else pid
     return HardwareSample(
-        devices=_devices(pid),
+        devices=_devices((pid, *others)),
         cpu_percent=psutil.cpu_percent(interval=None),
         ram_used_bytes=memory.total - memory.available,
-        process_bytes=_resident(pid),
+        process_bytes=sum(_resident(each) for each in (pid, *others)),
         ram_total_bytes=memory.total,
     )
 
@@ -78,7 +78,7 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _devices(pid: int) -> tuple[DeviceSample, ...]:
+def _devices(pids: tuple[int, ...]) -> tuple[DeviceSample, ...]:
     with driver() as nvml:
         if nvml is None:
             return ()
@@ -98,7 +98,7 @@ def _devices(pid: int) -> tuple[DeviceSample, ...]:
                     ),
                     temperature_c=_asked(nvml, lambda h=handle: float(nvml.nvmlDeviceGetTemperature(h, 0))),
                     power_w=_asked(nvml, lambda h=handle: nvml.nvmlDeviceGetPowerUsage(h) / 1000.0),
-                    ours_bytes=_ours(nvml, handle, pid),
+                    ours_bytes=_ours(nvml, handle, pids),
                 )
             )
         return tuple(found)
@@ -112,9 +112,9 @@ def _asked(nvml: Any, question: Any) -> float | None:
         return None
 
 
-def _ours(nvml: Any, handle: Any, pid: int) -> int | None:
+def _ours(nvml: Any, handle: Any, pids: tuple[int, ...]) -> int | None:
     try:
         processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
     except nvml.NVMLError:
         return None
-    return sum(int(p.usedGpuMemory or 0) for p in processes if p.pid == pid)
+    return sum(int(p.usedGpuMemory or 0) for p in processes if p.pid in pids)

@@ -112,7 +112,7 @@ class LauncherOptions(Section):
     processes: int = option(
         1,
         "Processes",
-        "One for each GPU. Each takes its own batch of a step; together they learn as one with all of them.",
+        "One for each GPU. Each has its own batch in a step, and the step is that of all of them together.",
         level="expert",
         time=-1,
         ge=1,

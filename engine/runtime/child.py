@@ -115,6 +115,7 @@ def _gather(job: Job) -> None:
     job.crew = crew.Crew(job.folder, world)
     job.place = job.crew.start()
     job.crew.watch(stuck)
+    job.vitals.others = job.crew.pids
     if remark:
         job.write(Warned(code="RUN-06", message=remark, hint="The steps are the same up to rounding."))
 

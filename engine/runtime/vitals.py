@@ -14,10 +14,11 @@ HARDWARE_SECONDS = 1.0
 
 
 class Vitals:
-    """Starts and ends the two threads; `phase` is what the child is doing now."""
+    """Starts and ends the two threads; `phase` is what is done now, `others` are the other ranks."""
 
     def __init__(self, writer: EventWriter) -> None:
         self.phase = "start"
+        self.others: tuple[int, ...] = ()
         self._writer = writer
         self._ended = threading.Event()
         self._threads = [
@@ -44,5 +45,5 @@ class Vitals:
     def _measure(self) -> None:
         while not self._ended.is_set():
             before = time.monotonic()
-            self._writer.write(Hardware(**monitor.sample().as_dict()))
+            self._writer.write(Hardware(**monitor.sample(others=self.others).as_dict()))
             self._ended.wait(max(0.1, HARDWARE_SECONDS - (time.monotonic() - before)))

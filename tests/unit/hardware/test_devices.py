@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from engine.hardware.devices import probe, visible_indices
+from engine import doctor
+from engine.hardware.devices import Gpu, Machine, probe, visible_indices
 from engine.hardware.monitor import sample
 
 
@@ -29,3 +34,30 @@ def test_that_only_the_visible_gpus_count(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert visible_indices(3) == indices
+
+
+def test_that_the_memory_of_other_ranks_is_told_with_that_of_the_first() -> None:
+    other = subprocess.Popen(
+        [sys.executable, "-c", "held = bytearray(60_000_000); print(1, flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert other.stdout is not None
+    other.stdout.readline()
+    both = sample(os.getpid(), (other.pid,)).process_bytes
+    assert both - sample(os.getpid()).process_bytes > 50_000_000
+    other.kill()
+    other.wait()
+    assert sample(os.getpid(), (other.pid,)).process_bytes > 0  # one that is gone counts nothing
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 2])
+def test_that_the_doctor_offers_all_gpus_where_there_are_several(
+    monkeypatch: pytest.MonkeyPatch, gpus: int
+) -> None:
+    gpu = Gpu("RTX 4090", "GPU-1", 24 * 10**9, 24 * 10**9, "560", (8, 9))
+    machine = Machine("cpu", 8, 16, 64 * 10**9, 60 * 10**9, (gpu,) * gpus)
+    monkeypatch.setattr("engine.hardware.devices.probe", lambda: machine)
+    offers = [c["detail"] for c in doctor.examine()["checks"] if c["name"] == "several GPUs"]
+    assert len(offers) == (gpus > 1)
+    assert all("launcher.processes=2" in offer for offer in offers)
