@@ -11,7 +11,7 @@ CODES: frozenset[str] = frozenset(
     + [f"RUN-{n:02d}" for n in range(1, 13)]
     + [f"DISK-{n:02d}" for n in range(1, 5)]
     + [f"GPU-{n:02d}" for n in range(1, 5)]
-    + ["REC-01", "HUB-01", "HUB-02", "HUB-03", "CHAT-01", "APP-01"]
+    + ["REC-01", "REC-02", "HUB-01", "HUB-02", "HUB-03", "CHAT-01", "APP-01"]
 )
 
 
