@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from engine import durable
 from engine.errors import EngineError
 from engine.jobs import process
 from engine.runs import check
 from engine.runtime import checkpoint, keep, train
 from engine.runtime.job import Job
-from tests.integration.attempts import attempt, same_bytes
+from tests.integration.attempts import Killed, attempt, same_bytes
 from tests.integration.conftest import MakeRun, events_of, losses
 
 STEPS = 8
@@ -49,6 +50,55 @@ def test_that_a_write_that_fails_ends_the_attempt_and_the_former_save_stands(
     found, damaged = check.last_checkpoint(folder)
     assert found is not None and check.step_of(found) == 2 and len(damaged) == 1
     assert [e.step for e in events_of(folder) if e.type == "checkpoint_saved"] == [2]
+    attempt(folder)
+    assert losses(folder) == losses(whole) and same_bytes(folder, whole, STEPS)
+
+
+POINTS = {
+    "after the weights": (checkpoint, "_write", 0),
+    "after the optimizer": (checkpoint, "_write", 1),
+    "after the state": (durable, "write_json", 0),
+    "before the manifest": (check, "write_manifest", None),
+    "after the manifest": (check, "write_manifest", 0),
+    "while older saves go": (checkpoint, "prune", None),
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_that_a_save_cut_off_at_any_point_is_there_whole_or_not_at_all(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """The second save, of step 4, is cut off: at `point` for the first time after another was begun."""
+    room, name, after = POINTS[point]
+    whole, folder = make(make_run), make(make_run)
+    attempt(whole)
+    real, write, calls, second = getattr(room, name), checkpoint.write, 0, threading.Event()
+
+    def begun(run: Path, taken: checkpoint.Snapshot, *rest: Any) -> Any:
+        if taken.step == 4:
+            second.set()
+        return write(run, taken, *rest)
+
+    def dies(*given: Any) -> Any:
+        nonlocal calls
+        if not second.is_set():
+            return real(*given)
+        if after is not None:
+            real(*given)
+            calls += 1
+        if after is None or calls == after + 1:
+            raise Killed
+        return None
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(checkpoint, "write", begun)
+        patched.setattr(room, name, dies)
+        attempt(folder)
+    found, _ = check.last_checkpoint(folder)
+    written = point in ("after the manifest", "while older saves go")
+    assert found is not None and check.step_of(found) == (4 if written else 2)
+    told = [e.step for e in events_of(folder) if e.type == "checkpoint_saved"]
+    assert told == ([2, 4] if point == "while older saves go" else [2])
     attempt(folder)
     assert losses(folder) == losses(whole) and same_bytes(folder, whole, STEPS)
 
