@@ -149,7 +149,8 @@ class Crew:
         threading.Thread(target=look, name="ranks", daemon=True).start()
 
     def _gone(self) -> list[int]:
-        return [rank for rank, process in self._others.items() if process.poll() is not None]
+        """Return the ranks that ended before their work was done: one that is through has the status 0."""
+        return [rank for rank, process in self._others.items() if process.poll() not in (None, 0)]
 
     def loss(self, patience: float = LAST_WORDS_SECONDS) -> EngineError | None:
         """Return why a rank is gone, None when all are there; a rank that is just dying is waited for.

@@ -96,7 +96,7 @@ def _loss_in_parts(run: Training, rows: list[Example], parts: int) -> tuple[torc
     """Return the summed loss of some rows and their supervised tokens, computed in so many parts."""
     total, count = torch.zeros((), dtype=torch.float64, device=run.compute.device), 0
     pad = run.base.config.get_text_config().pad_token_id or 0
-    for piece in memory.pieces_of(run, rows, parts):
+    for piece in run.ranks.even(memory.pieces_of(run, rows, parts)):
         batch = collate(
             piece,
             run.compute.device,

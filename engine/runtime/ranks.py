@@ -287,7 +287,7 @@ def join(place: Place | None, strategy: str) -> Ranks:
         dist.init_process_group(
             backend, store=store, rank=place.rank, world_size=place.world, timeout=PATIENCE
         )
-    return Ranks(place.rank, place.world, strategy == "fsdp")
+    return Ranks(place.rank, place.world, strategy == "fsdp" and place.world > 1)
 
 
 class SharedEar:

@@ -84,7 +84,9 @@ def train_job(job: Job) -> Finished | Stopped:
         )
     job.phase("train")
     try:
-        return train.train(run)
+        closing = train.train(run)
+        ranks.leave()
+        return closing
     except RuntimeError:
         if ranks.first and not ranks.sharded and job.crew is not None and job.crew.loss() is not None:
             keep.save(run, wait=True)  # a rank is gone; the last whole step is still here
