@@ -107,8 +107,9 @@ def _ia3(recipe: Recipe, model: Any, targets: Targets, total_steps: int, common:
     from peft import IA3Config
 
     down = [name for name in targets.names if in_group(name, "down")]
-    taken = set(common["target_modules"])
-    return IA3Config(**common, feedforward_modules=[n for n in short(down, model) if n in taken])
+    inner = short(down, model)  # peft wants these among the targets, word for word
+    outer = short([name for name in targets.names if name not in down], model)
+    return IA3Config(**{**common, "target_modules": inner + outer}, feedforward_modules=inner)
 
 
 def _oft(recipe: Recipe, model: Any, targets: Targets, total_steps: int, common: dict[str, Any]) -> Any:
