@@ -162,6 +162,7 @@ class Crew:
             if time.monotonic() >= deadline:
                 return None
             time.sleep(0.05)
+        self._ended.set()  # it is noticed: what rank 0 still saves takes the time it takes
         time.sleep(SETTLE_SECONDS)
         told = [(self._others[rank].returncode, self._words(rank), rank) for rank in self._gone()]
         status, words, rank = min(told, key=lambda each: (each[0] >= 0, each[1].get("code") == "APP-01"))
