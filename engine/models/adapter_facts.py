@@ -22,7 +22,7 @@ from engine.models.weight_files import PICKLED, read_json, stay_inside
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
-MAX_RANK = 1024
+MAX_RANK = 2048  # twice what a recipe may ask for: PiSSA and OLoRA are saved with their start beside them
 _METHODS = {"LORA": "lora", "ADALORA": "adalora", "VERA": "vera", "IA3": "ia3", "OFT": "oft"}
 # What is read from the file; everything else that is set in it is dropped and named.
 _KEPT = frozenset(

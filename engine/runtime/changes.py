@@ -55,6 +55,22 @@ class Sum(Change):
 
 
 @dataclass(frozen=True)
+class Cut(Change):
+    """Add diag(b) B diag(d) A, with A (r, in) and B (out, r) cut from what all modules share: VeRA."""
+
+    shared: tuple[Tensor, Tensor]
+    d: Tensor
+    b: Tensor
+    inner: int
+    turned: bool
+
+    def rows(self, weight: Tensor, start: int) -> Tensor:
+        a, b = self.shared[0][:, : self.inner], self.shared[1][: len(self.b)]
+        scaled = Sum(self.d.float()[:, None] * a, self.b.float()[:, None] * b, 1.0, self.turned)
+        return scaled.rows(weight, start)
+
+
+@dataclass(frozen=True)
 class Directed(Change):
     """Give the sum's columns the trained length `magnitude` (out): DoRA."""
 
@@ -89,14 +105,18 @@ class Scale(Change):
 
 @dataclass(frozen=True)
 class Rotate(Change):
-    """Turn the inputs by square blocks (blocks, b, b): OFT. A layer answers W (x R) = (W R') x."""
+    """Turn the inputs by square blocks (blocks, b, b): OFT. A layer answers W (x R) = (W R') x.
 
-    blocks: Tensor
+    The rotations are made for each block of rows: kept for all modules they would be as large as the model.
+    """
+
+    values: Tensor
+    numbers: Numbers
 
     def rows(self, weight: Tensor, start: int) -> Tensor:
-        size = self.blocks.shape[-1]
-        parts = weight.view(weight.shape[0], -1, size)
-        blocks = self.blocks.expand(parts.shape[1], size, size)
+        turned = rotations(self.values, self.numbers)
+        parts = weight.view(weight.shape[0], -1, turned.shape[-1])
+        blocks = turned.expand(parts.shape[1], -1, -1)
         return torch.einsum("nrk,rck->nrc", parts, blocks).reshape(weight.shape)
 
 
@@ -119,6 +139,16 @@ class AddBias(Change):
 
     def rows(self, weight: Tensor, start: int) -> Tensor:
         return weight + self.vector[start : start + weight.shape[0], None].float() * self.scaling
+
+
+def is_same(head: Change, embedding: Change) -> bool:
+    """Return whether head and embedding are changed alike, so that they may go on sharing one weight."""
+    if isinstance(head, Replace) and isinstance(embedding, Replace):
+        return torch.equal(head.tensor, embedding.tensor)
+    if isinstance(head, Sum) and isinstance(embedding, Sum) and not head.turned and embedding.turned:
+        alike = head.a.shape == embedding.b.T.shape and head.scaling == embedding.scaling
+        return alike and torch.equal(head.a, embedding.b.T) and torch.equal(head.b, embedding.a.T)
+    return False
 
 
 def changes_of(target: Target, tensors: dict[str, Tensor]) -> dict[str, Change]:
@@ -146,7 +176,7 @@ def changes_of(target: Target, tensors: dict[str, Tensor]) -> dict[str, Change]:
             if not before:
                 changes[bias] = Scale(factor, of_rows=True)
         else:
-            changes[weight] = Rotate(rotations(tensors[_key(module, "oft_R.weight")], adapter.numbers))
+            changes[weight] = Rotate(tensors[_key(module, "oft_R.weight")], adapter.numbers)
     for name in adapter.trained_whole:
         changes[name] = Replace(tensors[whole_key(name, tensors)])
     return changes
@@ -189,11 +219,11 @@ def _vera(
     shared: tuple[Tensor, Tensor],
     turned: bool,
 ) -> Change:
-    d, b = (tensors[_key(module, part)].float() for part in ("vera_lambda_d", "vera_lambda_b"))
+    d, b = (tensors[_key(module, part)] for part in ("vera_lambda_d", "vera_lambda_b"))
     inner = next(
         (x.in_features for x in target.base.linears if x.name == module.name), target.base.hidden_size
     )
-    return Sum(d[:, None] * shared[0][:, :inner], b[:, None] * shared[1][: len(b)], 1.0, turned)
+    return Cut(shared, d, b, inner, turned)
 
 
 def _vera_matrices(target: Target, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

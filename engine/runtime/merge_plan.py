@@ -11,7 +11,7 @@ from engine.errors import EngineError
 from engine.models.facts import is_embedding, is_head
 from engine.models.fit import find_place
 from engine.models.safetensors_header import DTYPE_BITS, Header, TensorEntry
-from engine.runtime.changes import Change, Scale
+from engine.runtime.changes import Change, Scale, is_same
 from engine.runtime.target import Target
 
 FLOATS = ("F32", "BF16", "F16")
@@ -126,8 +126,8 @@ def _own_head(
 ) -> Item | None:
     """Return the head of its own that a model needs whose head shared the embedding's weight.
 
-    An adapter changes the one or the other, or each in its way: the two part. Only where it was trained with
-    `ensure_weight_tying`, a change of the embedding alone is one of both.
+    An adapter changes the one or the other, or each in its way: the two part. They stay together where both
+    are changed alike, and where it was trained with `ensure_weight_tying` and names the embedding alone.
     """
     if not target.base.tied or target.adapter is None:
         return None
@@ -135,6 +135,8 @@ def _own_head(
     head = next((name for name in changes if is_head(name)), None)
     moved = embedding is not None and embedding.name in places
     if embedding is None or (head is None and (not moved or target.adapter.numbers.weight_tying)):
+        return None
+    if head is not None and moved and is_same(changes[head], places[embedding.name]):
         return None
     name = head or next((e for e in entries if is_head(e)), "lm_head.weight")
     return Item(name, embedding.dtype, embedding, changes.get(name), untied=True)

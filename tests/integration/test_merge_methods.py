@@ -38,11 +38,9 @@ PARTED = {
     "headdora",
     "shardedhead",
     "embedding",
-    "embeddingtied",
     "wholehead",
     "wholeembedding",
     "wholeboth",
-    "wholetied",
 }
 CERTIFIED = {"dora", "adalora", "vera", "ia3", "oft", "wholeboth", "biased", "shardedhead", "gpt2dora"}
 EXACT = sorted(set(KINDS) - {"bf16"})
@@ -79,7 +77,7 @@ def test_that_a_merge_of_any_method_answers_as_peft_does_with_the_adapter(
     result = merge_adapter([adapters / f"{kind}-adapter"], tmp_path / "merged", check=certified)
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
     assert apart(answers(merged), peft["adapter"]) < 1e-3
-    assert apart(peft["adapter"], peft["base"]) > 1e-2
+    assert apart(peft["adapter"], peft["base"]) > 3e-3
     if certified:
         assert result["fidelity"]["passed"] and result["fidelity"]["max_logit_difference"] < 1e-3
     assert merged.config.tie_word_embeddings == (kind not in PARTED | {"untied"})

@@ -135,7 +135,7 @@ def test_that_targets_and_ranks_come_from_the_tensors_and_patterns_are_dropped(t
     ("shapes", "config", "code"),
     [
         (pair(Q0, 4, 64, 64), {"r": 10**9}, "MODEL-05"),
-        (pair(Q0, 2000, 1, 1), {}, "MODEL-05"),
+        (pair(Q0, 3000, 1, 1), {}, "MODEL-05"),
         (pair(Q0, 4, 64, 64), {"lora_alpha": "16"}, "MODEL-05"),
         (pair(Q0, 4, 64, 64), {"peft_type": "MEGATRON"}, "MODEL-05"),
         ({f"{Q0}.lora_A": (4, 64)}, {}, "MODEL-02"),
