@@ -14,6 +14,7 @@ PAGED = {"paged_adamw": "adamw", "paged_adamw_8bit": "adamw_8bit"}  # and what s
 
 WHOLE = 4  # bytes of an average kept in float32
 SMALL = 1 + 4 / 256  # of one kept in 8 bits, with a float32 scale for each 256 values
+IN_8_BITS = {"adamw": "adamw_8bit", "paged_adamw": "paged_adamw_8bit", "lion": "lion_8bit"}
 STATES = {
     "adamw": 2 * WHOLE,
     "paged_adamw": 2 * WHOLE,
@@ -37,9 +38,14 @@ def state_bytes(recipe: Recipe, trained: int) -> float:
     return float(STATES[name] * trained)
 
 
+def runs_here(name: str) -> bool:
+    """Say whether the library of an optimizer is installed."""
+    return name not in OF_BITSANDBYTES or importlib.util.find_spec("bitsandbytes") is not None
+
+
 def refuse(options: TrainingOptions, device: str) -> None:
     """Raise EngineError REC-01 for an optimizer that a machine cannot run; `device` is cuda or cpu."""
-    if options.optim in OF_BITSANDBYTES and importlib.util.find_spec("bitsandbytes") is None:
+    if not runs_here(options.optim):
         raise EngineError(
             f"training.optim: {options.optim} needs bitsandbytes, which is not installed.",
             "Use adamw, or adafactor to save memory.",

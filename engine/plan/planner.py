@@ -19,6 +19,7 @@ from engine.plan.duration import (
     steps_per_epoch,
 )
 from engine.plan.memory import Setting, memory_terms, tokens_at_once, total_bytes
+from engine.plan.optimizers import IN_8_BITS, runs_here
 from engine.plan.several import memory_of_one, speed_of_all
 from engine.recipe.codec import override
 from engine.recipe.recipe import Recipe
@@ -245,6 +246,8 @@ def _changes(recipe: Recipe, checkpointing: bool) -> list[dict[str, Any]]:
         )
     if not recipe.model.load_in_4bit and not recipe.model.load_in_8bit and recipe.adapter.method != "full":
         changes.append({"model.load_in_4bit": True})
+    if training.optim in IN_8_BITS and runs_here(IN_8_BITS[training.optim]):
+        changes.append({"training.optim": IN_8_BITS[training.optim]})
     if recipe.data.max_length > 256:
         changes.append({"data.max_length": recipe.data.max_length // 2})
     if recipe.adapter.r > 8 and recipe.adapter.method == "lora":

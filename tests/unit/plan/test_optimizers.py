@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from engine.plan import planner
 from engine.plan.optimizers import PAGED, state_bytes
 from engine.recipe.codec import override
 from engine.recipe.combinations import clashes
@@ -15,6 +16,7 @@ from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe
 from engine.runtime import optim
 from engine.runtime.optimizer_state import optimizer_tensors
+from tests.unit.plan.test_planner import DATA, WITH_GPU, llama_7b
 
 NAMES = [name for name in field_spec("training.optim").choices if name not in PAGED]
 
@@ -69,3 +71,16 @@ def test_that_what_has_nothing_to_work_on_is_refused_by_name(
     found = [clash for clash in clashes(plain.model_copy(update=tree)) if clash.field == field]
     assert bool(found) is refused
     assert all(clash.hint for clash in found)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_that_8_bit_averages_are_advised_where_memory_is_short(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "runs_here", lambda name: installed)
+    asked = override(Recipe(), {"adapter.method": "full", "training.per_device_train_batch_size": 1})
+    found = planner.plan(asked, llama_7b(), DATA, None, WITH_GPU)
+    change = [each for each in found.suggestions if each["set"] == {"training.optim": "adamw_8bit"}]
+    assert bool(change) is installed
+    for each in change:
+        assert found.memory_bytes - each["memory_bytes"] == pytest.approx(1.03 * 5.97 * 6.74e9, rel=0.01)
