@@ -22,6 +22,7 @@ from engine.plan.memory import Setting, memory_terms, tokens_at_once, total_byte
 from engine.plan.optimizers import IN_8_BITS, runs_here
 from engine.plan.several import memory_of_one, speed_of_all
 from engine.recipe.codec import override
+from engine.recipe.combinations import clashes
 from engine.recipe.recipe import Recipe
 
 TIGHT = 0.92
@@ -223,6 +224,8 @@ def _suggest(
         try:
             changed = override(recipe, change)
         except EngineError:
+            continue
+        if len(clashes(changed)) > len(clashes(recipe)):
             continue  # a change that cannot be had with the rest of the recipe is no way out
         with_it = checkpointing or changed.training.gradient_checkpointing == "all"
         memory = total_bytes(
