@@ -13,6 +13,14 @@ from app.widgets.label import text_label
 KEEP, STOP, STAY = "keep", "stop", "stay"
 
 
+def afterwards(waiting: int) -> str:
+    """Return what becomes of the runs that wait."""
+    if not waiting:
+        return "It can go on without this window. The next start shows it with its whole curve."
+    many = "one that waits follows" if waiting == 1 else f"{waiting} that wait follow"
+    return f"It can go on without this window, and the {many}. Stop and save puts the queue on hold."
+
+
 def sentence(runs: Sequence[Any]) -> str:
     """Return what goes on: step of steps and the time left of one run, or how many there are."""
     from engine.runs.eta import spoken_eta  # not needed for the first paint
@@ -30,7 +38,7 @@ def sentence(runs: Sequence[Any]) -> str:
 class ClosingDialog(QDialog):
     """Keep training in the background (the default), stop and save, or stay; read `.choice` afterwards."""
 
-    def __init__(self, runs: Sequence[Any], parent: QWidget) -> None:
+    def __init__(self, runs: Sequence[Any], parent: QWidget, waiting: int = 0) -> None:
         super().__init__(parent)
         self.choice = STAY
         self.setWindowTitle("Close Tunesmith")
@@ -40,7 +48,7 @@ class ClosingDialog(QDialog):
         column.addWidget(text_label(sentence(runs), "title", wrap=True))
         column.addWidget(
             text_label(
-                "It can go on without this window. The next start shows it with its whole curve.",
+                afterwards(waiting),
                 "dim",
                 wrap=True,
             )

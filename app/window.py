@@ -386,6 +386,6 @@ class MainWindow(QMainWindow):
         runs = self.active_runs()
         if not runs:
             return KEEP
-        dialog = ClosingDialog(runs, self)
+        dialog = ClosingDialog(runs, self, len(self.services.run_queue.queued()))
         dialog.exec()
         return dialog.choice

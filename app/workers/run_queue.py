@@ -52,6 +52,7 @@ class RunQueue(QObject):
         self._watches: dict[Path, RunWatch] = {}
         self._now: Queue = queue.read()
         self._advancing = self._asked_again = False
+        self._cancelled: set[Path] = set()
         self._tell = QTimer(self, singleShot=True, interval=TELL_MS)
         self._tell.timeout.connect(self.changed)
         self._timer = QTimer(self, interval=LOOK_MS)
@@ -72,6 +73,13 @@ class RunQueue(QObject):
         """Return whether a run waits, or was started so recently that its child does not hold it yet."""
         begun = (entry.run for entry in self._now.begun)
         return folder in self._now.queued or str(folder) in begun
+
+    @property
+    def busy(self) -> bool:
+        """Return whether a new run would have to wait."""
+        machine = getattr(getattr(self._services, "hardware", None), "machine", None)
+        devices = max(1, len(machine.devices)) if machine is not None else 1
+        return bool(self._now.held or self._now.queued or len(self.active()) >= devices)
 
     @property
     def held(self) -> str:
@@ -128,10 +136,15 @@ class RunQueue(QObject):
     def cancel(self, run: Run) -> None:
         """End a run at once: a waiting one leaves the queue, a going one loses what is not saved."""
         folder = self._folder(run)
-        if folder in self._now.queued:
-            self._take(queue.remove(folder))
-            self._announce(folder)
-            return
+        try:
+            if folder in self._now.queued:
+                self._take(queue.remove(folder))
+                self._announce(folder)
+                return
+        except EngineError:  # it was started meanwhile
+            self._take(queue.read())
+        if self._advancing:
+            self._cancelled.add(folder)  # its child may be on the way to us
         self.attach(folder).cancel()
 
     def move(self, run: Run, place: int) -> None:
@@ -220,6 +233,7 @@ class RunQueue(QObject):
         started, now = answer
         for each in started:
             self._start(each)
+        self._cancelled.clear()
         self._take(now)
         if self._asked_again:
             self._asked_again = False
@@ -234,6 +248,8 @@ class RunQueue(QObject):
         watch = self._watches.pop(folder, None) or self._make_watch(folder)
         self._watches[folder] = watch
         watch.begin(begun)
+        if folder in self._cancelled:
+            watch.cancel()
         self._announce(folder)
 
     def _make_watch(self, folder: Path) -> RunWatch:

@@ -29,7 +29,7 @@ OBEYED: dict[str, tuple[str, ...]] = {
     "adalora": (*_PLACES, "r", "target_r", "lora_alpha", "lora_dropout", "bias"),
     "vera": (*_PLACES, "r", "lora_dropout", "bias"),
     "ia3": _PLACES,
-    "oft": (*_PLACES, "oft_block_size", "lora_dropout", "bias"),
+    "oft": (*_PLACES, "oft_block_size", "bias"),  # peft has a dropout for it that no layer applies
     "full": (),
 }
 
@@ -53,6 +53,10 @@ def _quantised(recipe: Recipe) -> bool:
 
 def _rewrites_base(recipe: Recipe) -> bool:
     return recipe.adapter.method == "lora" and recipe.adapter.init_lora_weights in ("pissa", "olora")
+
+
+def _validates(recipe: Recipe) -> bool:
+    return recipe.data.validation is not None or recipe.data.validation_split > 0
 
 
 def _sharded(recipe: Recipe) -> bool:
@@ -145,6 +149,18 @@ CLASHES: tuple[tuple[str, Callable[[Recipe], bool], str, str], ...] = (
         lambda r: _sharded(r) and r.training.on_out_of_memory == "split",
         "Under FSDP all processes go through each layer together: one of them cannot cut its batch alone.",
         "Set training.on_out_of_memory to fail.",
+    ),
+    (
+        "training.early_stopping_patience",
+        lambda r: r.training.early_stopping_patience is not None and not _validates(r),
+        "Early stopping looks at validation, and this recipe keeps no row for it.",
+        "Name a validation file, raise validation_split, or leave it empty.",
+    ),
+    (
+        "training.early_stopping_patience",
+        lambda r: r.training.early_stopping_patience is not None and r.evaluation.eval_steps is None,
+        "Early stopping looks at evaluations on the way, and there are none.",
+        "Set evaluation.eval_steps, or leave it empty.",
     ),
 )
 

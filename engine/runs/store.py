@@ -253,11 +253,12 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def list_runs() -> list[RunSummary]:
-    """Return all runs of the home, newest first, running ones before all."""
+    """Return all runs of the home: those going on, those that wait in their order, then the newest first."""
     folders = [p for p in paths.runs_dir().iterdir() if p.is_dir() and not p.name.startswith(".")]
     places = {folder: place for place, folder in enumerate(queue.read().queued, 1)}
     found = [replace(summary(folder), place=places.get(folder.resolve())) for folder in folders]
-    return sorted(found, key=lambda run: (run.state not in ("running", "paused"), -run.created))
+    going = ("running", "paused")
+    return sorted(found, key=lambda r: (r.state not in going, r.place is None, r.place or 0, -r.created))
 
 
 def find_run(text: str) -> Path:

@@ -17,6 +17,7 @@ from engine.errors import EngineError
 from engine.events import Awake, Finished, SampleGenerated
 from engine.jobs.lock import FolderLock
 from engine.runs import queue as engine_queue
+from engine.runs.advance import Started
 from tests.gui.drawn import nameless_controls
 from tests.gui.monitor_runs import Script, made_run
 
@@ -294,3 +295,42 @@ def test_that_a_small_window_leaves_room_for_the_runs_below_the_queue(qtbot, ser
     assert page.queue.isVisible() and page.preview.isHidden()
     page.resize(1240, 844)
     qtbot.waitUntil(page.preview.isVisible, timeout=5000)
+
+
+def test_that_the_wizard_says_that_a_run_will_wait(qtbot, services, three):
+    from app.pages.wizard.review_step import start_words
+
+    assert start_words(services) == "Add to the queue"
+    for folder in three:
+        services.run_queue.cancel(folder)
+    assert start_words(services) == "Add to the queue"  # on hold
+    services.run_queue.release()
+    assert start_words(services) == "Start training"
+
+
+def test_that_the_closing_question_tells_what_becomes_of_those_that_wait():
+    from app.closing import afterwards
+
+    assert "2 that wait follow" in afterwards(2) and "one that waits follows" in afterwards(1)
+    assert "queue" not in afterwards(0)
+
+
+def test_that_a_run_cancelled_while_it_is_being_started_is_ended(qtbot, services, monkeypatch):
+    """The engine has begun it in the background, and this window does not know yet."""
+    folder = made_run("hasty").resolve()
+    services.run_queue.hold()
+    engine_queue.add(folder)
+    services.run_queue.look()
+    engine_queue.remove(folder)
+    services.run_queue._advancing = True
+    ended = []
+    watch = services.run_queue.attach(folder)
+    monkeypatch.setattr(type(watch), "begin", lambda self, begun=None: None)
+    monkeypatch.setattr(type(watch), "cancel", lambda self: ended.append(self.folder))
+    services.run_queue.cancel(folder)
+    assert ended == [folder] and services.run_queue.queued() == []
+    started = Started(folder, None, None)
+    services.run_queue._on_advanced(([started], engine_queue.read()))
+    assert ended == [folder, folder]
+    services.run_queue._on_advanced(([started], engine_queue.read()))
+    assert ended == [folder, folder]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import weakref
@@ -98,12 +99,22 @@ def test_that_a_resume_goes_on_counting_where_it_was(make_training: MakeTraining
     assert early.reason(again) == ""
 
 
-def test_that_early_stopping_without_validation_is_refused_by_name(make_run: MakeRun) -> None:
-    folder = make_run(training__early_stopping_patience=2, data__validation_split=0.0)
-    assert run_to_end(folder) == "failed"
-    failed = of(folder, "failed")[0]
-    assert failed.code == "REC-01" and failed.field == "training.early_stopping_patience"
-    assert not of(folder, "model_loaded")
+@pytest.mark.parametrize(
+    "options", [{"data__validation_split": 0.0}, {"evaluation__eval_steps": None}], ids=["rows", "steps"]
+)
+def test_that_early_stopping_without_validation_is_refused_by_name(
+    make_run: MakeRun, options: dict[str, object]
+) -> None:
+    with pytest.raises(EngineError, match="Early stopping looks at") as refused:
+        make_run(training__early_stopping_patience=2, **options)
+    assert refused.value.field == "training.early_stopping_patience"
+
+
+def test_that_early_stopping_without_a_row_left_is_refused(make_training: MakeTraining) -> None:
+    run = make_training(training__early_stopping_patience=2)
+    early.refuse_without_validation(run.recipe, run.data)
+    with pytest.raises(EngineError, match="no row is left"):
+        early.refuse_without_validation(run.recipe, dataclasses.replace(run.data, validation=[]))
 
 
 # -- once an epoch -----------------------------------------------------------------------------------------

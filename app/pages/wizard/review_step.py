@@ -15,6 +15,7 @@ from app.pages.wizard.review_check import BAD, OK, WAIT, WARN, Check
 from app.pages.wizard.review_checks import examine
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
+from app.services import Services
 from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.check_list import CheckLine, CheckList
@@ -291,3 +292,8 @@ def _marks(every: int | None, steps: int) -> tuple[float, ...]:
     if not marks or marks[-1] != steps:
         marks.append(steps)
     return tuple(step / steps for step in marks)
+
+
+def start_words(services: Services) -> str:
+    """Say whether a start begins at once or waits for its device."""
+    return "Add to the queue" if getattr(services.run_queue, "busy", False) else "Start training"

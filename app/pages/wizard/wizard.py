@@ -17,7 +17,7 @@ from app.pages.wizard.fields import STEP_TITLES, step_of
 from app.pages.wizard.method_step import MethodStep
 from app.pages.wizard.model_step import ModelStep
 from app.pages.wizard.plan_view import figures_of, suggestions_of, waiting_words
-from app.pages.wizard.review_step import ReviewStep
+from app.pages.wizard.review_step import ReviewStep, start_words
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
 from app.pages.wizard.training_step import TrainingStep
@@ -300,7 +300,7 @@ class WizardPage(Page):
         self.stack.setCurrentIndex(STEPS.index(name))
         self._side.setCurrentIndex(1 if name == "data" else 0)
         index = STEPS.index(name)
-        words = "Start training" if name == "review" else f"Next: {STEP_TITLES[STEPS[index + 1]]}"
+        words = start_words(self.services) if name == "review" else f"Next: {STEP_TITLES[STEPS[index + 1]]}"
         self.footer.show_step(words, index == 0)
         self.footer.say()
         if self._begun:
