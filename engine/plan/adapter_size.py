@@ -139,6 +139,16 @@ def trainable_parameters(facts: ModelFacts, adapter: AdapterOptions) -> int:
     return count
 
 
+def saved_bytes(adapter: AdapterOptions) -> int:
+    """Return the bytes a checkpoint holds of each trained value, the optimizer's state apart.
+
+    PiSSA and OLoRA keep what they began with beside it; AdaLoRA all triplets and two averages of each.
+    """
+    if adapter.method == "adalora":
+        return 16
+    return 8 if adapter.method == "lora" and adapter.init_lora_weights in ("pissa", "olora") else 4
+
+
 def module_parameters(linear: Linear, r: int, adapter: AdapterOptions) -> int:
     """Return the values trained beside one module.
 

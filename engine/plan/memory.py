@@ -47,7 +47,7 @@ def memory_terms(recipe: Recipe, facts: ModelFacts, setting: Setting) -> dict[st
     """Return the bytes of each part at the peak of a step."""
     trained = trainable_parameters(facts, recipe.adapter)
     full = recipe.adapter.method == "full"
-    width = setting.number_bytes if full else ADAPTER_BYTES
+    width = ADAPTER_BYTES  # what is trained is float32, whatever it computes in
     layer = _activation_bytes(recipe, facts, setting) * setting.batch_tokens
     kept = facts.hidden_size * setting.number_bytes * setting.batch_tokens
     activations = kept * facts.layers + layer if setting.checkpointing else layer * facts.layers
@@ -77,6 +77,8 @@ def total_bytes(terms: dict[str, float]) -> float:
 
 def _weight_bytes(recipe: Recipe, facts: ModelFacts, setting: Setting) -> float:
     options = recipe.model
+    if recipe.adapter.method == "full":  # float32, and copies in the numbers it computes in
+        return facts.parameters * (4 if setting.number_bytes == 4 else 4 + setting.number_bytes)
     quantised = facts.linear_parameters if options.load_in_4bit or options.load_in_8bit else 0
     four = NF4_BYTES if options.bnb_4bit_use_double_quant else NF4_PLAIN_BYTES
     packed = quantised * (four if options.load_in_4bit else 1.0)

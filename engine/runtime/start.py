@@ -26,6 +26,7 @@ from engine.events import DataPrepared, Finished, Log, ModelLoaded, Planned, Pro
 from engine.hardware.devices import probe
 from engine.models.facts import read_facts
 from engine.models.library import resolve_model
+from engine.plan.adapter_size import saved_bytes
 from engine.plan.optimizers import refuse, state_bytes
 from engine.plan.planner import DataFacts, plan
 from engine.recipe import codec
@@ -269,8 +270,9 @@ def compare_environment(job: Job, folder: Path) -> None:
 
 def check_room(job: Job, recipe: Recipe, trainable: int) -> None:
     """Refuse to start when the checkpoints will not fit on the disk: values and optimizer state in each."""
-    one = 4 * trainable + state_bytes(recipe, trainable)
-    need = (recipe.checkpoint.save_total_limit + 1) * one + 4 * trainable + SPARE_BYTES
+    values = saved_bytes(recipe.adapter) * trainable
+    one = values + state_bytes(recipe, trainable)
+    need = (recipe.checkpoint.save_total_limit + 1) * one + values + SPARE_BYTES
     free = shutil.disk_usage(job.folder).free
     if free < need:
         raise EngineError(

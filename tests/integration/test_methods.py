@@ -362,6 +362,7 @@ def test_that_other_families_train_biases_and_turned_layers(
         ({"method": "vera", "lora_alpha": 9}, {}, "adapter.lora_alpha"),
         ({"target_r": 4}, {}, "adapter.target_r"),
         ({"oft_block_size": 4}, {}, "adapter.oft_block_size"),
+        ({"method": "oft", "lora_dropout": 0.2}, {}, "adapter.lora_dropout"),
         ({"method": "full"}, {"model__load_in_4bit": True}, "adapter.method"),
         ({"method": "full"}, {"model__dtype": "bfloat16"}, "model.dtype"),
         ({"init_lora_weights": "pissa"}, {"model__load_in_4bit": True}, "adapter.init_lora_weights"),
@@ -415,10 +416,6 @@ EFFECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "adalora's rank": ({"method": "adalora"}, {"method": "adalora", "r": 2}),
     "vera's rank": ({"method": "vera"}, {"method": "vera", "r": 8}),
     "vera's dropout": ({"method": "vera"}, {"method": "vera", "lora_dropout": 0.5}),
-    "oft's dropout": (
-        {"method": "oft", "oft_block_size": 8},
-        {"method": "oft", "oft_block_size": 8, "lora_dropout": 0.5},
-    ),
     "oft_block_size": ({"method": "oft", "oft_block_size": 8}, {"method": "oft", "oft_block_size": 16}),
     "bias": ({}, {"bias": "all"}),
     "modules_to_save": ({}, {"modules_to_save": ["norm"]}),

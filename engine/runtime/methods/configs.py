@@ -137,7 +137,6 @@ def _oft(recipe: Recipe, model: Any, targets: Targets, total_steps: int, common:
         **common,
         r=0,
         oft_block_size=options.oft_block_size,
-        module_dropout=options.lora_dropout,
         bias=_only("oft", options.bias),
     )
 
