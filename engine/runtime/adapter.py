@@ -13,7 +13,7 @@ from engine.data.dataset import Example
 from engine.errors import EngineError
 from engine.plan.adapter_size import pattern_value
 from engine.recipe.recipe import Recipe
-from engine.runtime.fused import blocks
+from engine.runtime.fused import blocks, gathered
 from engine.runtime.methods import adalora, eva, numbers, portable, residual, whole
 from engine.runtime.methods.configs import make_config
 from engine.runtime.methods.targets import Targets, find_targets
@@ -50,10 +50,8 @@ def add_adapter(model: Any, recipe: Recipe, beginning: Beginning | None = None) 
     numbers.hold_in_float32(wrapped)
     if options.method == "lora":
         _begin(wrapped, recipe, beginning)
-        if (
-            options.bias == "none" and recipe.launcher.strategy != "fsdp"
-        ):  # the fused product has no gradient for a bias
-            blocks.fuse(wrapped)
+        if options.bias == "none":  # the fused product has no gradient for a bias
+            (gathered if recipe.launcher.strategy == "fsdp" else blocks).fuse(wrapped)
     return wrapped
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 
+import psutil
 import pytest
 
 from app.workers.engine_thread import EngineThread
@@ -199,6 +200,31 @@ def test_that_a_killed_child_is_a_crash_and_resume_goes_on(qtbot, queue, tiny_mo
     queue.send(run, "stop")
     qtbot.waitUntil(lambda: watch.ending is not None, timeout=LONG)
     assert watch.state == "stopped"
+
+
+@pytest.mark.slow
+def test_that_cancelling_and_stopping_reach_every_process_of_a_run(qtbot, tiny_model, tmp_path):
+    options = {"training__max_steps": 4000, "launcher__processes": 2}
+    folder = store.create_run(tiny_recipe(tiny_model, tmp_path, **options), tmp_path / "two")
+    for attempt, cancelled in ((1, False), (2, True)):
+        thread = EngineThread(folder, start_child=True)
+        told = Listener(thread)
+        thread.start()
+
+        def steps(told=told, attempt=attempt):
+            return any(e.type == "step" and e.attempt == attempt for e in told.events)
+
+        qtbot.waitUntil(steps, timeout=LONG)
+        others = psutil.Process(thread.child.pid).children()
+        assert others
+        if cancelled:
+            thread.cancel_child()
+        else:
+            process.send(folder, "stop")
+        qtbot.waitUntil(lambda told=told: told.ending is not None, timeout=30_000)
+        assert (told.ending["status"], bool(told.ending.get("cancelled"))) == ("stopped", cancelled)
+        assert not psutil.wait_procs(others, timeout=5)[1]
+        assert thread.wait(3000)
 
 
 @pytest.mark.slow
