@@ -144,10 +144,10 @@ class AddBias(Change):
 def is_same(head: Change, embedding: Change) -> bool:
     """Return whether head and embedding are changed alike, so that they may go on sharing one weight."""
     if isinstance(head, Replace) and isinstance(embedding, Replace):
-        return torch.equal(head.tensor, embedding.tensor)
+        return bool(torch.equal(head.tensor, embedding.tensor))
     if isinstance(head, Sum) and isinstance(embedding, Sum) and not head.turned and embedding.turned:
-        alike = head.a.shape == embedding.b.T.shape and head.scaling == embedding.scaling
-        return alike and torch.equal(head.a, embedding.b.T) and torch.equal(head.b, embedding.a.T)
+        pairs = ((head.a, embedding.b.T), (head.b, embedding.a.T))
+        return head.scaling == embedding.scaling and all(torch.equal(x, y) for x, y in pairs)
     return False
 
 

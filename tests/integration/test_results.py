@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from app import choices
 from engine.errors import EngineError
 from engine.jobs import process
 from engine.jobs.spec import create_job
 from engine.models.adapter_facts import read_adapter_facts
 from engine.models.facts import read_facts
+from engine.models.library import list_models
 from engine.runs import store
 from engine.runtime.chat import answer_once
 from engine.runtime.merge import merge_adapter
@@ -104,7 +107,7 @@ def test_that_held_out_questions_are_answered_by_the_result_and_by_the_untouched
 
 
 def test_that_a_model_trained_whole_is_a_target_by_its_run_and_has_nothing_to_merge(
-    make_run: MakeRun, tmp_path: Path, tiny_model: Path
+    make_run: MakeRun, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(make_run, **{"adapter.method": "full", "training.learning_rate": 1e-3})
     target = resolve_target(str(run))
@@ -120,6 +123,13 @@ def test_that_a_model_trained_whole_is_a_target_by_its_run_and_has_nothing_to_me
     ]
     assert said[0]["target"] == target.name and said[0]["who"] == "base"
     assert said[0]["text"] == said[1]["text"] == said[2]["text"]
+    home = tmp_path / "home"
+    monkeypatch.setenv("TUNESMITH_HOME", str(home))
+    shutil.copytree(run, home / "runs" / "whole")
+    listed = [choice for choice in choices.read_choices() if "whole" in choice.target]
+    assert [(Path(choice.target).name, choice.has_adapter) for choice in listed] == [("whole", False)]
+    assert [facts.name for facts in list_models() if facts.path.name == "model"] == ["whole"]
+    assert not choices.choice_for(run).has_adapter
     with pytest.raises(EngineError, match="nothing to merge") as told:
         merge_adapter([run], tmp_path / "merged")
     assert told.value.code == "MODEL-05" and not (tmp_path / "merged").exists()
