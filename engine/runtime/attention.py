@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -113,16 +114,38 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, way: _Way, rows: Rows) -> Tensor:
     )
 
 
-def _one_call(q: Tensor, k: Tensor, v: Tensor, way: _Way, rows: Rows) -> Tensor | None:
-    """All sequences in one call of a GPU's flash kernel, [1, tokens, heads, head_dim]; None without one."""
-    fits = q.device.type == "cuda" and q.dtype in (torch.bfloat16, torch.float16) and q.shape[-1] <= 256
-    if (
-        not fits
-        or way.softcap is not None
-        or way.dropout
-        or torch.cuda.get_device_capability(q.device) < (8, 0)
-    ):
-        return None
+def _has_kernel(q: Tensor) -> bool:
+    """Return whether torch has a kernel here that takes many sequences in one call."""
+    if q.device.type != "cuda" or q.dtype not in (torch.bfloat16, torch.float16) or q.shape[-1] > 256:
+        return False
+    return torch.cuda.get_device_capability(q.device) >= (8, 0)
+
+
+@cache
+def _kernel_is_sound(device: torch.device, dtype: torch.dtype, head_dim: int, grouped: bool) -> bool:
+    """Try the kernel on two short sequences, output and gradients, against one sequence at a time."""
+    rows, way = Rows([6, 9], 4), _Way(head_dim**-0.5, 0.0, None, None)
+    generator = torch.Generator().manual_seed(0)
+    heads = (4, 2 if grouped else 4, 2 if grouped else 4)
+    drawn = [torch.randn(1, h, 19, head_dim, generator=generator).to(device, dtype) for h in heads]
+    found = []
+    for attend in (_one_call, _one_by_one):
+        q, k, v = parts = [x.clone().requires_grad_() for x in drawn]
+        try:
+            with torch.enable_grad():
+                out = attend(q, k, v, way, rows)
+                out.float().square().sum().backward()
+        except (RuntimeError, ImportError, TypeError, ValueError, NotImplementedError):
+            return False
+        found.append([out, *(x.grad for x in parts if x.grad is not None)])
+    return all(
+        float((a.float() - b.float()).abs().max()) <= 5e-2 * float(b.float().abs().max())
+        for a, b in zip(*found, strict=True)
+    )
+
+
+def _one_call(q: Tensor, k: Tensor, v: Tensor, way: _Way, rows: Rows) -> Tensor:
+    """All sequences in one call of a GPU's flash kernel, [1, tokens, heads, head_dim]."""
     from torch.nn.attention.varlen import varlen_attn
 
     queries = torch.tensor([0, *rows.parts], device=q.device).cumsum(0).to(torch.int32)
@@ -152,6 +175,19 @@ def _one_call(q: Tensor, k: Tensor, v: Tensor, way: _Way, rows: Rows) -> Tensor 
     return out[None]
 
 
+def _one_by_one(query: Tensor, key: Tensor, value: Tensor, way: _Way, rows: Rows) -> Tensor:
+    """Each sequence by itself, after the shared tokens where there are some."""
+    found = []
+    ahead: tuple[Tensor, Tensor] | None = None
+    for q, k, v in zip(*(x.split(rows.parts, 2) for x in (query, key, value)), strict=True):
+        if ahead is not None:
+            k, v = torch.cat([ahead[0], k], 2), torch.cat([ahead[1], v], 2)
+        elif rows.shared:
+            ahead = k, v
+        found.append(_attend(q, k, v, way, rows).transpose(1, 2))
+    return torch.cat(found, 1)
+
+
 def flat_attention(
     module: nn.Module,
     query: Tensor,
@@ -172,18 +208,11 @@ def flat_attention(
     if len(rows.parts) == 1:
         out = _attend(query, key, value, way, rows)
         return out.transpose(1, 2).to(dtype), None
-    at_once = _one_call(query, key, value, way, rows)
-    if at_once is not None:
-        return at_once, None
-    found = []
-    ahead: tuple[Tensor, Tensor] | None = None
-    for q, k, v in zip(*(x.split(rows.parts, 2) for x in (query, key, value)), strict=True):
-        if ahead is not None:
-            k, v = torch.cat([ahead[0], k], 2), torch.cat([ahead[1], v], 2)
-        elif rows.shared:
-            ahead = k, v
-        found.append(_attend(q, k, v, way, rows).transpose(1, 2))
-    return torch.cat(found, 1).to(dtype), None
+    grouped = query.shape[1] != key.shape[1]
+    plain = softcap is None and not dropout and _has_kernel(query)
+    if plain and _kernel_is_sound(query.device, query.dtype, query.shape[-1], grouped):
+        return _one_call(query, key, value, way, rows), None
+    return _one_by_one(query, key, value, way, rows).to(dtype), None
 
 
 def register() -> None:

@@ -270,3 +270,84 @@ def test_that_the_first_token_of_a_row_is_never_supervised(tmp_path: Path) -> No
     assert batch.where.tolist() == [0, 1, 3, 4]
     assert batch.labels.tolist() == [5, 6, 5, 6]
     assert batch.position_ids is not None and batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 2]]
+
+
+def varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cu_seq_q: torch.Tensor,
+    cu_seq_k: torch.Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    scale: float | None = None,
+    window_size: tuple[int, int] = (-1, -1),
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """The published interface of torch's `varlen_attn`, [tokens, heads, head_dim], in plain products."""
+    assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32 and window_size[1] == 0
+    assert enable_gqa == (query.shape[1] != key.shape[1])
+    out = []
+    for number in range(len(cu_seq_q) - 1):
+        q = query[cu_seq_q[number] : cu_seq_q[number + 1]].transpose(0, 1)
+        k, v = (
+            x[cu_seq_k[number] : cu_seq_k[number + 1]]
+            .transpose(0, 1)
+            .repeat_interleave(query.shape[1] // key.shape[1], 0)
+            for x in (key, value)
+        )
+        assert q.shape[1] <= max_q and k.shape[1] <= max_k
+        back = torch.arange(k.shape[1])[None] - torch.arange(q.shape[1])[:, None] - (k.shape[1] - q.shape[1])
+        seen = (back <= 0) & ((back >= -window_size[0]) if window_size[0] >= 0 else torch.tensor(True))
+        scores = (q @ k.transpose(1, 2) * scale).masked_fill(~seen, float("-inf"))
+        out.append((scores.softmax(-1) @ v).transpose(0, 1))
+    return torch.cat(out)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral-window", "qwen3"])
+def test_that_one_call_for_many_sequences_gives_what_each_gives_alone(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch.nn.attention.varlen
+
+    start = np.arange(3, 14, dtype=np.int32)
+    examples = [
+        Row(np.concatenate([start, r.ids]), np.concatenate([np.zeros(11, dtype=bool), r.trained]))
+        for r in rows()
+    ]
+    results = []
+    for at_once in (False, True):
+        model = _adapted("all-linear", family=family)
+        blocks.fuse(model)
+        choose_layout(model.get_base_model())
+        if at_once:
+            monkeypatch.setattr(attention, "_has_kernel", lambda q: True)
+            monkeypatch.setattr(torch.nn.attention.varlen, "varlen_attn", varlen)
+            attention._kernel_is_sound.cache_clear()
+        batch = collate(examples, torch.device("cpu"), flat=True, lean=True)
+        assert batch.shared == 11
+        with attention.flat_row(batch.rows):
+            loss = loss_sum(model.get_base_model(), batch, None)
+            loss.backward()
+        results.append(
+            (loss.detach(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+        )
+    _assert_alike(results[1], results[0])
+    attention._kernel_is_sound.cache_clear()
+
+
+@pytest.mark.parametrize("fault", ["wrong", "raises"])
+def test_that_an_unsound_kernel_is_not_used(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.nn.attention.varlen
+
+    def broken(*args: Any, **options: Any) -> torch.Tensor:
+        if fault == "raises":
+            raise RuntimeError("no kernel image is available")
+        return varlen(*args, **options) * 1.2
+
+    monkeypatch.setattr(torch.nn.attention.varlen, "varlen_attn", broken)
+    attention._kernel_is_sound.cache_clear()
+    sound = attention._kernel_is_sound(torch.device("cpu"), torch.float32, 8, True)
+    attention._kernel_is_sound.cache_clear()
+    assert not sound
