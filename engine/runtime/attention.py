@@ -118,7 +118,7 @@ def _has_kernel(q: Tensor) -> bool:
     """Return whether torch has a kernel here that takes many sequences in one call."""
     if q.device.type != "cuda" or q.dtype not in (torch.bfloat16, torch.float16) or q.shape[-1] > 256:
         return False
-    return torch.cuda.get_device_capability(q.device) >= (8, 0)
+    return bool(torch.cuda.get_device_capability(q.device) >= (8, 0))
 
 
 @cache
