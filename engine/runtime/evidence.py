@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from engine.runtime.training import Training
 
 LOOKED_AT = 256  # so many training examples are candidates for the probe
-PROBE_ROWS = 3  # the shortest of them: the base is asked before the first step, which should not wait
-PROBE_TOKENS = 64  # of each
-PROBE_POSITIONS = 6  # trained tokens asked for in each
+PROBE_ROWS = 2  # the shortest of them: the base is asked before the first step, which should not wait
+PROBE_TOKENS = 48  # of each
+PROBE_POSITIONS = 8  # trained tokens asked for in each
 END_DISTANCE = 4  # so many tokens a template may put behind an answer's end
 
 
