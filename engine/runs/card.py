@@ -8,6 +8,8 @@ from pathlib import Path
 from engine.events import Seal
 from engine.paths import show_name
 from engine.recipe import codec
+from engine.recipe.combinations import OBEYED
+from engine.recipe.method_names import has_rank, method_words
 from engine.recipe.recipe import Recipe
 from engine.runs import seals
 
@@ -22,6 +24,29 @@ def _sealed(judged: Sequence[Seal]) -> str:
     return f"## Seals\n\n{seals.markdown(judged)}\n\n" if judged else ""
 
 
+_ADAPTER = """from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained("BASE MODEL FOLDER OR ID")
+model = PeftModel.from_pretrained(base, "THIS FOLDER")
+"""
+_WHOLE = """from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("THIS FOLDER")
+"""
+
+
+def _what_it_is(recipe: Recipe) -> str:
+    """Return the beginning of the sentence that ends with the base's name."""
+    options = recipe.adapter
+    if options.method == "full":
+        return "A model trained whole (full finetuning), from"
+    rank = f", r={options.r}" if has_rank(recipe) else ""
+    alpha = f", alpha={options.lora_alpha}" if "lora_alpha" in OBEYED[options.method] else ""
+    start = "" if options.init_lora_weights is True else f", begun with {options.init_lora_weights}"
+    return f"An adapter ({method_words(recipe)}{rank}{alpha}{start}) for"
+
+
 def model_card(
     recipe: Recipe,
     run_id: str,
@@ -30,40 +55,35 @@ def model_card(
     versions: dict[str, str],
     judged: Sequence[Seal] = (),
 ) -> str:
-    """Return README.md for `adapter/`: front matter the hub reads, then the facts of the run."""
+    """Return README.md for `adapter/` or `model/`: front matter the hub reads, then the facts of the run."""
+    full = recipe.adapter.method == "full"
     data = ", ".join(show_name(Path(p).name) for p in recipe.data.train)
     loss = "not measured" if best_loss is None else f"{best_loss:.4f}"
     table = "\n".join(f"| {name} | {number} |" for name, number in versions.items() if number)
     return f"""---
 base_model: {_front_matter(recipe.model.path)}
-library_name: peft
+library_name: {"transformers" if full else "peft"}
 tags:
-- lora
+- {recipe.adapter.method}
 - tunesmith
 ---
 
 # {show_name(recipe.name)}
 
-A LoRA adapter (r={recipe.adapter.r}, alpha={recipe.adapter.lora_alpha}) for
-`{show_name(recipe.model.path)}`, trained with Tunesmith.
+{_what_it_is(recipe)} `{show_name(recipe.model.path)}`, trained with Tunesmith.
 
 | what | value |
 |---|---|
 | run | {run_id} |
 | data | {data} |
-| step of this adapter | {step} |
+| step of these weights | {step} |
 | best validation loss | {loss} |
 | seed | {recipe.training.seed} |
 
 {_sealed(judged)}## Use it
 
 ```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-
-base = AutoModelForCausalLM.from_pretrained("BASE MODEL FOLDER OR ID")
-model = PeftModel.from_pretrained(base, "THIS FOLDER")
-```
+{_WHOLE if full else _ADAPTER}```
 
 ## Recipe
 
