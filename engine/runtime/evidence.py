@@ -76,7 +76,8 @@ def _row(example: Example, device: torch.device) -> Row:
 
 @torch.no_grad()
 def _scores(model: Any, row: Row) -> Tensor:
-    logits = model(input_ids=row.ids[None], use_cache=False).logits[0, row.positions]
+    device = next(model.parameters()).device  # a model that is shared out over GPUs was on the CPU before
+    logits = model(input_ids=row.ids[None].to(device), use_cache=False).logits[0, row.positions.to(device)]
     scores: Tensor = logits.float().log_softmax(-1).cpu()
     return scores
 

@@ -137,7 +137,7 @@ time.sleep(60)
     while time.monotonic() < deadline and _lives(int(pid)):
         time.sleep(0.05)
     assert not _lives(int(pid))
-    Path(meeting).rmdir()
+    assert not Path(meeting).exists()
 
 
 def _lives(pid: int) -> bool:
