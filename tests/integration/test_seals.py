@@ -17,7 +17,9 @@ from engine.jobs import process
 from engine.runs import seals, store
 from engine.runs.event_log import EventReader
 from engine.runs.history import RunHistory
-from tests.integration.conftest import MakeRun, events_of, run_to_end, wait_for
+from engine.runtime import evidence
+from engine.runtime.train import take_step
+from tests.integration.conftest import MakeRun, MakeTraining, events_of, run_to_end, wait_for
 
 
 def sealed(folder: Path, expected: str = "finished") -> dict[str, Seal]:
@@ -175,3 +177,43 @@ def test_that_a_weight_that_is_no_number_turns_its_seal_red(
     assert found["finite"].figures["bad_steps"] == 2  # the row comes once in each of two epochs
     assert found["finite"].figures["bad_evaluations"] == 0
     assert found["loss"].state == "green" and found["effect"].state == "green"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"adapter__init_lora_weights": "gaussian"},
+        {"adapter__init_lora_weights": "pissa"},
+        {"adapter__use_dora": True},
+        {"adapter__method": "ia3", "adapter__lora_dropout": 0.05, "training__learning_rate": 0.1},
+        {"adapter__method": "oft"},
+        {"adapter__method": "full", "adapter__lora_dropout": 0.05},
+        {"model__load_in_4bit": True},
+    ],
+    ids=lambda options: "-".join(str(value) for value in options.values()),
+)
+def test_that_the_effect_is_nothing_at_first_and_seen_after_steps(
+    make_training: MakeTraining, method: dict[str, Any]
+) -> None:
+    run = make_training(**method, training__warmup_steps=0, training__lr_scheduler_type="constant")
+    run.model.eval()
+    evidence.measure_effect(run)
+    run.model.train()
+    for _ in range(8):
+        take_step(run)
+    run.model.eval()
+    evidence.measure_effect(run)
+    first, last = run.job.history.effects
+    limit = seals.LEAST_KL["float32"]
+    assert first.mean_kl is not None and first.mean_kl < limit / 10 and first.changed == 0
+    assert last.mean_kl is not None and last.mean_kl > limit
+    assert first.positions == last.positions == evidence.PROBE_ROWS * evidence.PROBE_POSITIONS
+
+
+def test_that_raw_text_is_not_said_to_be_cut(make_training: MakeTraining, tmp_path: Path) -> None:
+    path = tmp_path / "text.jsonl"
+    path.write_text("".join(json.dumps({"text": f"Line {i} of a book."}) + "\n" for i in range(30)))
+    run = make_training(data__train=[str(path)])
+    found = {seal.name: seal for seal in seals.judge(run.job.history)}
+    assert run.job.history.answers is not None and run.job.history.answers.answers == 0
+    assert found["answers"].state == "unmeasured" and found["trained_tokens"].state == "green"
