@@ -16,6 +16,7 @@ from engine.data.tokenizer import ModelTokenizer
 from engine.runtime import attention, memory
 from engine.runtime.batches import collate
 from engine.runtime.loss import loss_sum
+from engine.runtime.methods import portable
 
 if TYPE_CHECKING:
     from engine.runtime.training import Training
@@ -122,7 +123,7 @@ def answer(run: Training, prompt: Prompt, *, base: bool = False) -> Said:
     if not (run.ranks.first or run.ranks.sharded):
         return Said("", 0, False)  # rank 0 has the whole model and says it alone
     ids = torch.tensor([prompt.ids], device=run.compute.device)
-    with run.model.disable_adapter() if base else nullcontext():
+    with portable.untouched(run.model) if base else nullcontext():
         out = run.base.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),

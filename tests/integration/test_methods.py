@@ -476,6 +476,12 @@ def test_that_pissa_leaves_the_start_unchanged_and_takes_the_largest_part(
     base = AutoModelForCausalLM.from_pretrained(tiny_model)
     run = make_training(**options_of({"init_lora_weights": "pissa"}))
     assert float((live_logits(run) - logits_of(base)).abs().max()) < 1e-5
+    for _ in range(2):
+        train.take_step(run)
+    moved = live_logits(run)
+    with portable.untouched(run.model):  # what the samples of the untouched base are answered with
+        assert float((live_logits(run) - logits_of(base)).abs().max()) < 1e-5
+    assert torch.equal(live_logits(run), moved) and not torch.allclose(moved, logits_of(base), atol=1e-3)
     whole = base.model.layers[0].self_attn.q_proj.weight.detach()
     rest = run.base.model.layers[0].self_attn.q_proj.base_layer.weight.detach()
     expected = torch.linalg.svdvals(whole)[4]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -59,6 +62,32 @@ def _of_adalora(model: Any) -> tuple[dict[str, Tensor], Any, dict[str, Tensor]]:
 def rewrites_base(model: Any) -> bool:
     """Return whether the base holds only the rest of its weights (PiSSA, OLoRA)."""
     return hasattr(model, "tunesmith_start")
+
+
+@contextmanager
+def untouched(model: Any) -> Iterator[None]:
+    """Let the model answer as its base did before training, for as long as the block lasts.
+
+    Where the base holds only the rest of its weights the adapter stays on, as it began.
+    """
+    if not rewrites_base(model):
+        with model.disable_adapter():
+            yield
+        return
+    values = dict(model.named_parameters())
+    places = {name: values[name.replace(".weight", ".default.weight")] for name in model.tunesmith_start}
+    now = {name: p.detach().clone() for name, p in places.items()}
+    try:
+        _fill(places, model.tunesmith_start)
+        yield
+    finally:
+        _fill(places, now)
+
+
+@torch.no_grad()
+def _fill(places: dict[str, nn.Parameter], tensors: dict[str, Tensor]) -> None:
+    for name, place in places.items():
+        place.copy_(tensors[name])
 
 
 def restore(model: Any, checkpoint: Path) -> None:
