@@ -62,8 +62,7 @@ class TrainingOptions(Section):
     min_lr_ratio: float = option(
         0.1,
         "Lowest rate",
-        "Where the fall ends, as a share of the learning rate. The schedules that have an end of their own"
-        " do not use it.",
+        "Where the fall ends, as a share of the learning rate. Not for schedules with an end of their own.",
         suggestions=(0, 0.01, 0.1),
         ge=0.0,
         lt=1.0,
@@ -71,13 +70,12 @@ class TrainingOptions(Section):
     num_decay_steps: float = option(
         0.2,
         "Fall at the end",
-        "How long warm-up, stable, decay falls at its end. A whole number is steps, below 1 a share of the"
-        " run.",
+        "How long warm-up, stable, decay falls. A whole number is steps, below 1 a share of the run.",
         suggestions=(0.1, 0.2, 0.5),
         gt=0.0,
     )
     decay_type: Literal["linear", "cosine", "1-sqrt"] = option(
-        "linear", "Way of the fall", "The line on which warm-up, stable, decay falls at its end."
+        "linear", "Way of the fall", "The line on which warm-up, stable, decay falls."
     )
     num_cycles: int = option(
         2,
@@ -146,8 +144,8 @@ class TrainingOptions(Section):
     max_batch_tokens: StepCount | Auto | None = option(
         "auto",
         "Tokens at once",
-        "A batch with more tokens than this is computed in pieces, with the same gradient. Auto takes 1,024 on "
-        "a CPU, where more is not faster, and sets no limit on a GPU.",
+        "A batch with more tokens than this is computed in pieces, with the same gradient. Auto takes 1,024"
+        " on a CPU, where more is not faster, and sets no limit on a GPU.",
         unit="tokens",
         level="expert",
         memory=1,

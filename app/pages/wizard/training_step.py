@@ -108,8 +108,8 @@ class TrainingStep(Step):
         for path in ("training.warmup_steps", *SHAPES):
             form.add_row(FieldRow(field_spec(path), self.rules))
         self.add_form(form)
+        card.body.addWidget(self.schedule)  # above its fields, where an open list does not hide it
         card.body.addWidget(form)
-        card.body.addWidget(self.schedule)
         return card
 
     def _build_batch(self) -> Card:
