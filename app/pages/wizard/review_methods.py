@@ -38,7 +38,8 @@ def method_checks(
     processes = recipe.launcher.processes
     if gpus is not None and processes > max(1, gpus):
         what = f"this machine shows {counted(gpus, 'GPU', 'GPUs')}" if gpus else "they share this processor"
-        checks.append(Check(WARN, f"{processes} processes", f"{what}", "launcher.processes"))
+        kind = BAD if gpus else WARN  # each needs a GPU of its own where there are any
+        checks.append(Check(kind, f"{processes} processes", what, "launcher.processes"))
     remark = rate_remark(recipe)
     if remark is not None:
         checks.append(Check(WARN, remark.title, remark.text, "training.learning_rate"))
