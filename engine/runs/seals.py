@@ -249,7 +249,7 @@ def _answers(case: _Case) -> Seal:
 def _samples(history: RunHistory, usual: int) -> tuple[int, int, int]:
     """Return (step, judged, ended by themselves) of the newest sample answers that had room to end."""
     # What a person asks between two evaluations may be anything, and its answer as long as it likes.
-    measured = {each.step for each in (*history.effects, *history.evaluations)}
+    measured = {e.step for e in history.effects} | {e.step for e in history.evaluations}
     newest = max((sample.step for sample in history.samples if sample.step in measured), default=0)
     if not newest:
         return 0, 0, 0
