@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
+from torch import is_tensor
 
 from engine.errors import EngineError
 from engine.events import Event
@@ -208,13 +210,34 @@ def test_that_looking_and_saving_change_nothing_of_the_result(make_run: MakeRun)
 
 
 # -- pause -------------------------------------------------------------------------------------------------
-def test_that_a_pause_lets_every_weight_go_and_goes_on_bit_by_bit(make_training: MakeTraining) -> None:
-    plain, paused = (make_training(adapter__lora_dropout=0.1) for _ in range(2))
+METHODS: dict[str, dict[str, object]] = {
+    "lora": {},
+    "dora": {"adapter__use_dora": True},
+    "pissa": {"adapter__init_lora_weights": "pissa"},
+    "olora": {"adapter__init_lora_weights": "olora"},
+    "eva": {"adapter__init_lora_weights": "eva"},
+    "qlora": {"model__load_in_4bit": True},
+    "adalora": {"adapter__method": "adalora"},
+    "vera": {"adapter__method": "vera"},
+    "ia3": {"adapter__method": "ia3", "adapter__target_modules": ["k_proj", "v_proj", "down_proj"]},
+    "oft": {"adapter__method": "oft", "adapter__oft_block_size": 8},
+    "full": {"adapter__method": "full"},
+    "head": {"adapter__modules_to_save": ["head"]},
+    "muon": {"training__optim": "muon"},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_that_a_pause_lets_every_weight_go_and_goes_on_bit_by_bit(
+    make_training: MakeTraining, name: str
+) -> None:
+    dropout = {"lora": 0.1, "full": 0.05}.get(name, 0.0)
+    plain, paused = (make_training(**{"adapter__lora_dropout": dropout, **METHODS[name]}) for _ in range(2))
     for run in (plain, paused):
         for _ in range(3):
             train.take_step(run)
     watched = [weakref.ref(p) for p in paused.model.parameters()]
-    watched += [weakref.ref(v) for s in paused.optimizer.state.values() for v in s.values()]
+    watched += [weakref.ref(v) for s in paused.optimizer.state.values() for v in s.values() if is_tensor(v)]
     folder = orders.keep.save(paused, wait=True)
     orders._let_go(paused)
     gc.collect()
@@ -224,17 +247,17 @@ def test_that_a_pause_lets_every_weight_go_and_goes_on_bit_by_bit(make_training:
         for _ in range(3):
             train.take_step(run)
     assert losses(paused.job.folder) == losses(plain.job.folder)
-    trained = [
-        {n: p.detach().numpy().tobytes() for n, p in r.model.named_parameters()} for r in (plain, paused)
-    ]
+    trained = [{n: bits(p) for n, p in run.model.named_parameters()} for run in (plain, paused)]
     assert trained[0] == trained[1]
+
+
+def bits(tensor: torch.Tensor) -> bytes:
+    return tensor.detach().contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def test_that_a_run_without_room_stays_paused_and_says_so(
     make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
     run = make_training()
     train.take_step(run)
     folder, load = orders.keep.save(run, wait=True), run.reload
