@@ -152,54 +152,6 @@ def test_that_a_step_that_is_no_number_is_left_out_and_three_end_the_run(
     assert [e.loss for e in told[-3:]] == [None, None, None]
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("adapter__r", 4),
-        ("adapter__lora_alpha", 64),
-        ("adapter__lora_dropout", 0.5),
-        ("adapter__target_modules", ["q_proj"]),
-        ("adapter__layers_to_transform", [0]),
-        ("adapter__rank_pattern", {"q_proj": 2}),
-        ("adapter__alpha_pattern", {"q_proj": 99}),
-        ("adapter__use_rslora", True),
-        ("adapter__init_lora_weights", "gaussian"),
-        ("training__learning_rate", 1e-4),
-        ("training__lr_scheduler_type", "constant"),
-        ("training__warmup_steps", 3),
-        ("training__per_device_train_batch_size", 2),
-        ("training__gradient_accumulation_steps", 2),
-        ("training__optim", "sgd"),
-        ("training__weight_decay", 0.5),
-        ("training__max_grad_norm", 0.01),
-        ("training__seed", 7),
-        ("training__precision", "bf16"),
-        ("data__train_on", "all"),
-        ("data__shuffle", False),
-        ("data__system_prompt", "Answer like a farmer."),
-        ("data__validation_split", 0.4),
-        ("data__max_length", 50),
-    ],
-)
-def test_that_every_option_changes_the_losses(
-    make_training: MakeTraining, defaults: list[float], option: str, value: Any
-) -> None:
-    assert steps_of(make_training(**{option: value})) != defaults
-
-
-@pytest.fixture(scope="module")
-def remembered() -> dict[str, list[float]]:
-    return {}
-
-
-@pytest.fixture
-def defaults(make_training: MakeTraining, remembered: dict[str, list[float]]) -> list[float]:
-    """Return the losses of the unchanged recipe, computed once."""
-    if "losses" not in remembered:
-        remembered["losses"] = steps_of(make_training())
-    return remembered["losses"]
-
-
 def test_that_checkpoints_beyond_the_limit_go_but_the_best_stays(make_run: MakeRun) -> None:
     folder = make_run(checkpoint__save_steps=2, checkpoint__save_total_limit=2, training__num_train_epochs=3)
     run_to_end(folder)
