@@ -27,7 +27,7 @@ class Damage:
 
 
 def write_manifest(folder: Path) -> int:
-    """Write MANIFEST.json over every file in `folder` and below it, last, and return the bytes they hold."""
+    """Write MANIFEST.json over every file in `folder` and below, last, and return the bytes they hold."""
     files: dict[str, dict[str, Any]] = {}
     for path in _files_in(folder):
         durable.fsync_file(path)
