@@ -22,12 +22,13 @@ PLAIN_PROMPTS = (
 
 @dataclass(frozen=True)
 class Choice:
-    """One entry of the list: how it is called, what it stands for."""
+    """One entry of the list: how it is called, what it stands for; `whole` is a model trained whole."""
 
     label: str
     target: str
     base: str
     has_adapter: bool
+    whole: bool = False
 
 
 def read_choices() -> list[Choice]:
@@ -41,7 +42,7 @@ def read_choices() -> list[Choice]:
             found.append(Choice(run.name, str(run.folder), run.base, True))
         elif is_whole(run.folder):
             inside.add(run.folder / "model")
-            found.append(Choice(run.name, str(run.folder), run.base, False))
+            found.append(Choice(run.name, str(run.folder), run.base, True, whole=True))
         elif any((run.folder / "checkpoints").glob("step-*/MANIFEST.json")):
             found.append(Choice(f"{run.name} · {run.step}", str(run.folder), run.base, True))
     for facts in library.list_adapters():
@@ -72,7 +73,7 @@ def choice_for(argument: Path) -> Choice:
         return Choice(facts.name, str(argument), Path(facts.base).name, True)
     if (argument / "job.json").is_file():
         run = store.summary(argument)
-        return Choice(run.name, str(argument), run.base, not is_whole(argument))
+        return Choice(run.name, str(argument), run.base, True, whole=is_whole(argument))
     return Choice(argument.name, str(argument), argument.name, False)
 
 

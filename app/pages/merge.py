@@ -140,7 +140,7 @@ class MergePage(Page):
     # -- choosing ------------------------------------------------------------------------------------------
     def _on_choices(self, choices: list[Choice]) -> None:
         self._reading -= 1
-        self._choices = [choice for choice in choices if choice.has_adapter]
+        self._choices = [choice for choice in choices if choice.has_adapter and not choice.whole]
         if self._wanted is not None and all(c.target != self._wanted.target for c in self._choices):
             self._choices.insert(0, self._wanted)
         if self._wanted is None and self._choices:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -17,24 +18,40 @@ from engine.models.adapter_facts import WEIGHTS, AdapterFacts
 from engine.models.facts import ModelFacts
 from engine.models.weight_files import weight_paths
 from engine.recipe.recipe import ModelOptions
-from engine.runtime.attach import Whole, put_on
+from engine.runtime.attach import Whole, put_on, whole_model
 from engine.runtime.load import Compute, load_base
 from engine.runtime.strength import dials_of
+from engine.runtime.target import Target
 
 SAMPLES = 64
 SAMPLE_BYTES = 4096
 
 
 class AdaptedModel:
-    """The loaded model. `speaking(who)` turns the adapter on or off for as long as its block lasts."""
+    """The loaded model. `speaking(who)` turns the adapter on or off for as long as its block lasts.
 
-    def __init__(self, base: Any, facts: ModelFacts, adapter: AdapterFacts | None, strength: float) -> None:
+    A model that was trained whole (`result`) stands on its base as an adapter of all its weights.
+    """
+
+    def __init__(
+        self,
+        base: Any,
+        facts: ModelFacts,
+        adapter: AdapterFacts | None,
+        strength: float,
+        result: ModelFacts | None = None,
+    ) -> None:
         self.base_fingerprint = fingerprint_base(facts)
-        self.adapter_fingerprint = "" if adapter is None else fingerprint_file(adapter.path / WEIGHTS)
+        self.adapter_fingerprint = ""
         self._peft: Any = None
         self._wholes: list[Whole] = []
         if adapter is not None:
+            self.adapter_fingerprint = fingerprint_file(adapter.path / WEIGHTS)
             self._peft, self._wholes = put_on(base, adapter)
+        elif result is not None:
+            self.adapter_fingerprint = fingerprint_base(result)
+            self._wholes = whole_model(base, result)
+            self._put_wholes(1.0)
         self.model: Any = base if self._peft is None else self._peft.get_base_model()
         for layer in self.model.modules():
             _shorten(layer)
@@ -46,7 +63,7 @@ class AdaptedModel:
     @property
     def has_adapter(self) -> bool:
         """Return whether there is an adapter beside the base."""
-        return self._peft is not None
+        return self._peft is not None or bool(self._wholes)
 
     def set_strength(self, strength: float) -> None:
         """Let the adapter count `strength` times: 0 is the base, 1 as trained."""
@@ -63,14 +80,14 @@ class AdaptedModel:
     @contextmanager
     def speaking(self, who: str) -> Iterator[str]:
         """Answer as `base` or as `adapter`; gives the fingerprint of what really computes."""
-        if self._peft is not None and (who == "base" or self.strength == 0.0):
+        if self.has_adapter and (who == "base" or self.strength == 0.0):
             self._put_wholes(0.0)
             try:
-                with self._peft.disable_adapter():
+                with nullcontext() if self._peft is None else self._peft.disable_adapter():
                     yield self.fingerprint()
             finally:
                 self._put_wholes(self.strength)
-        elif who == "adapter" and self._peft is None:
+        elif who == "adapter" and not self.has_adapter:
             raise EngineError("No adapter is loaded.", "Choose a run or an adapter folder.", "MODEL-07")
         else:
             yield self.fingerprint()
@@ -92,6 +109,23 @@ def load_adapted(
     """Load the base once in full precision and put the adapter on it; raises EngineError MODEL-* / GPU-01."""
     base = load_base(facts.path, ModelOptions(path=str(facts.path)), compute).eval()
     return AdaptedModel(base, facts, adapter, strength)
+
+
+def load_target(target: Target, compute: Compute, strength: float = 1.0) -> AdaptedModel:
+    """Load what a target names; a model that was trained whole beside its base, where memory holds both."""
+    if target.origin is None or not _holds_two(target.base, compute):
+        return load_adapted(target.base, target.adapter, compute, strength)
+    origin = target.origin
+    base = load_base(origin.path, ModelOptions(path=str(origin.path)), compute).eval()
+    return AdaptedModel(base, origin, None, strength, result=target.base)
+
+
+def _holds_two(facts: ModelFacts, compute: Compute) -> bool:
+    """Return whether the free memory of the device holds two models of this size, with a fifth to spare."""
+    free = psutil.virtual_memory().available
+    if compute.device.type == "cuda":
+        free = torch.cuda.mem_get_info(compute.device)[0]
+    return bool(2 * facts.parameters * compute.dtype.itemsize * 1.2 < free)
 
 
 def _shorten(layer: Any) -> None:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from engine.errors import EngineError
 from engine.models.adapter_facts import WEIGHTS, AdapterFacts
 from engine.models.adapter_tensors import BASE_COPY
-from engine.models.facts import is_embedding
+from engine.models.facts import ModelFacts, is_embedding
+from engine.models.weight_files import weight_paths
 from engine.runtime.changes import constrained, whole_key
 
 
@@ -97,6 +98,32 @@ def _wholes(base: Any, adapter: AdapterFacts, tensors: dict[str, Tensor]) -> lis
         if adapter.numbers.weight_tying and is_embedding(name) and head is not None:
             if head.weight is found[-1].base:
                 found.append(_whole(head, leaf, trained, adapter, name))
+    return found
+
+
+def whole_model(base: Any, result: ModelFacts) -> list[Whole]:
+    """Return every weight of a model that was trained whole, to be put into the base that it came from.
+
+    Raises EngineError MODEL-07 when the two are not of one shape.
+    """
+    head, found = base.get_output_embeddings(), []
+    for path in weight_paths(result.path):
+        for name, trained in load_file(path).items():
+            module, _, leaf = name.rpartition(".")
+            try:
+                parameter = getattr(base.get_submodule(module), leaf)
+            except AttributeError:
+                parameter = None
+            if not isinstance(parameter, nn.Parameter) or parameter.shape != trained.shape:
+                raise EngineError(
+                    f"{result.name} and its base are not of one shape: {name}.",
+                    "Choose the model alone.",
+                    "MODEL-07",
+                    file=str(path),
+                )
+            found.append(Whole(base.get_submodule(module), leaf, parameter, trained))
+            if head is not None and head.weight is parameter and head is not found[-1].module:
+                found.append(Whole(head, leaf, parameter, trained))
     return found
 
 

@@ -28,7 +28,8 @@ from typing import Any, BinaryIO
 from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
-from engine.runtime.adapted import AdaptedModel, load_adapted
+from engine.models.facts import ModelFacts
+from engine.runtime.adapted import AdaptedModel, load_target
 from engine.runtime.device import choose_answering, quieten
 from engine.runtime.generate import Answer, OnText, Sampling, generate, stops_of
 from engine.runtime.target import Target, resolve_target
@@ -49,8 +50,14 @@ class ChatModel:
         self.template = load_template(folder, target.chat_template)
         self.stops = stops_of(folder, self.template, self.tokenizer)
         self.compute = choose_answering(target.base, device)
-        self.adapted: AdaptedModel = load_adapted(target.base, target.adapter, self.compute, strength)
+        self.adapted: AdaptedModel = load_target(target, self.compute, strength)
         self.seconds = time.perf_counter() - began
+
+    @property
+    def base(self) -> ModelFacts:
+        """Return who answers as `base`: what a model that was trained whole came from, where it is loaded."""
+        whole = self.target.adapter is None and self.adapted.has_adapter
+        return self.target.origin if whole and self.target.origin else self.target.base
 
     def prompt_ids(self, messages: list[dict[str, str]]) -> list[int]:
         """Return a conversation as the model is to continue it."""
@@ -66,6 +73,14 @@ class ChatModel:
     ) -> tuple[Answer, str]:
         """Answer a conversation as `base` or `adapter`; gives the fingerprint of who really answered too."""
         prompt = self.prompt_ids(messages)
+        if self.target.run is not None and not self.adapted.has_adapter:
+            if who == "base":
+                raise EngineError(
+                    f"The base of {self.target.name} is not here, or memory does not hold both.",
+                    "Chat with the base alone.",
+                    "MODEL-07",
+                )
+            who = "base"  # a model that was trained whole is loaded alone
         with self.adapted.speaking(who) as fingerprint:
             answer = generate(
                 self.adapted.model,
@@ -80,14 +95,15 @@ class ChatModel:
 
     def describe(self) -> dict[str, Any]:
         """Return what a window shows of it."""
-        target = self.target
+        target, base = self.target, self.base
         adapter = self.adapted.adapter_fingerprint
+        trained = target.adapter or target.base
         return {
             "name": target.name,
-            "base": target.base.name,
-            "base_path": str(target.base.path),
-            "adapter": target.name if target.adapter else None,
-            "adapter_path": str(target.adapter.path) if target.adapter else None,
+            "base": base.name,
+            "base_path": str(base.path),
+            "adapter": target.name if adapter else None,
+            "adapter_path": str(trained.path) if adapter else None,
             "step": target.step,
             "run": str(target.run) if target.run else None,
             "fingerprints": {
@@ -130,15 +146,15 @@ def answer_once(
     messages = ([{"role": "system", "content": spoken}] if spoken else []) + [
         {"role": "user", "content": message}
     ]
-    speakers = ["adapter"] if found.adapter else ["base"]
-    if compare_base and found.adapter:
+    speakers = ["adapter"] if model.adapted.has_adapter or found.run else ["base"]
+    if compare_base and model.adapted.has_adapter:
         speakers.insert(0, "base")
     replies = []
     for who in speakers:
         answer, fingerprint = model.answer(who, messages, sampling)
         replies.append(
             {
-                "target": found.base.name if who == "base" else found.name,
+                "target": model.base.name if who == "base" else found.name,
                 "who": who,
                 "text": answer.text,
                 "tokens": len(answer.ids),
@@ -240,7 +256,7 @@ class ChatChild:
         old = None if self._model is None else self._model.target
         if old is None or old.base != target.base or old.chat_template != target.chat_template:
             return False
-        return old.adapter is None and target.adapter is None
+        return old.adapter is None and target.adapter is None and old.origin is None
 
     def _generate(self, command: dict[str, Any]) -> None:
         identity, who = command.get("id"), str(command.get("who", "adapter"))

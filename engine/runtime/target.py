@@ -21,7 +21,8 @@ from engine.runs.check import last_checkpoint, step_of
 class Target:
     """A base, the adapter on it if there is one, and how it was trained to be spoken to.
 
-    The result of full finetuning is a model of its own: it stands as the base, without an adapter.
+    The result of full finetuning is a model of its own: it stands as the base, without an adapter. `origin`
+    is the model it was trained from, where that is still here and of the same shape.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Target:
     step: int | None = None
     system_prompt: str | None = None
     chat_template: str = "auto"
+    origin: ModelFacts | None = None
 
 
 def resolve_target(text: str, base: str | None = None) -> Target:
@@ -83,14 +85,28 @@ def _of_whole(folder: Path, run: Path | None) -> Target:
     recipe = store.load_recipe(run) if run is not None else None
     name = store.summary(run).name if run is not None else folder.name
     checkpoint = folder.parent if folder.parent.parent.name == "checkpoints" else None
+    facts = replace(read_facts(folder), name=name)
     return Target(
         name=name,
-        base=replace(read_facts(folder), name=name),
+        base=facts,
         run=run,
         step=step_of(checkpoint) if checkpoint else None,
         system_prompt=_trained_prompt(run, recipe),
         chat_template=recipe.data.chat_template if recipe else "auto",
+        origin=_origin(facts, recipe),
     )
+
+
+def _origin(trained: ModelFacts, recipe: Recipe | None) -> ModelFacts | None:
+    """Return the base that a model was trained from; it may have been moved or changed since."""
+    if recipe is None:
+        return None
+    try:
+        base = read_facts(resolve_model(recipe.model.path, recipe.model.revision))
+    except EngineError:
+        return None
+    alike = (base.linears, base.vocab_size, base.tied) == (trained.linears, trained.vocab_size, trained.tied)
+    return base if alike and base.quantization is None else None
 
 
 def _of_run(run: Path, base: str | None) -> Target:

@@ -20,12 +20,17 @@ from engine.models.adapter_facts import read_adapter_facts
 from engine.models.facts import read_facts
 from engine.models.library import list_models
 from engine.runs import store
-from engine.runtime.chat import answer_once
+from engine.runtime import adapted
+from engine.runtime.adapted import load_target
+from engine.runtime.chat import ChatModel, answer_once
+from engine.runtime.generate import Sampling
+from engine.runtime.load import Compute
 from engine.runtime.merge import merge_adapter
 from engine.runtime.target import resolve_target
 from engine.verbs import library
 from tests.integration.conftest import MakeRun, run_to_end
 
+CPU = Compute(torch.device("cpu"), torch.float32)
 METHODS: dict[str, dict[str, Any]] = {
     "lora": {"adapter.bias": "none", "adapter.modules_to_save": ["embed_tokens", "lm_head"]},
     "head": {"adapter.target_modules": ["attention", "head"]},
@@ -121,15 +126,32 @@ def test_that_a_model_trained_whole_is_a_target_by_its_run_and_has_nothing_to_me
         answer_once(str(place), "Hello", max_new_tokens=4, device="cpu")["replies"][0]
         for place in (run, run / "model", sorted((run / "checkpoints").iterdir())[-1])
     ]
-    assert said[0]["target"] == target.name and said[0]["who"] == "base"
+    assert said[0]["target"] == target.name and said[0]["who"] == "adapter"
     assert said[0]["text"] == said[1]["text"] == said[2]["text"]
+    both = answer_once(str(run), "Hello", compare_base=True, max_new_tokens=4, device="cpu")["replies"]
+    alone = answer_once(str(tiny_model), "Hello", max_new_tokens=4, device="cpu")["replies"][0]
+    assert [both[0][key] for key in ("target", "text", "fingerprint")] == [
+        alone[key] for key in ("target", "text", "fingerprint")
+    ]
+    assert both[1]["text"] == said[0]["text"] and "+" in both[1]["fingerprint"]
+    model = load_target(target, CPU)
+    with model.speaking("adapter"):
+        assert float((scores(model.model) - scores(plain)).abs().max()) < 1e-6
+    monkeypatch.setattr(adapted, "_holds_two", lambda facts, compute: False)
+    small, asked = ChatModel(target, device="cpu"), [{"role": "user", "content": "Hello"}]
+    answer, fingerprint = small.answer("adapter", asked, Sampling(max_new_tokens=4))
+    assert answer.text == said[0]["text"] and "+" not in fingerprint
+    once = answer_once(str(run), "Hello", compare_base=True, max_new_tokens=4, device="cpu")["replies"]
+    assert [(reply["who"], reply["text"]) for reply in once] == [("adapter", said[0]["text"])]
+    with pytest.raises(EngineError, match="memory does not hold both"):
+        small.answer("base", asked, Sampling(max_new_tokens=4))
     home = tmp_path / "home"
     monkeypatch.setenv("TUNESMITH_HOME", str(home))
     shutil.copytree(run, home / "runs" / "whole")
     listed = [choice for choice in choices.read_choices() if "whole" in choice.target]
-    assert [(Path(choice.target).name, choice.has_adapter) for choice in listed] == [("whole", False)]
+    assert [(Path(choice.target).name, choice.whole) for choice in listed] == [("whole", True)]
     assert [facts.name for facts in list_models() if facts.path.name == "model"] == ["whole"]
-    assert not choices.choice_for(run).has_adapter
+    assert choices.choice_for(run).whole
     with pytest.raises(EngineError, match="nothing to merge") as told:
         merge_adapter([run], tmp_path / "merged")
     assert told.value.code == "MODEL-05" and not (tmp_path / "merged").exists()
