@@ -141,6 +141,7 @@ class ModuleMap(QWidget):
             found = [made for made in self.boxes.values() if made.box.place == place]
             if found:
                 self._columns.append((place, found))
+        self.setVisible(bool(boxes))
         order = [made for _, column in self._columns for made in column]
         for before, after in zip(order, order[1:], strict=False):
             QWidget.setTabOrder(before, after)

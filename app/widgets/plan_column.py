@@ -133,6 +133,7 @@ class PlanColumn(QFrame):
         column.addSpacing(12)
         self._advice_title = TextLabel("Advice", "heading")
         column.addWidget(self._advice_title)
+        self._said: list[object] = [None]
         self._advice = QVBoxLayout()
         self._advice.setSpacing(8)
         column.addLayout(self._advice)
@@ -185,7 +186,11 @@ class PlanColumn(QFrame):
         self.bar.set_ghost(memory_bytes)
 
     def show_advice(self, advice: Sequence[Advice]) -> None:
-        """Show other remarks below the figures."""
+        """Show other remarks below the figures; the same ones stay, with the focus that one may have."""
+        words = [(each.kind, each.title, each.text, each.action and each.action[0]) for each in advice]
+        if words == self._said:
+            return
+        self._said = words
         while (item := self._advice.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:

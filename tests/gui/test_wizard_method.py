@@ -275,6 +275,22 @@ def test_that_a_run_of_another_method_trains_the_modules_that_were_painted(qtbot
     assert facts.trainable_parameters == step.painter.trained
 
 
+def test_that_a_remark_that_stays_true_stays_where_it_is(qtbot, page):
+    settle(qtbot, page)
+    page.resize(1440, 844)
+
+    def first() -> Any:
+        return page.plan_column._advice.itemAt(0).widget()
+
+    before = first()
+    page.state.set_value("adapter.lora_dropout", 0.1)
+    settle(qtbot, page)
+    assert first() is before
+    page.state.set_value("adapter.target_modules", ["q_proj"])
+    settle(qtbot, page)
+    assert page.plan_column._advice.count() == 0
+
+
 def test_that_searching_a_field_of_another_method_leads_to_the_cards(qtbot, page):
     step = step_of_page(page)
     page.go_to_field("adapter.target_r")
