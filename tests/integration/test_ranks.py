@@ -137,6 +137,28 @@ def test_that_a_killed_rank_ends_the_run_in_words_with_a_sound_save_to_go_on_fro
     assert (folder / RESULT).read_bytes() == (uninterrupted / RESULT).read_bytes()
 
 
+def test_that_a_rank_that_fails_says_why_to_rank_0_and_writes_nothing(
+    make_ranks: MakeRanks, tmp_path: Path
+) -> None:
+    folder = make_ranks()
+    (folder / "recipe.yaml").chmod(0o644)
+    (folder / "recipe.yaml").write_text("data: {train: [x.jsonl], trian: 1}\n")
+    before = sorted(folder.rglob("*"))
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    place = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "TUNESMITH_MEETING": str(meeting)}
+    rank = subprocess.Popen(
+        [sys.executable, "-m", "engine", "job", str(folder)],
+        env={**ENVIRONMENT, **place},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert rank.wait(120) == 1
+    words = json.loads((meeting / "rank-1.json").read_text())
+    assert words["code"] == "REC-01" and words["field"] == "data.trian" and words["hint"]
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_that_killing_rank_0_takes_the_others_along(make_ranks: MakeRanks) -> None:
     folder = make_ranks()
     child = process.start(folder)
@@ -166,6 +188,22 @@ def test_that_a_stop_and_a_pause_are_obeyed_by_all_and_change_nothing(
     assert store.state_of(folder) == "stopped" and all_gone(ranks, 5)
     assert run_to_end(folder) == "finished"
     assert (folder / RESULT).read_bytes() == (uninterrupted / RESULT).read_bytes()
+
+
+def test_that_all_ranks_agree_on_the_best_and_end_early_together(make_ranks: MakeRanks) -> None:
+    folder = make_ranks(
+        training__early_stopping_patience=1,
+        training__early_stopping_threshold=100.0,
+        evaluation__eval_steps=2,
+    )
+    child = process.start(folder)
+    wait_for(folder, is_step(1))
+    ranks = family(child)
+    process.send(folder, "evaluate")
+    assert child.wait(120) == 0 and all_gone(ranks, 5)
+    finished = events_of(folder)[-1]
+    assert finished.type == "finished" and "Stopped early at step" in finished.reason
+    assert finished.steps == max(losses(folder)) < 12
 
 
 def test_that_weights_shared_out_with_fsdp_save_and_go_on(make_ranks: MakeRanks, alone: Path) -> None:
