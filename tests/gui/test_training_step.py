@@ -181,6 +181,15 @@ def test_that_an_optimizer_that_cannot_run_here_is_told_with_its_press(step, pag
         assert not any(advice.kind == "bad" for advice in step.advice())
 
 
+def test_that_a_field_that_does_not_go_with_the_rest_is_told_with_its_press(step, page):
+    page.state.set_values({"adapter.method": "ia3", "training.optim": "muon"})
+    (told,) = [advice for advice in step.advice() if advice.kind == "bad"]
+    assert "Muon steps matrices" in told.text and told.action is not None
+    told.action[1]()
+    assert page.state.recipe.training.optim == "adamw"
+    assert not [advice for advice in step.advice() if advice.kind == "bad"]
+
+
 JUDGED: list[tuple[dict[str, Any], str, float]] = [
     ({"training.learning_rate": 5e-3}, "A very high learning rate", 2e-4),
     ({"training.learning_rate": 1e-3, "training.optim": "lion"}, "A very high learning rate", 4e-5),

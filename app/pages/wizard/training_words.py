@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from app import i18n
+from app.pages.wizard.fields import step_of
 from app.pages.wizard.method_advice import LEAST_RATES
 from app.pages.wizard.state import WizardState
-from app.widgets.field_text import choice_words, write_number
+from app.widgets.field_text import choice_words, write_number, write_value
 from app.widgets.plan_column import Advice
 from engine.errors import EngineError
 from engine.plan.optimizers import PAGED, refuse, state_bytes
-from engine.recipe.combinations import WITH_B
+from engine.recipe.combinations import WITH_B, clashes
 from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe
 from engine.recipe.schedules import corners, learning_rate_at
@@ -83,11 +86,32 @@ def advice_of(state: WizardState, steps: int | None) -> list[Advice]:
             else None
         )
         found.append(Advice("warn", f"Only {steps} steps", text, press))
+    found += _on_clashes(state)
     found += _on_optimizer(state)
     found += _on_rate(state)
     if training.num_train_epochs > 5:
         text = "More than five passes often learn the examples by heart. The best checkpoint is kept."
         found.append(Advice("info", "Many epochs", text))
+    return found
+
+
+def _on_clashes(state: WizardState) -> list[Advice]:
+    """Name the training fields that do not go with the rest, each with the press that sets it back."""
+    found = []
+    for clash in clashes(state.recipe):
+        if step_of(clash.field) != "training":
+            continue
+        spec, value = field_spec(clash.field), state.value(clash.field)
+        words = f"Set it to {write_value(spec, spec.default) or 'empty'}"
+        press = (words, partial(state.set_value, clash.field, spec.default))
+        found.append(
+            Advice(
+                "bad",
+                f"{spec.label} does not go with the rest",
+                f"{clash.message} {clash.hint}",
+                None if value == spec.default else press,
+            )
+        )
     return found
 
 
