@@ -202,6 +202,14 @@ def test_that_a_killed_child_is_a_crash_and_resume_goes_on(qtbot, queue, tiny_mo
     assert watch.state == "stopped"
 
 
+def runs(each):
+    """Return whether a process is there and not only waiting to be collected."""
+    try:
+        return each.is_running() and each.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.slow
 def test_that_cancelling_and_stopping_reach_every_process_of_a_run(qtbot, tiny_model, tmp_path):
     options = {"training__max_steps": 4000, "launcher__processes": 2}
@@ -223,7 +231,7 @@ def test_that_cancelling_and_stopping_reach_every_process_of_a_run(qtbot, tiny_m
             process.send(folder, "stop")
         qtbot.waitUntil(lambda told=told: told.ending is not None, timeout=30_000)
         assert (told.ending["status"], bool(told.ending.get("cancelled"))) == ("stopped", cancelled)
-        assert not psutil.wait_procs(others, timeout=5)[1]
+        qtbot.waitUntil(lambda others=others: not any(runs(each) for each in others), timeout=10_000)
         assert thread.wait(3000)
 
 

@@ -40,8 +40,20 @@ def family(child: process.JobProcess) -> list[psutil.Process]:
 
 
 def all_gone(processes: list[psutil.Process], seconds: float) -> bool:
-    """Return whether all processes end within so many seconds."""
-    return not psutil.wait_procs(processes, timeout=seconds)[1]
+    """Return whether all processes end within so many seconds; one that is not yet collected has ended."""
+    deadline = time.monotonic() + seconds
+    while any(_runs(each) for each in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _runs(each: psutil.Process) -> bool:
+    try:
+        return each.is_running() and each.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def is_step(number: int) -> Callable[[Any], bool]:
