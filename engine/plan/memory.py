@@ -13,7 +13,6 @@ from engine.plan.adapter_size import adapted_linears, trainable_parameters
 from engine.plan.optimizers import state_bytes
 from engine.plan.several import shared_out
 from engine.recipe.recipe import Recipe
-from engine.recipe.training_options import TrainingOptions
 
 ADAPTER_BYTES = 4  # adapters are trained in float32
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # nibbles, an 8-bit scale each 64 values, a float32 each 256 scales
@@ -26,11 +25,14 @@ HEAD_ROW_BYTES = (
 )
 
 
-def tokens_at_once(training: TrainingOptions, device: str) -> int | None:
-    """Return how many tokens of a batch are computed in one piece at most, None without a limit."""
-    if training.max_batch_tokens != "auto":
-        return training.max_batch_tokens
-    return AT_ONCE_ON_CPU if device == "cpu" else None
+def tokens_at_once(asked: int | str | None, device: str) -> int | None:
+    """Return how many tokens of a batch are computed in one piece at most, None without a limit.
+
+    `asked` is the recipe's max_batch_tokens.
+    """
+    if isinstance(asked, str):  # auto
+        return AT_ONCE_ON_CPU if device == "cpu" else None
+    return asked
 
 
 @dataclass(frozen=True)

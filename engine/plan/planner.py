@@ -154,7 +154,7 @@ def _setting(recipe: Recipe, data: DataFacts | None, gpu: Gpu | None, *, checkpo
     wide = held == "float32" or (held == "auto" and precision_of(recipe, gpu) == "fp32")
     device = "cpu" if gpu is None else "cuda"
     tokens = recipe.training.per_device_train_batch_size * max(1, longest)
-    limit = tokens_at_once(recipe.training, device)
+    limit = tokens_at_once(recipe.training.max_batch_tokens, device)
     return Setting(
         device=device,
         number_bytes=4 if wide else 2,

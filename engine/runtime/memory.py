@@ -158,7 +158,7 @@ def within(examples: Sequence[Example], tokens: int, *, padded: bool) -> list[Se
 
 def room_of(run: Training) -> int | None:
     """Return how many tokens are computed in one piece at most, None without a limit."""
-    limit = tokens_at_once(run.recipe.training, run.compute.device.type)
+    limit = tokens_at_once(run.recipe.training.max_batch_tokens, run.compute.device.type)
     if run.table.pack_tokens is None or run.layout.flat:
         return limit
     pack = run.table.pack_tokens * run.recipe.training.per_device_train_batch_size

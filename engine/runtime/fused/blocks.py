@@ -58,6 +58,24 @@ def _activation(config: Any) -> str:
     return str(getattr(config, "hidden_act", None) or getattr(config, "hidden_activation", ""))
 
 
+def _project(
+    module: Any, product: Product, hidden: Tensor, positions: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return query, key and value, [batch, tokens, heads, head_dim], normed where there are norms, rotated."""
+    shape = (*hidden.shape[:-1], -1, module.head_dim)
+    both = product(hidden)
+    (_, wide), (_, after), (_, end) = product.cut.rows
+    cos, sin = (part[..., : module.head_dim // 2] for part in positions)
+    value = both[..., after:end].view(shape)
+    if hasattr(module, "q_norm"):
+        query = Rotated.apply(module.q_norm(both[..., :wide].reshape(shape)), cos, sin)
+        key = Rotated.apply(module.k_norm(both[..., wide:after].reshape(shape)), cos, sin)
+        return query, key, value
+    rotated = Rotated.apply(both[..., :after].view(shape), cos, sin)
+    heads = wide // module.head_dim
+    return rotated[:, :, :heads], rotated[:, :, heads:], value
+
+
 def _attention_forward(
     self: Any,
     hidden_states: Tensor,
@@ -69,32 +87,17 @@ def _attention_forward(
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     products: dict[str, Product] = getattr(self, PRODUCTS)
-    kwargs.setdefault("past_key_values", None)
-    past = cache if cache is not None else kwargs["past_key_values"]
-    name = self.config._attn_implementation
+    past = kwargs.pop("past_key_values", None) if cache is None else cache
     rotates_whole = position_embeddings is not None and position_embeddings[0].shape[-1] == self.head_dim
     ready = rotates_whole and all(p.ready for p in products.values())
+    name = self.config._attn_implementation
     if past is not None or name == "eager" or not ready:
-        kwargs.pop("past_key_values")
         kept: tuple[Tensor, Tensor | None] = _plain(
             self, hidden_states, position_embeddings, attention_mask, past, **kwargs
         )
         return kept
-    kwargs.pop("past_key_values")
-    shape = (*hidden_states.shape[:-1], -1, self.head_dim)
-    both = products["in"](hidden_states)
-    (_, wide), (_, after), (_, end) = products["in"].cut.rows
     assert position_embeddings is not None
-    half = self.head_dim // 2
-    cos, sin = (part[..., :half] for part in position_embeddings)
-    if hasattr(self, "q_norm"):
-        query = Rotated.apply(self.q_norm(both[..., :wide].reshape(shape)), cos, sin)
-        key = Rotated.apply(self.k_norm(both[..., wide:after].reshape(shape)), cos, sin)
-    else:
-        rotated = Rotated.apply(both[..., :after].view(shape), cos, sin)
-        heads = wide // self.head_dim
-        query, key = rotated[:, :, :heads], rotated[:, :, heads:]
-    value = both[..., after:end].view(shape)
+    query, key, value = _project(self, products["in"], hidden_states, position_embeddings)
     window = getattr(self, "sliding_window", getattr(self.config, "sliding_window", None))
     softcap = getattr(self, "attn_logit_softcapping", None)
     attended, weights = ALL_ATTENTION_FUNCTIONS[name](
