@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,11 +213,9 @@ def _nearest(field: str) -> str:
 
 
 def _validate(values: Any, file: str | None, lines: dict[str, int]) -> Recipe:
-    try:
+    with suppress(ValidationError):  # explained below
         if isinstance(values, dict):
             return Recipe.model_validate(_modernise(values))
-    except ValidationError:
-        pass  # explained below
     found = problems(values, lines)
     first = found[0]
     more = f" ({len(found) - 1} more)" if len(found) > 1 else ""

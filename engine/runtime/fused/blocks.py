@@ -61,7 +61,7 @@ def _activation(config: Any) -> str:
 def _project(
     module: Any, product: Product, hidden: Tensor, positions: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return query, key and value, [batch, tokens, heads, head_dim], normed where there are norms, rotated."""
+    """Return query, key and value, [batch, tokens, heads, head_dim], normed where it norms, and rotated."""
     shape = (*hidden.shape[:-1], -1, module.head_dim)
     both = product(hidden)
     (_, wide), (_, after), (_, end) = product.cut.rows
