@@ -89,9 +89,9 @@ DATA = {
         "keep", "first_question", "train", {**train("chats.jsonl"), "data.system_prompt": "Be short."}
     ),
     "data.special_tokens": Row("tokenizer", "text", "train", train("marks.jsonl")),
-    "data.train_on": Row("assistant", "all", "train"),
+    "data.train_on": Row("assistant", "all", "train", train("turns.jsonl")),
     "data.max_length": Row(1024, 40, "train"),
-    "data.too_long": Row("truncate", "drop", "train", {"data.max_length": 45}),
+    "data.too_long": Row("truncate", "drop", "train", {**train("texts.jsonl"), "data.max_length": 24}),
     "data.packing": Row(False, True, "batches"),
     "data.shuffle": Row(True, False, "batches"),
     "data.dedupe": Row(False, True, "train", train("doubles.jsonl")),
@@ -130,7 +130,9 @@ ADAPTER = {
     "adapter.use_dora": Row(False, True, "parameters"),
     "adapter.init_lora_weights": Row(True, "gaussian", "weights", same=("parameters",)),
     "adapter.modules_to_save": Row([], ["norm"], "parameters"),
-    "adapter.bias": Row("none", "all", "parameters", {"model.path": f"{SETS}/biased"}),
+    "adapter.bias": Row(
+        "none", "all", "parameters", {"model.path": f"{SETS}/biased", "adapter.target_modules": ["q_proj"]}
+    ),
     "adapter.target_r": Row(None, 4, "ranks", {"adapter.method": "adalora"}),
     "adapter.oft_block_size": Row(
         32, 16, "parameters", {"adapter.method": "oft", "adapter.lora_dropout": 0.0}
@@ -145,7 +147,7 @@ def schedule(name: str) -> dict[str, Any]:
 
 TRAINING = {
     "training.learning_rate": Row(5e-3, 1e-4, "weights"),
-    "training.lr_scheduler_type": Row("cosine", "linear", "rates"),
+    "training.lr_scheduler_type": Row("cosine", "linear", "rates", {"training.warmup_steps": 2.0}),
     "training.warmup_steps": Row(0.0, 3.0, "rates"),
     "training.min_lr_ratio": Row(0.1, 0.3, "rates", schedule("cosine_with_min_lr")),
     "training.num_decay_steps": Row(0.2, 0.5, "rates", schedule("warmup_stable_decay")),
@@ -160,7 +162,8 @@ TRAINING = {
     "training.per_device_train_batch_size": Row(4, 2, "batches"),
     "training.gradient_accumulation_steps": Row(1, 2, "batches"),
     "training.max_batch_tokens": Row(None, 64, "pieces"),
-    "training.optim": Row("adamw", "adafactor", "weights"),
+    # Below 4,096 values bitsandbytes keeps an average in 32 bits.
+    "training.optim": Row("adamw", "adafactor", "weights", {"adapter.r": 128}),
     "training.adam_beta1": Row(0.9, 0.5, "weights"),
     "training.adam_beta2": Row(0.999, 0.5, "weights"),
     "training.adam_epsilon": Row(1e-8, 1e-1, "weights"),

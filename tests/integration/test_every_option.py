@@ -81,6 +81,9 @@ def write_sets(folder: Path, tiny: Path) -> None:
     lines("doubles.jsonl", [*chats, *chats[:6]])
     long = "The quick brown fox jumps over the lazy dog, then it sleeps in the sun until the evening comes"
     lines("near.jsonl", [*chats, chat("Go on?", f"{long} again."), chat("Go on?", f"{long}, again!")])
+    lines("texts.jsonl", [{"text": f"Line {i}. " + "It goes on. " * (i % 2 * 12)} for i in range(24)])
+    turns = [m for row in chats[:2] for m in row["messages"]]
+    lines("turns.jsonl", [{"messages": [*turns, *row["messages"]]} for row in chats[2:]])
     (folder / "parts.json").write_text(
         json.dumps({"one": [chat(*p) for p in pairs[:12]], "two": [chat(*p) for p in pairs[12:]]})
     )
@@ -251,6 +254,24 @@ def test_that_another_value_changes_the_run_or_is_refused_by_name(walk: Walk, pa
     look = look_of(row, path)
     a, b = (walk.outcome({**row.given, path: value}, look, row.low_memory) for value in (row.a, row.b))
     compare(a, b, row, path)
+
+
+CHOICES = [spec for spec in field_specs() if len(spec.choices) > 2 and spec.path != "data.format"]
+
+
+@pytest.mark.parametrize("spec", CHOICES, ids=lambda spec: spec.path)
+def test_that_each_choice_does_something_of_its_own_or_is_refused_by_name(walk: Walk, spec: Any) -> None:
+    row, seen = ROWS[spec.path], {}
+    for value in spec.choices:
+        if value == "auto":
+            continue  # it is one of the others, as the machine has it
+        found = walk.outcome({**row.given, spec.path: value}, look_of(row, spec.path), row.low_memory)
+        if isinstance(found, EngineError):
+            assert spec.path.startswith("data.") or (found.field == spec.path and found.hint), found
+        else:
+            twin = next((other for other, key in seen.items() if key == found[row.must]), None)
+            assert twin is None, f"{spec.path}: {value} does what {twin} does"
+            seen[value] = found[row.must]
 
 
 @pytest.mark.parametrize("name", list(SOURCES))
