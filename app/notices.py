@@ -28,10 +28,19 @@ class RunNotices(QObject):
         self._last: Path | None = None
         services.run_queue.changed.connect(self._on_changed)
         services.run_queue.run_ended.connect(self._on_run_ended)
+        self._held = services.run_queue.held
+        services.run_queue.queue_changed.connect(self._on_queue_changed)
 
     def _on_changed(self) -> None:
         for run in self._services.run_queue.active():
             self._going[Path(run.folder).name] = run.name
+
+    def _on_queue_changed(self) -> None:
+        """Tell that the queue stands still by itself; who put it on hold knows."""
+        held, self._held = self._held, self._services.run_queue.held
+        if self._held and self._held != held and not self._held.startswith("You "):
+            see = ("See the queue", lambda: self._services.navigate("runs", None))
+            self._services.notify("The queue is on hold.", "warn", see, self._held)
 
     def _on_run_ended(self, run: str, ending: dict[str, Any]) -> None:
         name = self._going.pop(run, None)

@@ -77,6 +77,11 @@ class EngineThread(QThread):
         self.requestInterruption()
         return self.wait(milliseconds)
 
+    def adopt(self, begun: Started) -> None:
+        """Take a child that was started while this thread looks on at a run that waits."""
+        self._note_before = begun.note_before
+        self.child = begun.child
+
     def cancel_child(self) -> None:
         """End the child at once, without a save; the thread does it and then says `ended`."""
         self._cancel_asked = True

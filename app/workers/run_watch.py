@@ -101,6 +101,12 @@ class RunWatch(QObject):
     # -- watching --
     def begin(self, begun: Started | None = None) -> None:
         """Watch the folder from the first event on; `begun` is its child where it was started just now."""
+        if begun is not None and self._thread is not None and self.watching and self.state in ("", "queued"):
+            # Ending one thread to begin another would keep the window waiting.
+            self._thread.adopt(begun)
+            self._heard_at = time.monotonic()
+            self._on_state_changed("running")
+            return
         self.look_away()
         self._begin_anew()
         self.ending = None

@@ -334,3 +334,22 @@ def test_that_a_run_cancelled_while_it_is_being_started_is_ended(qtbot, services
     assert ended == [folder, folder]
     services.run_queue._on_advanced(([started], engine_queue.read()))
     assert ended == [folder, folder]
+
+
+def test_that_a_queue_that_holds_by_itself_is_told(qtbot, services, three):
+    from PySide6.QtWidgets import QMainWindow
+
+    from app.notices import RunNotices
+
+    services.run_queue.release()
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    RunNotices(window, services)
+    engine_queue.hold("first: The GPU ran out of memory.")
+    services.run_queue.look()
+    text, kind, (word, _) = services.toasts[-1]
+    assert (text, kind, word) == ("The queue is on hold.", "warn", "See the queue")
+    services.run_queue.release()
+    told = len(services.toasts)
+    services.run_queue.hold()
+    assert len(services.toasts) == told
