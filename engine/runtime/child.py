@@ -108,6 +108,8 @@ def _gather(job: Job) -> None:
 
     def stuck(error: EngineError | None) -> None:
         """Close the attempt from the watching thread: the loop waits for a rank that is gone."""
+        if job.crew is not None:
+            job.crew.end()
         with contextlib.suppress(OSError):
             _close(job, _unexpected(RuntimeError()) if error is None else _told(error))
         os._exit(1)

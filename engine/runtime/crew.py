@@ -255,3 +255,6 @@ def leave_word(place: Place, failed: Any) -> None:
     with contextlib.suppress(OSError):
         path.with_suffix(".part").write_text(json.dumps(words), encoding="utf-8")
         path.with_suffix(".part").replace(path)
+    time.sleep(
+        SETTLE_SECONDS
+    )  # where it was rank 0 that fell, its end comes first, and the meeting place goes
