@@ -101,7 +101,7 @@ def trained_values(run: Training) -> dict[str, Tensor]:
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return list(one) == list(other) and all(torch.equal(one[name], other[name]) for name in one)
+    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def assert_exact(folder: Path, step: int) -> Tensor:

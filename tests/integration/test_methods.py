@@ -14,16 +14,19 @@ from torch import Tensor
 from engine.models.facts import read_facts
 from engine.plan.adapter_size import trainable_parameters
 from engine.runs import check, store
-from engine.runtime import train
+from engine.runtime import keep, train
 from engine.runtime.training import Training
 from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses, run_to_end
 from tests.integration.method_runs import (
     METHODS,
     STEPS,
     assert_exact,
+    live_logits,
     logits_of,
     options_of,
     plain,
+    same,
+    trained_values,
 )
 
 
@@ -188,6 +191,26 @@ def test_that_other_methods_learn_over_four_bits(
         train.take_step(run)
     curve = losses(run.job.folder)
     assert curve[4] < curve[1]
+
+
+@pytest.mark.parametrize(
+    "adapter", [METHODS["pissa"], METHODS["eva"], METHODS["adalora"], {"method": "full"}], ids=str
+)
+def test_that_a_pause_makes_a_method_anew_from_its_save(
+    make_training: MakeTraining, adapter: dict[str, Any]
+) -> None:
+    run = make_training(**options_of(adapter))
+    for _ in range(4):
+        train.take_step(run)
+    place = keep.save(run, wait=True)
+    fresh = run.reload()
+    keep.ready(fresh, place)
+    fresh.model.train()
+    assert same(trained_values(fresh), trained_values(run))
+    for each in (run, fresh):
+        train.take_step(each)
+    assert same(trained_values(fresh), trained_values(run))
+    assert torch.equal(live_logits(fresh), live_logits(run))
 
 
 # -- continued pretraining on raw text -----------------------------------------------------------------------
