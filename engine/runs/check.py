@@ -42,7 +42,7 @@ def write_manifest(folder: Path) -> int:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """Write MANIFEST.json over every file in `folder` and below, last; return the bytes they hold."""
+    """Return the files of a checkpoint, those of a model folder in it included; a link is a foreign one."""
     return sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
 
 
