@@ -54,7 +54,9 @@ def choose(page, qtbot, folder):
 
 def test_that_a_merge_ends_with_a_certificate_and_a_model_that_opens(page, adapters, qtbot, home):
     choose(page, qtbot, adapters / "plain-adapter")
-    assert "plain-base" in page.diagram.accessibleName() and "adapter · LoRA r4" in page.diagram.accessibleName()
+    assert (
+        "plain-base" in page.diagram.accessibleName() and "adapter · LoRA r4" in page.diagram.accessibleName()
+    )
     out = page.choice.folder
     assert out == home / "exports" / "plain-adapter-merged"
     shares = []

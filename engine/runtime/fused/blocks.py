@@ -137,7 +137,17 @@ def fuse(model: nn.Module) -> int:
             done = any(module in p.layers for p in products_of(model))
             if not done:
                 _replace(module, _lora_forward, {"own": Product(module, "own", [module])})
+    _leave_the_file(model)
     return before
+
+
+def _leave_the_file(model: nn.Module) -> None:
+    """Copy what the products left: a file's pages stay in memory while one tensor maps them."""
+    joined = {product.wide.untyped_storage().data_ptr() for product in products_of(model)}
+    for parameter in model.parameters() if joined else ():
+        kept = parameter.requires_grad or parameter.untyped_storage().data_ptr() in joined
+        if parameter.device.type == "cpu" and not kept:
+            parameter.data = parameter.data.clone()
 
 
 def _fuse_attention(module: Any) -> None:
