@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parents[1] / "data" / "make_adapters.py"
 
 @cache
 def make_adapters(tiny: Path, *names: str) -> Path:
-    """Return the folder with NAME-base, NAME-adapter, NAME-logits and NAME-peft; plain alone without names."""
+    """Return the folder with NAME-base, NAME-adapter, NAME-logits, NAME-peft; plain alone without names."""
     folder = Path(tempfile.mkdtemp(prefix="tunesmith-adapters-"))
     command = [sys.executable, str(SCRIPT), str(tiny), str(folder), *(names or ["plain"])]
     done = subprocess.run(command, capture_output=True, text=True)
