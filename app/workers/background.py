@@ -43,9 +43,10 @@ class _Outcome:
 
 
 def _alive(callback: Callable[..., object]) -> bool:
-    """Say whether a callback's own widget, if it is a method of one, still exists."""
-    owner = getattr(callback, "__self__", None)
-    return not isinstance(owner, QObject) or isValid(owner)
+    """Return whether what a callback belongs to is still there: its object, or what a closure holds."""
+    owners = [getattr(callback, "__self__", None)]
+    owners += [cell.cell_contents for cell in getattr(callback, "__closure__", None) or ()]
+    return all(isValid(owner) for owner in owners if isinstance(owner, QObject))
 
 
 class Background(QObject):

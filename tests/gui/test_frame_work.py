@@ -6,6 +6,8 @@ import threading
 import time
 
 import pytest
+import shiboken6
+from PySide6.QtWidgets import QWidget
 
 from app import i18n
 from app.workers.background import Background
@@ -74,6 +76,19 @@ def test_that_a_dead_widget_gets_no_answer(background, qtbot) -> None:
     background.run(lambda: "late", label.setText)
     delete(label)
     qtbot.waitUntil(lambda: not background.busy, timeout=3000)
+
+
+def test_that_a_closure_over_a_dead_widget_is_not_called(background, qtbot) -> None:
+    widget = QWidget()
+    seen: list[str] = []
+
+    def told(_: object) -> None:
+        seen.append(widget.objectName())
+
+    background.run(lambda: time.sleep(0.05), told)
+    shiboken6.delete(widget)
+    qtbot.waitUntil(lambda: not background.busy, timeout=3000)
+    assert not seen
 
 
 def test_that_the_monitor_probes_once_and_samples_on(qapp, qtbot) -> None:
