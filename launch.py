@@ -366,13 +366,6 @@ def hand_over(command: list[str]) -> int:
     os.execve(command[0], command, child_environment())
 
 
-def spread(arguments: list[str]) -> list[str]:
-    """Return the options that let tests run on all cores, file by file; none where the caller says how."""
-    if any(a.startswith(("-n", "--numprocesses")) for a in arguments):
-        return []
-    return ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
-
-
 def main(arguments: list[str]) -> int:
     """Do what the command line asks; 2 and a plain message when the set-up cannot be done."""
     try:
@@ -387,7 +380,8 @@ def main(arguments: list[str]) -> int:
         ensure_qt_libraries()
         if arguments[:1] == ["test"]:
             os.chdir(ROOT)
-            return hand_over(module_command("pytest", [*spread(arguments[1:]), *arguments[1:]]))
+            cores = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+            return hand_over(module_command("pytest", [*cores, *arguments[1:]]))  # a later -n counts
         choose_home(arguments)
         ensure_starter(stamp)
         if arguments[:1] == ["--setup"]:

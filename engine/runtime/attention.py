@@ -18,8 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NAME = "tunesmith_flat"
-ALIKE_TOKENS = 512
-ALIKE_WASTE = 1.25
 
 
 @dataclass
@@ -29,27 +27,11 @@ class Rows:
     lengths: Sequence[int]
     shared: int = 0
     masks: dict[tuple[int, int, int | None], Tensor] = field(default_factory=dict, repr=False)
-    _places: Tensor | None = field(default=None, repr=False)
 
     @property
     def parts(self) -> list[int]:
         """Return the lengths of the pieces that the row is cut in."""
         return [self.shared, *self.lengths] if self.shared else list(self.lengths)
-
-    @property
-    def alike(self) -> bool:
-        """Return whether the sequences are so short and so even that one padded call for all is best."""
-        longest = max(self.lengths)
-        padded = longest * len(self.lengths)
-        return len(self.lengths) > 1 and longest <= ALIKE_TOKENS and padded <= ALIKE_WASTE * sum(self.lengths)
-
-    def places(self, device: torch.device) -> Tensor:
-        """Return where each sequence's tokens stand once all are padded to the longest, [tokens]."""
-        if self._places is None or self._places.device != device:
-            longest = max(self.lengths)
-            each = [torch.arange(n) + i * longest for i, n in enumerate(self.lengths)]
-            self._places = torch.cat(each).to(device)
-        return self._places
 
     def band(self, rows: int, columns: int, window: int | None, like: Tensor) -> Tensor:
         """Return a boolean [rows, columns] mask: causal, aligned at the end, at most `window` back."""
@@ -193,55 +175,6 @@ def _one_call(q: Tensor, k: Tensor, v: Tensor, way: _Way, rows: Rows) -> Tensor:
     return out[None]
 
 
-class _Placed(torch.autograd.Function):  # type: ignore[misc]
-    """Rows put to their places among `count` rows of zeros."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, places: Tensor, count: int) -> Tensor:
-        ctx.save_for_backward(places)
-        return rows.new_zeros(count, *rows.shape[1:]).index_copy_(0, places, rows)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (places,) = ctx.saved_tensors
-        return grads[0].index_select(0, places), None, None
-
-
-class _Taken(torch.autograd.Function):  # type: ignore[misc]
-    """Rows taken from their places; each place is taken once."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:
-        ctx.save_for_backward(places)
-        ctx.shape = rows.shape
-        return rows.index_select(0, places)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (places,) = ctx.saved_tensors
-        return grads[0].new_zeros(ctx.shape).index_copy_(0, places, grads[0]), None
-
-
-def _padded(query: Tensor, key: Tensor, value: Tensor, way: _Way, rows: Rows) -> Tensor:
-    """Sequences of like length side by side, padded behind their ends: what is causal never sees that far."""
-    count, longest, shared = len(rows.lengths), max(rows.lengths), rows.shared
-    places = rows.places(query.device)
-    drawn = []
-    for x in (query, key, value):
-        each = x[0].transpose(0, 1)  # [tokens, heads, head_dim]
-        own = _Placed.apply(each[shared:], places, count * longest).view(count, longest, *each.shape[1:])
-        if shared and x is not query:
-            own = torch.cat([each[None, :shared].expand(count, -1, -1, -1), own], 1)
-        drawn.append(own.transpose(1, 2))
-    out = _attend(drawn[0], drawn[1], drawn[2], way, rows).transpose(1, 2)
-    found = _Taken.apply(out.reshape(count * longest, *out.shape[2:]), places)[None]
-    if not shared:
-        taken: Tensor = found
-        return taken
-    q, k, v = (x[:, :, :shared] for x in (query, key, value))
-    return torch.cat([_attend(q, k, v, way, rows).transpose(1, 2), found], 1)
-
-
 def _one_by_one(query: Tensor, key: Tensor, value: Tensor, way: _Way, rows: Rows) -> Tensor:
     """Each sequence by itself, after the shared tokens where there are some."""
     found = []
@@ -279,8 +212,7 @@ def flat_attention(
     plain = softcap is None and not dropout and _has_kernel(query)
     if plain and _kernel_is_sound(query.device, query.dtype, query.shape[-1], grouped):
         return _one_call(query, key, value, way, rows), None
-    attend = _padded if rows.alike else _one_by_one
-    return attend(query, key, value, way, rows).to(dtype), None
+    return _one_by_one(query, key, value, way, rows).to(dtype), None
 
 
 def register() -> None:
