@@ -239,12 +239,10 @@ class LibraryPage(Page):
         self.queue.show_runs(runs)
         if self.table.state() == RowTable.State.EditingState:
             return  # a name is being typed; the next reading comes in three seconds
-        chosen = {run.id for run in self.chosen()}
         self._in_trash = self._in_trash and bool(trashed)
         self.model.show_runs(trashed if self._in_trash else runs)
-        self._choose(chosen)
         if not self.chosen() and self.shown_model.rowCount():
-            self.table.selectRow(0)
+            self._choose_current()
         self.trash_button.setText(f"Deleted runs ({number(len(trashed))})")
         self.trash_button.setHidden(not trashed)
         self.trash_button.setChecked(self._in_trash)
@@ -268,12 +266,11 @@ class LibraryPage(Page):
         rows = self.table.selectionModel().selectedRows()
         return [self.model.run_at(self.shown_model.mapToSource(row).row()) for row in rows]
 
-    def _choose(self, ids: set[str]) -> None:
-        for row in range(self.shown_model.rowCount()):
-            index = self.shown_model.index(row, 0)
-            if self.model.run_at(self.shown_model.mapToSource(index).row()).id in ids:
-                flag = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
-                self.table.selectionModel().select(index, flag)
+    def _choose_current(self) -> None:
+        """Choose the row the keyboard is at, or the first; selectRow would obey a Shift that is held."""
+        index = self.shown_model.index(max(0, self.table.currentIndex().row()), 0)
+        flag = QItemSelectionModel.SelectionFlag
+        self.table.selectionModel().setCurrentIndex(index, flag.ClearAndSelect | flag.Rows)
 
     def _show_buttons(self) -> None:
         chosen = self.chosen()

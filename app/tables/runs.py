@@ -149,16 +149,40 @@ class RunsModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), self.index(len(self._runs) - 1, 0))
 
     def show_runs(self, runs: Sequence[RunSummary]) -> None:
-        """Show other runs; when they are the same ones, only what changed is drawn anew."""
-        if [run.id for run in runs] == [run.id for run in self._runs]:
-            for row, (old, new) in enumerate(zip(self._runs, runs, strict=True)):
-                if old != new:
-                    self._runs[row] = new
-                    self.dataChanged.emit(self.index(row, 0), self.index(row, len(self._columns) - 1))
+        """Show other runs; a row that stays keeps its selection and the place of the keyboard."""
+        places = {run.id: place for place, run in enumerate(runs)}
+        if not any(run.id in places for run in self._runs):
+            self.beginResetModel()
+            self._runs = list(runs)
+            self.endResetModel()
             return
-        self.beginResetModel()
-        self._runs = list(runs)
-        self.endResetModel()
+        for row in reversed(range(len(self._runs))):
+            if self._runs[row].id not in places:
+                self.beginRemoveRows(QModelIndex(), row, row)
+                del self._runs[row]
+                self.endRemoveRows()
+        self._order(places)
+        for row, run in enumerate(runs):
+            if row == len(self._runs) or self._runs[row].id != run.id:
+                self.beginInsertRows(QModelIndex(), row, row)
+                self._runs.insert(row, run)
+                self.endInsertRows()
+            elif self._runs[row] != run:
+                self._runs[row] = run
+                self.dataChanged.emit(self.index(row, 0), self.index(row, len(self._columns) - 1))
+
+    def _order(self, places: dict[str, int]) -> None:
+        """Put the rows in the order of `places`; whoever holds an index of one holds it on."""
+        ordered = sorted(self._runs, key=lambda run: places[run.id])
+        rows = {run.id: row for row, run in enumerate(ordered)}
+        if list(rows) == [run.id for run in self._runs]:
+            return
+        self.layoutAboutToBeChanged.emit()
+        before = self.persistentIndexList()
+        after = [self.index(rows[self._runs[each.row()].id], each.column()) for each in before]
+        self._runs = ordered
+        self.changePersistentIndexList(before, after)
+        self.layoutChanged.emit()
 
     @property
     def runs(self) -> list[RunSummary]:
@@ -191,6 +215,8 @@ class RunsModel(QAbstractTableModel):
         return None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
+        if not index.isValid():
+            return Qt.ItemFlag.NoItemFlags
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         editable = self._columns[index.column()].key == "name" and not self._runs[index.row()].problem
         return flags | Qt.ItemFlag.ItemIsEditable if editable else flags

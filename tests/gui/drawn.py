@@ -65,3 +65,10 @@ def nameless_controls(page: QWidget) -> list[str]:
         for each in page.findChildren(QWidget)
         if isinstance(each, NAMED) and each.isVisible() and not each.accessibleName()
     ]
+
+
+def give_keyboard(widget: QWidget, qtbot: QtBot) -> None:
+    """Make a widget's window the active one and give the widget the focus: shortcuts ask for both."""
+    widget.window().activateWindow()
+    widget.setFocus()
+    qtbot.waitUntil(widget.hasFocus, timeout=30_000)

@@ -82,6 +82,19 @@ def test_that_a_press_on_a_run_opens_it(services: Services, qtbot) -> None:
     assert Path(asked.args[1]["run"]).name == folder.name
 
 
+def test_that_enter_opens_the_run_at_the_keyboard_after_another_came(services: Services, qtbot) -> None:
+    folder = make_run("one", "finished", 10, age_hours=5)
+    page = shown(services, qtbot)
+    table = page.last_runs.table
+    table.setCurrentIndex(page.last_runs.model.index(0, 0))
+    make_run("two", "finished", 10)
+    page.refresh()
+    qtbot.waitUntil(lambda: len(page.last_runs.model.runs) == 2, timeout=30_000)
+    with qtbot.waitSignal(page.navigate_requested) as asked:
+        qtbot.keyClick(table, Qt.Key.Key_Return)
+    assert Path(asked.args[1]["run"]).name == folder.name
+
+
 def test_that_a_run_that_goes_on_stands_on_top(services: Services, qtbot) -> None:
     folder = make_run("going", "running", 30, 60)
     with FolderLock(folder):

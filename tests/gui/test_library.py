@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt, QTimer
+from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication, QLineEdit
 
 from app.pages.library import KEEP_DAYS, LibraryPage
 from app.services import Services, make_services
 from app.tables.run_filter import parse
+from app.tables.runs import RunsModel
+from app.widgets.cells import RowTable
 from app.widgets.question import Question
 from engine.jobs.lock import FolderLock
 from engine.runs.store import delete_run, list_runs, summary, trash_dir
-from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
+from tests.gui.drawn import give_keyboard, nameless_controls, wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
 
 
@@ -53,6 +56,15 @@ def names(page: LibraryPage) -> list[str]:
 def choose(page: LibraryPage, name: str) -> None:
     page.table.clearSelection()
     page.table.selectRow(names(page).index(name))
+
+
+def opened_by_enter(page: LibraryPage, qtbot) -> str:
+    """Press Enter in the list and return the name of the folder that is opened."""
+    give_keyboard(page.table, qtbot)
+    with qtbot.waitSignal(page.navigate_requested) as asked:
+        qtbot.keyClick(page.table, Qt.Key.Key_Return)
+    assert asked.args[0] == "monitor"
+    return Path(asked.args[1]["run"]).name
 
 
 def test_that_without_runs_the_page_says_what_will_be_here(services: Services, qtbot) -> None:
@@ -118,10 +130,56 @@ def test_that_enter_opens_the_chosen_run(services: Services, qtbot) -> None:
     folder = make_run("one", steps=10)
     page = shown(services, qtbot)
     choose(page, "one")
-    with qtbot.waitSignal(page.navigate_requested) as asked:
-        qtbot.keyClick(page.table, Qt.Key.Key_Return)
-    assert asked.args[0] == "monitor"
-    assert Path(asked.args[1]["run"]).name == folder.name
+    assert opened_by_enter(page, qtbot) == folder.name
+
+
+def test_that_reading_anew_leaves_the_choice_and_the_keyboard_at_their_run(services: Services, qtbot) -> None:
+    folder, other = make_run("one", steps=10, age_hours=3), make_run("other", steps=10, age_hours=5)
+    page = shown(services, qtbot)
+    choose(page, "one")
+    make_run("two", steps=10)
+    delete_run(other)
+    page.refresh()
+    settle(page, qtbot)
+    assert names(page) == ["two", "one"]
+    assert [run.name for run in page.chosen()] == ["one"]
+    assert page.table.currentIndex().row() == 1
+    assert opened_by_enter(page, qtbot) == folder.name
+    delete_run(folder)
+    page.refresh()
+    settle(page, qtbot)
+    assert [run.name for run in page.chosen()] == ["two"]
+    assert page.table.currentIndex().row() == 0
+
+
+def test_that_a_run_is_chosen_even_while_shift_is_held(services: Services, qtbot) -> None:
+    folder = make_run("one", steps=10)
+    elsewhere = QLineEdit()
+    qtbot.addWidget(elsewhere)
+    qtbot.keyPress(elsewhere, Qt.Key.Key_Home, Qt.KeyboardModifier.ShiftModifier)
+    assert QApplication.keyboardModifiers() == Qt.KeyboardModifier.ShiftModifier
+    page = shown(services, qtbot)
+    assert [run.name for run in page.chosen()] == ["one"]
+    assert opened_by_enter(page, qtbot) == folder.name
+
+
+def test_that_the_rows_follow_any_change_one_by_one(services: Services, qtbot) -> None:
+    made = {name: summary(make_run(name, steps=2)) for name in "abcdef"}
+    model = RunsModel()
+    tester = QAbstractItemModelTester(model, QAbstractItemModelTester.FailureReportingMode.Warning)
+    table = RowTable("Runs")
+    qtbot.addWidget(table)
+    table.setModel(model)
+    for wanted in ("abc", "cab", "fcdbe", "be", "ebaf", "f", "ade", "", "cd"):
+        kept = model.runs[0].id if model.runs else ""
+        table.setCurrentIndex(model.index(0, 0))
+        model.show_runs([made[name] for name in wanted])
+        assert "".join(run.name for run in model.runs) == wanted
+        if kept in [run.id for run in model.runs]:
+            assert model.run_at(table.currentIndex().row()).id == kept, tester
+            assert [row.row() for row in table.selectionModel().selectedRows()] == [
+                table.currentIndex().row()
+            ]
 
 
 def test_that_f2_renames_and_the_name_stays(services: Services, qtbot) -> None:
@@ -155,6 +213,7 @@ def test_that_a_going_run_cannot_be_deleted(services: Services, qtbot) -> None:
         page = shown(services, qtbot)
         choose(page, "going")
         assert not page.delete_button.isVisible()
+        give_keyboard(page.table, qtbot)
         qtbot.keyClick(page.table, Qt.Key.Key_Delete)
         settle(page, qtbot)
         assert folder.is_dir()
