@@ -64,7 +64,7 @@ def job(args: Namespace) -> int:
     """The child's entry."""
     from engine.runtime.child import run_job
 
-    return run_job(Path(args.folder))
+    return run_job(Path(args.folder), alone=True)
 
 
 def chat_child(args: Namespace) -> int:

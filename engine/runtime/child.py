@@ -23,7 +23,7 @@ from engine.jobs.lock import FolderLock
 from engine.jobs.spec import JobSpec, read_job
 from engine.runs.check import last_checkpoint, step_of
 from engine.runs.event_log import EventWriter
-from engine.runtime import crew
+from engine.runtime import crew, imports
 from engine.runtime.awake import KeepAwake
 from engine.runtime.control import Control
 from engine.runtime.job import Job, Requests
@@ -46,15 +46,16 @@ def _version(name: str) -> str:
         return ""
 
 
-def run_job(folder: Path) -> int:
+def run_job(folder: Path, *, alone: bool = False) -> int:
     """Do the job of `folder`; return 0 when it finished or stopped, 1 when it failed.
 
+    `alone` says that this process will do nothing else.
     Raises EngineError RUN-02 when another child works there, RUN-03 when it is no job.
     """
     spec = read_job(folder)
     place = crew.place_of_this_process()
     if place is not None and place.rank > 0:
-        return _help(folder, spec, place)
+        return _help(folder, spec, place, alone)
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     with FolderLock(folder):
@@ -64,7 +65,9 @@ def run_job(folder: Path) -> int:
         control.listen_to_signals()
         writer = EventWriter(folder)
         vitals = Vitals(writer)
-        job = Job(folder, spec, writer, Requests(control), vitals, versions=versions(), place=place)
+        job = Job(
+            folder, spec, writer, Requests(control), vitals, versions=versions(), place=place, alone=alone
+        )
         resumed = _find_checkpoint(job) if spec.kind == "train" and writer.attempt > 1 else None
         writer.write(
             Started(
@@ -86,13 +89,12 @@ def run_job(folder: Path) -> int:
         return _close(job, closing)
 
 
-def _help(folder: Path, spec: JobSpec, place: crew.Place) -> int:
+def _help(folder: Path, spec: JobSpec, place: crew.Place, alone: bool) -> int:
     """Be another rank of the run: no lock, no events, no files; what goes wrong is left for rank 0 to say."""
     crew.hold_on(place)
     writer: Any = crew.Mute()
-    job = Job(
-        folder, spec, writer, Requests(Control(folder)), Vitals(writer), versions=versions(), place=place
-    )
+    requests, vitals = Requests(Control(folder)), Vitals(writer)
+    job = Job(folder, spec, writer, requests, vitals, versions=versions(), place=place, alone=alone)
     closing = _work(job)
     if isinstance(closing, Failed):
         crew.leave_word(place, closing)
@@ -141,6 +143,7 @@ def _work(job: Job) -> Finished | Stopped | Failed:
     try:
         if job.spec.kind == "train":
             _gather(job)
+            imports.hold_collector(job.alone)
         closing: Finished | Stopped = _kinds()[job.spec.kind](job)
         return closing
     except EngineError as error:

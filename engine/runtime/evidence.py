@@ -8,6 +8,7 @@ method, full finetuning included.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from engine.data.dataset import Example, Prepared
 from engine.events import AnswersExamined, EffectMeasured
 from engine.runs.event_log import replay
+from engine.runtime.attention import flat_row
 from engine.runtime.job import Job
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Probe:
 
     rows: tuple[Row, ...]
     base: Tensor
+    flat: bool  # the rows are asked behind one another, as the run's batches are laid out
 
 
 def recall(job: Job) -> None:
@@ -52,15 +55,16 @@ def recall(job: Job) -> None:
         job.history.fold(replay(job.folder, leave_out=("hardware", "heartbeat", "progress")))
 
 
-def ask_base(base: Any, data: Prepared) -> Probe:
+def ask_base(base: Any, data: Prepared, flat: bool) -> Probe:
     """Ask the untouched base for its scores."""
     shortest = sorted(data.train[:LOOKED_AT], key=lambda example: len(example.ids))[:PROBE_ROWS]
     rows = [_row(example, next(base.parameters()).device) for example in shortest]
-    scores = [_scores(base, row) for row in rows]
+    scores = _scores(base, rows, flat)
     # A base with a broken weight may have no scores for some rows; those could show nothing.
     sound = [place for place, found in enumerate(scores) if bool(found.isfinite().all())]
     nothing = torch.zeros(0, 1)
-    return Probe(tuple(rows[i] for i in sound), torch.cat([scores[i] for i in sound]) if sound else nothing)
+    known = torch.cat([scores[i] for i in sound]) if sound else nothing
+    return Probe(tuple(rows[i] for i in sound), known, flat)
 
 
 def _row(example: Example, device: torch.device) -> Row:
@@ -75,18 +79,28 @@ def _row(example: Example, device: torch.device) -> Row:
 
 
 @torch.no_grad()
-def _scores(model: Any, row: Row) -> Tensor:
+def _scores(model: Any, rows: Sequence[Row], flat: bool) -> list[Tensor]:
+    """Return each row's log-probabilities, [positions, vocabulary] on the CPU."""
     device = next(model.parameters()).device  # a model that is shared out over GPUs was on the CPU before
-    logits = model(input_ids=row.ids[None].to(device), use_cache=False).logits[0, row.positions.to(device)]
-    scores: Tensor = logits.float().log_softmax(-1).cpu()
-    return scores
+    ids = [row.ids[None].to(device) for row in rows]
+    if flat and len(rows) > 1:
+        places = torch.cat([torch.arange(x.shape[1], device=device) for x in ids])[None]
+        lengths = [x.shape[1] for x in ids]
+        with flat_row(lengths):
+            together = model(input_ids=torch.cat(ids, 1), position_ids=places, use_cache=False).logits[0]
+        logits = list(together.split(lengths))
+    else:
+        logits = [model(input_ids=x, use_cache=False).logits[0] for x in ids]
+    return [
+        x[row.positions.to(device)].float().log_softmax(-1).cpu() for x, row in zip(logits, rows, strict=True)
+    ]
 
 
 def measure_effect(run: Training) -> None:
     """Say how far the model as it stands is from the base."""
     if not run.probe.rows:
         return
-    base, now = run.probe.base, torch.cat([_scores(run.base, row) for row in run.probe.rows])
+    base, now = run.probe.base, torch.cat(_scores(run.base, run.probe.rows, run.probe.flat))
     divergence = float((base.exp() * (base - now)).sum(-1).mean())
     largest = float((base - now).abs().max())
     run.job.write(

@@ -78,6 +78,7 @@ class Job:
     crew: Crew | None = None  # the other processes, where this one started them
     ranks: Any = None  # `ranks.Ranks`, once they have met; it needs torch, which a child loads later
     awake: KeepAwake | None = None
+    alone: bool = False  # in a process that does nothing else
     history: RunHistory = field(default_factory=RunHistory)
     sealed: tuple[Seal, ...] = ()
     _folding: threading.Lock = field(default_factory=threading.Lock)

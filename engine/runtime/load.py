@@ -166,38 +166,41 @@ def choose_layout(model: Any, asked: str = "auto") -> Layout:
     own = model.config._attn_implementation  # what transformers chose for this family
     size = int(model.config.get_text_config().vocab_size)
     pieces = [torch.arange(3, 3 + n, device=device)[None] * 7 % size for n in (5, 9)]
-    alone = torch.cat([model(input_ids=p, use_cache=False).logits for p in pieces], 1)
-    head_apart = _head_is_apart(model, pieces[0], alone[:, :5])
+    first, head_apart = _head_is_apart(model, pieces[0])
+    alone = torch.cat([first, model(input_ids=pieces[1], use_cache=False).logits], 1)
     if asked in ("sdpa", "eager"):
         return Layout(False, head_apart, f"padded batches: {asked} attention, as the recipe says")
     attention.register()
     try:
         model.set_attn_implementation(attention.NAME if asked == "auto" else asked)
-        positions = torch.cat([torch.arange(p.shape[1], device=device) for p in pieces])[None]
-        with attention.flat_row([p.shape[1] for p in pieces]):
-            together = model(input_ids=torch.cat(pieces, 1), position_ids=positions, use_cache=False).logits
         shares = _close(*_sharing(model, pieces, alone))
+        together = shares or _close(_flat(model, attention.Rows([5, 9]), pieces), alone)
     except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError) as error:
         _restore_attention(model, own)
         return Layout(False, head_apart, f"padded batches: {str(error)[:120]}")
-    if not _close(together, alone):
+    if not together:
         _restore_attention(model, own)
         return Layout(False, head_apart, "padded batches: this model mixes sequences that share a row")
     return Layout(True, head_apart, "flat batches without padding", shares)
 
 
+def _flat(model: Any, rows: attention.Rows, pieces: list[Tensor]) -> Tensor:
+    """Return the logits of sequences in one flat row, [1, tokens, vocabulary]."""
+    own = [torch.arange(rows.shared, p.shape[1], device=p.device) for p in pieces]
+    front = torch.arange(rows.shared, device=pieces[0].device)
+    ids = torch.cat([pieces[0][:, : rows.shared], *(p[:, rows.shared :] for p in pieces)], 1)
+    with attention.flat_row(rows):
+        logits: Tensor = model(
+            input_ids=ids, position_ids=torch.cat([front, *own])[None], use_cache=False
+        ).logits
+    return logits
+
+
 def _sharing(model: Any, pieces: list[Tensor], alone: Tensor, count: int = 4) -> tuple[Tensor, Tensor]:
     """Return the logits of two sequences whose first `count` tokens stand once, and what they should be."""
-    own = [p[:, count:] for p in pieces]
-    places = [torch.arange(count, device=alone.device)]
-    places += [torch.arange(count, p.shape[1], device=alone.device) for p in pieces]
-    with attention.flat_row(attention.Rows([p.shape[1] for p in own], count)):
-        found = model(
-            input_ids=torch.cat([pieces[0][:, :count], *own], 1),
-            position_ids=torch.cat(places)[None],
-            use_cache=False,
-        ).logits
-    each = alone.split([p.shape[1] for p in pieces], 1)
+    lengths = [p.shape[1] for p in pieces]
+    found = _flat(model, attention.Rows([n - count for n in lengths], count), pieces)
+    each = alone.split(lengths, 1)
     return found, torch.cat([each[0][:, :count], *(x[:, count:] for x in each)], 1)
 
 
@@ -225,10 +228,16 @@ def _close(found: Tensor, expected: Tensor) -> bool:
     )
 
 
-def _head_is_apart(model: Any, ids: Tensor, logits: Tensor) -> bool:
-    """Return whether logits are just `head @ hidden`: no cap and no scale in between."""
-    weight = plain_head(model)
+def _head_is_apart(model: Any, ids: Tensor) -> tuple[Tensor, bool]:
+    """Return a sequence's logits, and whether they are just `head @ hidden`, without a cap or a scale."""
+    weight, seen = plain_head(model), list[Tensor]()
     if weight is None or not hasattr(model, model.base_model_prefix):
-        return False
-    hidden = decoder_of(model)(input_ids=ids, use_cache=False).last_hidden_state
-    return hidden.shape[-1] == weight.shape[1] and _close(hidden @ weight.T, logits)
+        return model(input_ids=ids, use_cache=False).logits, False
+    decoder = decoder_of(model)
+    hook = decoder.register_forward_hook(lambda _module, _inputs, out: seen.append(out.last_hidden_state))
+    try:
+        logits = model(input_ids=ids, use_cache=False).logits
+    finally:
+        hook.remove()
+    alike = len(seen) == 1 and seen[0].shape[-1] == weight.shape[1] and _close(seen[0] @ weight.T, logits)
+    return logits, alike

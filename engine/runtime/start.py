@@ -34,7 +34,19 @@ from engine.recipe.recipe import Recipe
 from engine.recipe.uses import idle
 from engine.runs.check import MANIFEST, RESULTS, last_checkpoint
 from engine.runs.store import load_recipe
-from engine.runtime import adapter, early, evaluate, evidence, keep, kernels, memory, optim, shards, train
+from engine.runtime import (
+    adapter,
+    early,
+    evaluate,
+    evidence,
+    imports,
+    keep,
+    kernels,
+    memory,
+    optim,
+    shards,
+    train,
+)
 from engine.runtime.generate import stops_of
 from engine.runtime.job import Job
 from engine.runtime.load import (
@@ -73,8 +85,10 @@ def train_job(job: Job) -> Finished | Stopped:
     folder = resolve_model(recipe.model.path, recipe.model.revision)
     data = read_data(job, recipe, folder)
     recipe = settle(job, recipe, folder, data)
+    imports.leave_out_bitsandbytes(job.alone, recipe, read_facts(folder))
     run = load_model(job, recipe, folder, data, job.resume_from)
     keep.ready(run, job.resume_from)
+    imports.release_collector()
     if job.resume_from is None and job.writer.attempt > 1:
         job.write(
             Warned(
@@ -181,7 +195,7 @@ def load_model(
     place, whole = ranks.loading_place(compute), recipe.adapter.method == "full"
     base = load_base(folder, recipe.model, place, whole=whole)
     layout = choose_layout(base, recipe.model.attn_implementation)
-    asked = evidence.ask_base(base, data)
+    asked = evidence.ask_base(base, data, layout.flat)
     parameters = base.num_parameters()
     table = make_timetable(recipe, [len(e.ids) for e in data.train])
     begin = adapter.Beginning(

@@ -132,11 +132,10 @@ def fuse(model: nn.Module) -> int:
             _fuse_gated(module)
         elif kind in NORMS and not any(p.requires_grad for p in module.parameters()):
             _replace(module, _norm_forward, {})
+    joined = {id(layer) for product in products_of(model) for layer in product.layers}
     for module in list(model.modules()):
-        if is_plain_lora(module) and can_join([module]):
-            done = any(module in p.layers for p in products_of(model))
-            if not done:
-                _replace(module, _lora_forward, {"own": Product(module, "own", [module])})
+        if is_plain_lora(module) and id(module) not in joined and can_join([module]):
+            _replace(module, _lora_forward, {"own": Product(module, "own", [module])})
     _leave_the_file(model)
     return before
 
