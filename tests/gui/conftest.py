@@ -1,15 +1,22 @@
-"""Widgets die in the thread they were made in: the collector of cycles runs between tests, in this thread."""
+"""What every test of the window stands on: a home and services of its own, no key left pressed.
+
+Widgets die in the thread they were made in: the collector of cycles runs between tests, in this thread.
+"""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
+
+from app import i18n
+from app.services import Services, make_services
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,3 +41,27 @@ def loose_keys(qapp: QApplication) -> None:
     # Views obey it: with Shift held, QTableView.selectRow selects nothing where there is no row to begin at.
     if QGuiApplication.keyboardModifiers():
         QTest.keyClick(QWidget(), Qt.Key.Key_F35)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a home of the test's own; what Hugging Face keeps is elsewhere too."""
+    place = tmp_path / "home"
+    place.mkdir()
+    monkeypatch.setenv("TUNESMITH_HOME", str(place))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return place
+
+
+@pytest.fixture
+def services(home: Path, qapp: QApplication) -> Iterator[Services]:
+    """Give services as a page gets them; what was told to the person is in `toasts`."""
+    made = make_services(qapp, "dark")
+    made.toasts = []  # type: ignore[attr-defined]
+    made.notify = lambda text, kind="info", action=None, hint="": made.toasts.append((text, kind, action))
+    yield made
+    made.hardware.stop()
+    made.background.finish()
+    made.theme.set_theme("dark")
+    made.theme.set_text_size(100)
+    i18n.set_language("en")

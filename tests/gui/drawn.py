@@ -1,12 +1,14 @@
-"""Looking at a drawn page: words that do not fit their place, controls without a name."""
+"""Looking at a drawn page: words that do not fit, controls without a name; and giving it the keyboard."""
 
 from __future__ import annotations
 
 import contextlib
+import warnings
 
 from PySide6.QtCore import QRect
 from PySide6.QtWidgets import (
     QAbstractButton,
+    QApplication,
     QComboBox,
     QLabel,
     QLineEdit,
@@ -47,7 +49,7 @@ def cut_texts(page: QWidget) -> list[str]:
 def wait_until_nothing_is_cut(page: QWidget, qtbot: QtBot) -> None:
     """Give layouts a moment to settle, then fail with the words that are still cut."""
     with contextlib.suppress(qtbot.TimeoutError):
-        qtbot.waitUntil(lambda: not cut_texts(page), timeout=2000)
+        qtbot.waitUntil(lambda: not cut_texts(page), timeout=10_000)
     found = cut_texts(page)
     assert not found, found
 
@@ -69,6 +71,8 @@ def nameless_controls(page: QWidget) -> list[str]:
 
 def give_keyboard(widget: QWidget, qtbot: QtBot) -> None:
     """Make a widget's window the active one and give the widget the focus: shortcuts ask for both."""
-    widget.window().activateWindow()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        # A display without a window manager activates nothing by itself.
+        QApplication.setActiveWindow(widget.window())
     widget.setFocus()
     qtbot.waitUntil(widget.hasFocus, timeout=30_000)

@@ -109,7 +109,7 @@ def test_that_the_mouse_points_to_the_nearest_step_and_a_click_chooses_it(qtbot,
     port = chart.view.viewport()
     middle = QPoint(round(chart.box.mapViewToScene(chart.box.viewRect().center()).x()), 100)
     qtbot.mouseMove(port, middle)
-    qtbot.waitUntil(lambda: group.step is not None, timeout=1000)
+    qtbot.waitUntil(lambda: group.step is not None, timeout=30_000)
     assert group.step == pytest.approx(150, abs=2)
     with qtbot.waitSignal(chart.chosen) as chosen:
         qtbot.mouseClick(port, Qt.MouseButton.LeftButton, pos=middle)

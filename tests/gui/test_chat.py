@@ -11,22 +11,14 @@ from PySide6.QtCore import Qt
 
 from app.choices import read_choices, read_prompts
 from app.pages.chat import ChatPage
-from app.services import make_services
 from app.widgets.chat_view import AnswerBlock, ChatColumn, pretty
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs import store
-from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
+from tests.gui.drawn import give_keyboard, nameless_controls, wait_until_nothing_is_cut
 from tests.integration.adapters import make_adapters
 
 LONG = 90_000
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path / "home"
 
 
 @pytest.fixture
@@ -35,8 +27,7 @@ def adapters(tiny_model):
 
 
 @pytest.fixture
-def page(qtbot, qapp):
-    services = make_services(qapp, "dark")
+def page(qtbot, services):
     made = ChatPage(services)
     qtbot.addWidget(made)
     made.resize(1200, 760)
@@ -44,7 +35,6 @@ def page(qtbot, qapp):
     made.settings.fields["max_new_tokens"].setText("8")
     yield made
     made.process.close()
-    services.background.finish()
 
 
 def answered(page):
@@ -124,6 +114,7 @@ def test_that_stop_keeps_what_was_said(page, adapters, qtbot):
     page.send()
     qtbot.waitUntil(lambda: page.columns["adapter"].blocks[0].text != "", timeout=LONG)
     assert page.stop_button.isVisible() and not page.send_button.isVisible()
+    give_keyboard(page.message, qtbot)
     qtbot.keyClick(page.message, Qt.Key.Key_Escape)
     qtbot.waitUntil(lambda: answered(page), timeout=LONG)
     assert page.columns["adapter"].blocks[0].text

@@ -125,7 +125,7 @@ def test_that_a_bad_value_says_the_way_out_under_the_field(qtbot, path, text, wo
     type_into(row, text)
     assert words.rstrip(".") in misread[-1][1]
     assert row.fault_line.isHidden()
-    qtbot.waitUntil(lambda: not row.fault_line.isHidden(), timeout=FAULT_DELAY_MS + 400)
+    qtbot.waitUntil(lambda: not row.fault_line.isHidden(), timeout=FAULT_DELAY_MS + 30_000)
     assert words.rstrip(".") in row.fault_label.text()
     assert row.fault_label.token == "bad"
     assert row.editor.line.property("invalid") == "true"

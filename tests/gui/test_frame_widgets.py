@@ -7,7 +7,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from app.pages.later import ComparePage, EvaluatePage, ExperimentsPage
-from app.services import make_services
 from app.theme.style import apply_theme, current_theme
 from app.widgets.button import button
 from app.widgets.card import Card
@@ -171,17 +170,13 @@ def test_that_a_notice_can_say_something_else(qtbot) -> None:
     qtbot.addWidget(notice)
     notice.show_notice("ok", "Second")
     notice.show()
-    qtbot.wait(20)
-    assert [b.text() for b in notice.findChildren(QPushButton) if b.isVisible()] == []
+    qtbot.waitUntil(lambda: not any(b.isVisible() for b in notice.findChildren(QPushButton)), timeout=30_000)
 
 
 @pytest.mark.parametrize("page_class", [ExperimentsPage, ComparePage, EvaluatePage])
 @pytest.mark.parametrize("size", [(1240, 844), (1036, 644)])
-def test_that_a_page_of_later_says_so_and_leads_on(
-    qapp, qtbot, page_class, size, tmp_path, monkeypatch
-) -> None:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path))
-    page = page_class(make_services(qapp, "dark"))
+def test_that_a_page_of_later_says_so_and_leads_on(services, qtbot, page_class, size) -> None:
+    page = page_class(services)
     qtbot.addWidget(page)
     page.resize(*size)
     page.show()

@@ -16,27 +16,13 @@ from app.closing import KEEP, STAY, STOP, ClosingDialog, sentence
 from app.drop import classify
 from app.notices import RunNotices
 from app.pages.page import Page
-from app.services import Services, make_services
+from app.services import Services
 from app.window import ENTRIES, PAGES, MainWindow
 from app.workers.run_queue import RunQueue
 from engine.errors import EngineError
 from engine.jobs.lock import FolderLock
-from tests.gui.drawn import wait_until_nothing_is_cut
+from tests.gui.drawn import give_keyboard, wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def services(home: Path, qapp: QApplication) -> Services:
-    made = make_services(qapp, "dark")
-    yield made
-    made.hardware.stop()
-    made.background.finish()
 
 
 @pytest.fixture
@@ -57,7 +43,7 @@ def going(services: Services, qtbot):
     with FolderLock(folder):
         queue = services.run_queue = RunQueue(services)
         queue.look()
-        qtbot.waitUntil(lambda: bool(queue.active()) and queue.active()[0].step == 236, timeout=10_000)
+        qtbot.waitUntil(lambda: bool(queue.active()) and queue.active()[0].step == 236, timeout=30_000)
         yield folder
         queue.close()
 
@@ -94,9 +80,9 @@ def test_that_alt_left_returns_to_the_page_before(window: MainWindow) -> None:
 
 
 def test_that_ctrl_and_a_number_opens_a_page(window: MainWindow, qtbot) -> None:
-    QApplication.setActiveWindow(window)  # a display without a window manager activates nothing by itself
+    give_keyboard(window, qtbot)
     qtbot.keyClick(window, Qt.Key.Key_7, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(lambda: window.page_name == "settings", timeout=3000)
+    qtbot.waitUntil(lambda: window.page_name == "settings", timeout=30_000)
 
 
 def test_that_the_top_bar_shows_what_the_page_says(window: MainWindow) -> None:
@@ -109,10 +95,10 @@ def test_that_the_top_bar_shows_what_the_page_says(window: MainWindow) -> None:
 def test_that_the_navigation_is_narrow_in_a_narrow_window(window: MainWindow, qtbot) -> None:
     assert not window.navigation.narrow
     window.resize(1100, 700)
-    qtbot.waitUntil(lambda: window.navigation.narrow, timeout=2000)
+    qtbot.waitUntil(lambda: window.navigation.narrow, timeout=30_000)
     assert window.navigation.width() == 64
     window.resize(1440, 900)
-    qtbot.waitUntil(lambda: not window.navigation.narrow, timeout=2000)
+    qtbot.waitUntil(lambda: not window.navigation.narrow, timeout=30_000)
 
 
 def test_that_text_size_keys_change_and_remember_the_size(window: MainWindow, services: Services) -> None:
@@ -274,7 +260,7 @@ def test_that_a_dropped_run_folder_is_taken_where_the_page_takes_it(
         Qt.KeyboardModifier.NoModifier,
     )
     window.dropEvent(event)
-    qtbot.waitUntil(lambda: taken == [file], timeout=2000)
+    qtbot.waitUntil(lambda: taken == [file], timeout=30_000)
     assert not window.overlay.isVisible()
 
 
@@ -353,7 +339,7 @@ def test_that_the_palette_finds_pages_and_runs_by_name(window: MainWindow, servi
     palette = Palette(commands_of(window), services, window)
     qtbot.addWidget(palette)
     palette.field.setText("findable")
-    qtbot.waitUntil(lambda: palette.list.count() == 1, timeout=5000)
+    qtbot.waitUntil(lambda: palette.list.count() == 1, timeout=30_000)
     palette.field.setText("settings")
     qtbot.keyClick(palette.field, Qt.Key.Key_Return)
     assert window.page_name == "settings"

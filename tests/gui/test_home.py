@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QPushButton
 
 from app.fits import SHAPES, facts_of, what_fits
 from app.pages.home import HomePage
 from app.readiness import BAD, OK, WARN, Line, examine, headline
-from app.services import Services, make_services
+from app.services import Services
 from app.storage import folder_bytes, measure
 from app.widgets.cells import Cell
 from app.widgets.help_card import HelpCard
@@ -20,23 +20,13 @@ from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
 
 
-@pytest.fixture
-def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp: QApplication) -> Services:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    made = make_services(qapp, "dark")
-    yield made
-    made.background.finish()
-    made.theme.set_theme("dark")
-    made.theme.set_text_size(100)
-
-
 def shown(services: Services, qtbot) -> HomePage:
     page = HomePage(services)
     qtbot.addWidget(page)
     page.resize(1240, 844)
     page.show()
     page.shown()
-    qtbot.waitUntil(lambda: page.settled() and not services.background.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: page.settled() and not services.background.busy, timeout=30_000)
     return page
 
 
@@ -104,7 +94,7 @@ def test_that_a_run_that_goes_on_stands_on_top(services: Services, qtbot) -> Non
         assert page.running.facts.text().startswith("Step 30 of 60")
         assert page.running.bar.value == pytest.approx(0.5)
     page.refresh()
-    qtbot.waitUntil(lambda: not page.running.isVisible(), timeout=10_000)
+    qtbot.waitUntil(lambda: not page.running.isVisible(), timeout=30_000)
 
 
 def test_that_a_run_finished_while_away_is_told(services: Services, qtbot) -> None:

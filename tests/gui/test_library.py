@@ -11,7 +11,7 @@ from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication, QLineEdit
 
 from app.pages.library import KEEP_DAYS, LibraryPage
-from app.services import Services, make_services
+from app.services import Services
 from app.tables.run_filter import parse
 from app.tables.runs import RunsModel
 from app.widgets.cells import RowTable
@@ -20,18 +20,6 @@ from engine.jobs.lock import FolderLock
 from engine.runs.store import delete_run, list_runs, summary, trash_dir
 from tests.gui.drawn import give_keyboard, nameless_controls, wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
-
-
-@pytest.fixture
-def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp: QApplication) -> Services:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    made = make_services(qapp, "dark")
-    made.toasts = []
-    made.notify = lambda text, kind="info", action=None, hint="": made.toasts.append((text, kind, action))
-    yield made
-    made.background.finish()
-    made.theme.set_theme("dark")
-    made.theme.set_text_size(100)
 
 
 def shown(services: Services, qtbot, size: tuple[int, int] = (1240, 844)) -> LibraryPage:
@@ -45,7 +33,7 @@ def shown(services: Services, qtbot, size: tuple[int, int] = (1240, 844)) -> Lib
 
 
 def settle(page: LibraryPage, qtbot) -> None:
-    qtbot.waitUntil(lambda: page.settled() and not page.services.background.busy, timeout=10_000)
+    qtbot.waitUntil(lambda: page.settled() and not page.services.background.busy, timeout=30_000)
 
 
 def names(page: LibraryPage) -> list[str]:
@@ -190,7 +178,7 @@ def test_that_f2_renames_and_the_name_stays(services: Services, qtbot) -> None:
     field = page.table.findChild(QLineEdit)
     field.setText("new name")
     qtbot.keyClick(field, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: names(page) == ["new name"], timeout=5000)
+    qtbot.waitUntil(lambda: names(page) == ["new name"], timeout=30_000)
     assert list_runs()[0].name == "new name"
 
 
@@ -200,11 +188,11 @@ def test_that_deleting_goes_to_the_trash_and_undo_brings_it_back(services: Servi
     page = shown(services, qtbot)
     choose(page, "gone")
     page.delete_button.click()
-    qtbot.waitUntil(lambda: names(page) == ["stays"], timeout=5000)
+    qtbot.waitUntil(lambda: names(page) == ["stays"], timeout=30_000)
     text, _, (word, undo) = services.toasts[-1]
     assert (text, word) == ("gone went to the trash.", "Undo")
     undo()
-    qtbot.waitUntil(lambda: set(names(page)) == {"gone", "stays"}, timeout=5000)
+    qtbot.waitUntil(lambda: set(names(page)) == {"gone", "stays"}, timeout=30_000)
 
 
 def test_that_a_going_run_cannot_be_deleted(services: Services, qtbot) -> None:
@@ -225,17 +213,17 @@ def test_that_deleted_runs_can_be_seen_and_restored(services: Services, qtbot) -
     page = shown(services, qtbot)
     assert page.trash_button.isVisible()
     page.trash_button.click()
-    qtbot.waitUntil(lambda: names(page) == ["deleted"], timeout=5000)
+    qtbot.waitUntil(lambda: names(page) == ["deleted"], timeout=30_000)
     choose(page, "deleted")
     page.restore_button.click()
-    qtbot.waitUntil(lambda: set(names(page)) == {"deleted", "stays"}, timeout=5000)
+    qtbot.waitUntil(lambda: set(names(page)) == {"deleted", "stays"}, timeout=30_000)
 
 
 def test_that_emptying_the_trash_asks_and_says_what_is_lost(services: Services, qtbot) -> None:
     delete_run(make_run("deleted", steps=10))
     page = shown(services, qtbot)
     page.trash_button.click()
-    qtbot.waitUntil(lambda: names(page) == ["deleted"], timeout=5000)
+    qtbot.waitUntil(lambda: names(page) == ["deleted"], timeout=30_000)
 
     def answer() -> None:
         question = QApplication.activeModalWidget()
@@ -245,7 +233,7 @@ def test_that_emptying_the_trash_asks_and_says_what_is_lost(services: Services, 
 
     QTimer.singleShot(50, answer)
     page.empty_button.click()
-    qtbot.waitUntil(lambda: not any(trash_dir().iterdir()), timeout=5000)
+    qtbot.waitUntil(lambda: not any(trash_dir().iterdir()), timeout=30_000)
 
 
 def test_that_the_trash_forgets_after_thirty_days(services: Services, qtbot) -> None:

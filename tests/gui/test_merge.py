@@ -9,7 +9,6 @@ import pytest
 
 from app.merging import free_folder
 from app.pages.merge import MergePage
-from app.services import make_services
 from app.widgets.certificate_view import CertificateView
 from app.widgets.label import TextLabel
 from engine.models.facts import read_facts
@@ -19,21 +18,13 @@ from tests.integration.adapters import make_adapters
 LONG = 120_000
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path / "home"
-
-
 @pytest.fixture
 def adapters(tiny_model):
     return make_adapters(tiny_model)
 
 
 @pytest.fixture
-def page(qtbot, qapp):
-    services = make_services(qapp, "dark")
+def page(qtbot, services):
     made = MergePage(services)
     qtbot.addWidget(made)
     qtbot.addWidget(made._actions)
@@ -42,8 +33,7 @@ def page(qtbot, qapp):
     yield made
     if made._thread is not None:
         made._thread.cancel_child()
-        made._thread.wait(5000)
-    services.background.finish()
+        made._thread.wait(30_000)
 
 
 def choose(page, qtbot, folder):

@@ -9,7 +9,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QShortcut
 
 from app.pages.monitor import MonitorPage
-from app.services import make_services
 from app.theme.style import apply_theme
 from app.workers.run_queue import RunQueue
 from engine.jobs import lock, process
@@ -20,19 +19,13 @@ from tests.gui.monitor_runs import ANSWER, Script, crashed_run, finished_run, ma
 LONG = 90_000
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-
-
 @pytest.fixture
-def services(qtbot, qapp):
-    made = make_services(qapp, "dark")
-    made.run_queue = RunQueue(made)
-    yield made
-    made.run_queue.stop_all()
-    made.run_queue.close()
-    for watch in made.run_queue.active():
+def services(services):
+    services.run_queue = RunQueue(services)
+    yield services
+    services.run_queue.stop_all()
+    services.run_queue.close()
+    for watch in services.run_queue.active():
         process.kill(watch.folder)
 
 
@@ -48,7 +41,7 @@ def page(qtbot, services):
 
 def opened(qtbot, page, folder):
     page.open_with({"run": folder})
-    qtbot.waitUntil(page.settled, timeout=15_000)
+    qtbot.waitUntil(page.settled, timeout=30_000)
     page.refresh()
     return page
 
@@ -128,7 +121,7 @@ def test_that_phases_with_times_stand_before_the_first_step(qtbot, page):
     script.write()
     with FolderLock(script.folder):
         page.open_with({"run": script.folder})
-        qtbot.waitUntil(lambda: page.state_pill.text == "Preparing", timeout=5000)
+        qtbot.waitUntil(lambda: page.state_pill.text == "Preparing", timeout=30_000)
         page.refresh()
         assert not page.phases.isHidden() and page.phases.isVisible()
         assert figure(page, "left") == "estimating"
@@ -145,15 +138,15 @@ def test_that_a_going_run_grows_on_the_page(qtbot, page):
     script.write()
     with FolderLock(script.folder):
         page.open_with({"run": script.folder})
-        qtbot.waitUntil(lambda: figure(page, "step") == "230 / 302", timeout=5000)
+        qtbot.waitUntil(lambda: figure(page, "step") == "230 / 302", timeout=30_000)
         assert page.state_pill.text == "Training"
         assert figure(page, "left").endswith("min left")
         with open(script.folder / "events.jsonl", "ab") as file:
             known = len(script.lines)
             script.steps(231, 236)
             file.write(b"".join(script.lines[known:]))
-        qtbot.waitUntil(lambda: figure(page, "step") == "236 / 302", timeout=5000)
-        qtbot.waitUntil(lambda: len(page.charts.loss.chart._curves["loss"].data.raw) == 236, timeout=5000)
+        qtbot.waitUntil(lambda: figure(page, "step") == "236 / 302", timeout=30_000)
+        qtbot.waitUntil(lambda: len(page.charts.loss.chart._curves["loss"].data.raw) == 236, timeout=30_000)
 
 
 def test_that_a_hidden_page_draws_nothing_and_catches_up_when_shown(qtbot, page):
@@ -163,13 +156,13 @@ def test_that_a_hidden_page_draws_nothing_and_catches_up_when_shown(qtbot, page)
     script.write()
     with FolderLock(script.folder):
         page.open_with({"run": script.folder})
-        qtbot.waitUntil(lambda: figure(page, "step") == "50 / 302", timeout=5000)
+        qtbot.waitUntil(lambda: figure(page, "step") == "50 / 302", timeout=30_000)
         page.hidden_()
         with open(script.folder / "events.jsonl", "ab") as file:
             known = len(script.lines)
             script.steps(51, 60)
             file.write(b"".join(script.lines[known:]))
-        qtbot.waitUntil(lambda: page.watch.step == 60, timeout=5000)
+        qtbot.waitUntil(lambda: page.watch.step == 60, timeout=30_000)
         qtbot.wait(300)
         assert figure(page, "step") == "50 / 302"
         page.shown()
@@ -205,7 +198,7 @@ def test_that_buttons_tell_the_child_once_and_say_that_they_wait(qtbot, page):
     script.write()
     with FolderLock(script.folder):
         page.open_with({"run": script.folder})
-        qtbot.waitUntil(lambda: page.state_pill.text == "Training", timeout=5000)
+        qtbot.waitUntil(lambda: page.state_pill.text == "Training", timeout=30_000)
         _, pause, stop, _ = page.top_bar_actions()
         pause.click()
         assert pause.text() == "Pausing…" and not pause.isEnabled()
@@ -230,7 +223,7 @@ def test_that_cancelling_asks_and_names_what_is_lost(qtbot, page, monkeypatch):
     monkeypatch.setattr("app.pages.monitor_actions.ask", answer)
     with FolderLock(script.folder):
         page.open_with({"run": script.folder})
-        qtbot.waitUntil(lambda: page.state_pill.text == "Training", timeout=5000)
+        qtbot.waitUntil(lambda: page.state_pill.text == "Training", timeout=30_000)
         page.top_bar_actions()[-1].click()
     title, text, act, stay = asked[0]
     assert title == "Cancel tickets-qlora-r16?"
@@ -242,10 +235,10 @@ def test_that_a_waiting_run_is_shown_as_waiting_and_can_leave_the_queue(qtbot, p
     going, waiting = made_run("going"), made_run("waiting").resolve()
     with FolderLock(going):
         services.run_queue.look()
-        qtbot.waitUntil(lambda: bool(services.run_queue.active()), timeout=5000)
+        qtbot.waitUntil(lambda: bool(services.run_queue.active()), timeout=30_000)
         services.run_queue.resume(waiting)
         page.open_with({"run": waiting})
-        qtbot.waitUntil(lambda: page.state_pill.text == "Waiting", timeout=5000)
+        qtbot.waitUntil(lambda: page.state_pill.text == "Waiting", timeout=30_000)
         assert page.phases.title.text() == "Waiting for its device"
         assert page.phases.detail.text() == "It is the next one. Going on: going."
         begin, leave = page.top_bar_actions()
@@ -309,10 +302,10 @@ def test_that_resume_on_a_killed_run_goes_on_to_its_end(qtbot, page, services, t
     page.open_with({"run": folder})
     qtbot.waitUntil(lambda: page.watch.step >= 6, timeout=LONG)
     os.kill(lock.holder(folder), signal.SIGKILL)
-    qtbot.waitUntil(lambda: page.state_pill.text == "Crashed", timeout=10_000)
+    qtbot.waitUntil(lambda: page.state_pill.text == "Crashed", timeout=30_000)
     assert not page.notice.isHidden()
     page.top_bar_actions()[0].click()
-    qtbot.waitUntil(lambda: page.notice.isHidden(), timeout=10_000)
+    qtbot.waitUntil(lambda: page.notice.isHidden(), timeout=30_000)
     qtbot.waitUntil(lambda: page.state_pill.text == "Finished", timeout=LONG)
     assert store.state_of(folder) == "finished"
     assert figure(page, "step") == "60 / 60"
@@ -336,7 +329,7 @@ def test_that_a_silent_child_is_told_with_a_way_out(qtbot, page, monkeypatch):
     script.write()
     with FolderLock(script.folder):
         page.open_with({"run": script.folder})
-        qtbot.waitUntil(lambda: page.state_pill.text == "Training", timeout=5000)
+        qtbot.waitUntil(lambda: page.state_pill.text == "Training", timeout=30_000)
         assert page.notice.isHidden()
         monkeypatch.setattr("app.pages.monitor.SILENT_SECONDS", 0.05)
         qtbot.wait(100)
@@ -353,11 +346,11 @@ def test_that_a_run_put_away_by_the_queue_stays_on_the_page(qtbot, page, service
     held = page.watch
     for number in range(7):
         watch = services.run_queue.attach(finished_run(f"other-{number}", steps=20))
-        qtbot.waitUntil(lambda watch=watch: watch.ending is not None and not watch.watching, timeout=5000)
+        qtbot.waitUntil(lambda watch=watch: watch.ending is not None and not watch.watching, timeout=30_000)
     assert page.watch is held
     page.refresh()
     assert figure(page, "step") == "40 / 40"
     services.run_queue.run_changed.emit(held.id)
     assert page.watch is not held
-    qtbot.waitUntil(page.settled, timeout=5000)
+    qtbot.waitUntil(page.settled, timeout=30_000)
     assert figure(page, "step") == "40 / 40"

@@ -11,7 +11,6 @@ from PySide6.QtTest import QTest
 from app.pages.home import HomePage
 from app.pages.library import LibraryPage
 from app.pages.monitor import MonitorPage
-from app.services import make_services
 from app.workers.run_queue import RunQueue
 from engine.errors import EngineError
 from engine.events import Awake, Finished, SampleGenerated
@@ -23,21 +22,16 @@ from tests.gui.monitor_runs import Script, made_run
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
+def no_runner(monkeypatch):
+    """Let no process advance the queue beside the window."""
     monkeypatch.setattr("app.workers.run_queue.queue_runner.ensure_running", lambda: False)
-    return tmp_path / "home"
 
 
 @pytest.fixture
-def services(qtbot, qapp):
-    made = make_services(qapp, "dark")
-    made.run_queue = RunQueue(made)
-    made.toasts = []
-    made.notify = lambda text, kind="info", action=None, hint="": made.toasts.append((text, kind, action))
-    yield made
-    made.run_queue.close()
-    made.background.finish()
+def services(services):
+    services.run_queue = RunQueue(services)
+    yield services
+    services.run_queue.close()
 
 
 @pytest.fixture
@@ -56,7 +50,7 @@ def shown(qtbot, page, size=(1240, 844)):
     page.resize(*size)
     page.show()
     page.shown()
-    qtbot.waitUntil(lambda: page.settled() and not page.services.background.busy, timeout=10_000)
+    qtbot.waitUntil(lambda: page.settled() and not page.services.background.busy, timeout=30_000)
     return page
 
 
@@ -114,10 +108,10 @@ def test_that_the_queue_is_held_let_go_and_told_what_follows_a_failure(qtbot, se
     assert engine_queue.read().on_error == "continue" and not page.queue.wait.isChecked()
     begun.clear()
     QTest.mouseClick(page.queue.release_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: None in begun, timeout=5000)
+    qtbot.waitUntil(lambda: None in begun, timeout=30_000)
     assert engine_queue.read().held == "" and page.queue.hold_button.isVisible()
     QTest.mouseClick(page.queue.rows[2].now, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: three[2] in begun, timeout=5000)
+    qtbot.waitUntil(lambda: three[2] in begun, timeout=30_000)
 
 
 def test_that_two_windows_show_one_queue(qtbot, services, three):
@@ -147,7 +141,7 @@ def test_that_home_tells_what_waits_and_why_nothing_starts(qtbot, services, thre
     with FolderLock(going):
         services.run_queue.release()
         services.run_queue.look()
-        qtbot.waitUntil(lambda: bool(services.run_queue.active()), timeout=5000)
+        qtbot.waitUntil(lambda: bool(services.run_queue.active()), timeout=30_000)
         page.queue.refresh()
         assert page.queue.words.text() == "Then: first, second, third"
         assert not page.queue.release_button.isVisible()
@@ -176,7 +170,7 @@ def going(qtbot, services):
         page.show()
         page.shown()
         page.open_with({"run": script.folder})
-        qtbot.waitUntil(lambda: page.settled() and page.watch.state == "running", timeout=10_000)
+        qtbot.waitUntil(lambda: page.settled() and page.watch.state == "running", timeout=30_000)
         page.refresh()
         yield page, script
 
@@ -211,7 +205,7 @@ def test_that_a_run_is_asked_in_its_page_and_its_answer_shown(qtbot, going):
         script.say(SampleGenerated(step=step, prompt="What does the owl say?", text=text))
     with open(script.folder / "events.jsonl", "ab") as file:
         file.write(b"".join(script.lines[-2:]))
-    qtbot.waitUntil(page.side.question.isEnabled, timeout=5000)
+    qtbot.waitUntil(page.side.question.isEnabled, timeout=30_000)
     asked = page.side.samples.blocks[-1]
     assert [asked.text_of(key) for key in ("prompt", "base", "adapter")] == [
         "What does the owl say?",
@@ -238,7 +232,7 @@ def test_that_an_early_end_says_why(qtbot, services):
     page.show()
     page.shown()
     page.open_with({"run": script.folder})
-    qtbot.waitUntil(page.settled, timeout=10_000)
+    qtbot.waitUntil(page.settled, timeout=30_000)
     page.refresh()
     assert page.remark.text() == reason and page.remark.isVisible()
     assert page.strip.bar.value == 1.0
@@ -258,7 +252,7 @@ def test_that_resuming_a_paused_run_shows_that_it_loads(qtbot, services, going):
 
 def test_that_a_picture_of_a_page_starts_nothing(qtbot, services, three, monkeypatch):
     services.run_queue.close()
-    qtbot.waitUntil(lambda: not services.background.busy, timeout=5000)
+    qtbot.waitUntil(lambda: not services.background.busy, timeout=30_000)
     begun = []
     monkeypatch.setattr("app.workers.run_queue.advance", lambda only=None: begun.append(only) or [])
     engine_queue.release()
@@ -283,18 +277,18 @@ def test_that_a_run_that_does_not_wait_is_not_said_to(qtbot, services, three):
     page.show()
     page.shown()
     page.open_with({"run": three[1]})
-    qtbot.waitUntil(lambda: page.state_pill.text == "Not started", timeout=5000)
+    qtbot.waitUntil(lambda: page.state_pill.text == "Not started", timeout=30_000)
     assert [button.text() for button in page.top_bar_actions()][0] == "Start"
     page.primary_action()
     assert services.run_queue.queued() == [three[1], three[0], three[2]]
-    qtbot.waitUntil(lambda: page.state_pill.text == "Waiting", timeout=5000)
+    qtbot.waitUntil(lambda: page.state_pill.text == "Waiting", timeout=30_000)
 
 
 def test_that_a_small_window_leaves_room_for_the_runs_below_the_queue(qtbot, services, three):
     page = shown(qtbot, LibraryPage(services), (1036, 644))
     assert page.queue.isVisible() and page.preview.isHidden()
     page.resize(1240, 844)
-    qtbot.waitUntil(page.preview.isVisible, timeout=5000)
+    qtbot.waitUntil(page.preview.isVisible, timeout=30_000)
 
 
 def test_that_the_wizard_says_that_a_run_will_wait(qtbot, services, three):

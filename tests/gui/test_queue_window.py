@@ -40,13 +40,11 @@ sys.exit(run(app, window))
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    place = tmp_path / "home"
-    monkeypatch.setenv("TUNESMITH_HOME", str(place))
-    yield place
-    for pid in runners(place):
+def home(home: Path) -> Iterator[Path]:
+    yield home
+    for pid in runners(home):
         os.kill(pid, signal.SIGKILL)
-    for folder in (place / "runs").glob("*"):
+    for folder in (home / "runs").glob("*"):
         process.kill(folder)
 
 

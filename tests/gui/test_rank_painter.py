@@ -168,10 +168,13 @@ def test_that_drawing_a_large_model_takes_milliseconds(qtbot):
         painter.viewport().render(picture)
         took.append(time.perf_counter() - start)
     assert min(took) < 0.02
-    painter.set_brush(32)
-    start = time.perf_counter()
-    painter.paint(Spot(3, -1))
-    assert time.perf_counter() - start < 0.02
+    took = []
+    for rank in (32, 24, 32, 24, 32):
+        painter.set_brush(rank)
+        start = time.perf_counter()
+        painter.paint(Spot(3, -1))
+        took.append(time.perf_counter() - start)
+    assert min(took) < 0.02
 
 
 def test_that_the_usual_ranks_follow_one_another():

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QApplication
 
 from app import seals as drawn
 from app.pages.home import HomePage
 from app.pages.library import LibraryPage
 from app.pages.monitor import MonitorPage
-from app.services import Services, make_services
+from app.services import Services
 from app.tables.run_filter import parse
 from app.widgets.cells import Cell
 from app.workers.run_queue import RunQueue
@@ -29,14 +29,11 @@ SHORT = list(drawn.SHORT.values())
 
 
 @pytest.fixture
-def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp: QApplication):
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    made = make_services(qapp, "dark")
-    made.run_queue = RunQueue(made)
-    yield made
-    made.run_queue.stop_all()
-    made.run_queue.close()
-    made.background.finish()
+def services(services: Services) -> Iterator[Services]:
+    services.run_queue = RunQueue(services)
+    yield services
+    services.run_queue.stop_all()
+    services.run_queue.close()
 
 
 def measured_run(mean_kl: float = 0.4, whole: int = 4812) -> Path:
@@ -71,7 +68,7 @@ def opened(qtbot, services: Services, folder: Path, size: tuple[int, int] = (124
     page.show()
     page.shown()
     page.open_with({"run": folder})
-    qtbot.waitUntil(page.settled, timeout=15_000)
+    qtbot.waitUntil(page.settled, timeout=30_000)
     page.refresh()
     return page
 
@@ -138,7 +135,7 @@ def test_that_library_and_home_mark_each_run_by_its_seals(qtbot, services) -> No
         page.resize(1240, 844)
         page.show()
         page.shown()
-        qtbot.waitUntil(lambda page=page: page.settled() and not services.background.busy, timeout=15_000)
+        qtbot.waitUntil(lambda page=page: page.settled() and not services.background.busy, timeout=30_000)
     for model in (library.model, home.last_runs.model):
         cells = {}
         for row in range(model.rowCount()):

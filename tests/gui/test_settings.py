@@ -7,28 +7,16 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QPushButton
 
 from app import i18n
 from app.pages.preferences import PreferencesPage
 from app.pages.preferences_sections import system_report
-from app.services import Services, make_services
+from app.services import Services
 from app.settings import SettingsStore
 from engine import paths
 from engine.hardware.devices import probe
 from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
-
-
-@pytest.fixture
-def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp: QApplication) -> Services:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    made = make_services(qapp, "dark")
-    yield made
-    made.background.finish()
-    made.theme.set_theme("dark")
-    made.theme.set_text_size(100)
-    i18n.set_language("en")
 
 
 def shown(services: Services, qtbot, size: tuple[int, int] = (1240, 844)) -> PreferencesPage:
@@ -37,7 +25,7 @@ def shown(services: Services, qtbot, size: tuple[int, int] = (1240, 844)) -> Pre
     page.resize(*size)
     page.show()
     page.shown()
-    qtbot.waitUntil(lambda: not services.background.busy, timeout=10_000)
+    qtbot.waitUntil(lambda: not services.background.busy, timeout=30_000)
     return page
 
 
@@ -121,7 +109,7 @@ def test_that_the_folders_show_their_real_sizes_and_the_cache_can_be_emptied(
     section = page.sections["folders"]
     free = next(b for b in section.findChildren(QPushButton) if b.accessibleName() == "Empty the cache")
     free.click()
-    qtbot.waitUntil(lambda: not any(paths.cache_dir().iterdir()), timeout=5000)
+    qtbot.waitUntil(lambda: not any(paths.cache_dir().iterdir()), timeout=30_000)
 
 
 def test_that_a_folder_that_is_no_model_is_refused_with_the_reason(
@@ -131,7 +119,7 @@ def test_that_a_folder_that_is_no_model_is_refused_with_the_reason(
     services.notify = lambda text, kind="info", action=None, hint="": said.append((text, kind))
     page = shown(services, qtbot)
     page.sections["folders"].add_model(tmp_path)
-    qtbot.waitUntil(lambda: bool(said), timeout=5000)
+    qtbot.waitUntil(lambda: bool(said), timeout=30_000)
     assert said[0][1] == "bad"
     assert services.settings.value.model_folders == []
 
@@ -149,7 +137,7 @@ def test_that_the_search_leaves_only_what_matches(services: Services, qtbot) -> 
 def test_that_a_section_can_be_opened_directly(services: Services, qtbot) -> None:
     page = shown(services, qtbot)
     page.open_with({"section": "about"})
-    qtbot.waitUntil(lambda: page._area.verticalScrollBar().value() > 0, timeout=3000)
+    qtbot.waitUntil(lambda: page._area.verticalScrollBar().value() > 0, timeout=30_000)
 
 
 def test_that_the_system_report_holds_no_names_of_folders(services: Services) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 
 from app.pages.wizard import review_checks
 from app.pages.wizard.training_step import SHAPES, TrainingStep
@@ -21,20 +18,11 @@ from engine.plan.optimizers import PAGED, state_bytes
 from engine.recipe.fields import field_spec
 from engine.recipe.schedules import SHAPE_FIELDS, learning_rate_at, warmup_of
 from engine.recipe.training_options import TrainingOptions
-from tests.gui.wizard_place import make_wizard_services, open_page, ready, settle, write_rows
+from tests.gui.wizard_place import open_page, ready, settle, write_rows
 
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
 KINDS = field_spec("training.lr_scheduler_type").choices
 OPTIMIZERS = field_spec("training.optim").choices
-
-
-@pytest.fixture
-def services(qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    made = make_wizard_services(qapp)
-    yield made
-    made.background.finish()
 
 
 @pytest.fixture

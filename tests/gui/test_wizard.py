@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,15 @@ from app.workers.run_queue import RunQueue
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs.store import load_recipe, state_of
-from tests.gui.wizard_place import make_wizard_services, open_page, ready, settle, write_rows
+from tests.gui.wizard_place import open_page, ready, settle, write_rows
 
 # Qt without a screen says so when a window has a smallest size or a menu opens.
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def rows(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "tickets.jsonl")
-
-
-@pytest.fixture
-def services(qapp: QApplication, home: Path) -> Iterator[Services]:
-    made = make_wizard_services(qapp)
-    yield made
-    made.background.finish()
 
 
 @pytest.fixture
@@ -110,7 +95,7 @@ def test_that_a_draft_is_saved_a_second_after_the_last_key_and_restored(qtbot, s
     page.state.set_values({"data.train": [str(rows)], "adapter.r": 24})
     page.state.set_unread("training.learning_rate", "fast", "Use a number.")
     page.go_to("training")
-    qtbot.waitUntil(lambda: draft_file().is_file(), timeout=4000)
+    qtbot.waitUntil(lambda: draft_file().is_file(), timeout=30_000)
     again = open_page(qtbot, services)
     assert again.step_name == "training"
     assert again.state.recipe == page.state.recipe
@@ -223,7 +208,7 @@ def test_that_the_example_starts_with_two_presses_even_before_it_is_read(qtbot, 
     assert page.step_name == "review"
     page.footer.next.click()  # the second, while the data is still being read
     assert gone == []
-    qtbot.waitUntil(lambda: bool(gone), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(gone), timeout=30_000)
     try:
         assert gone[0][0] == "monitor"
         assert load_recipe(gone[0][1]["run"]).data.train[0].endswith("support/train.jsonl")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 
 from app.pages.wizard.data_step import DataStep
 from app.pages.wizard.wizard import WizardPage
@@ -23,19 +21,10 @@ from engine.jobs import process
 from engine.recipe import codec
 from engine.runs import store
 from engine.runs.event_log import EventReader
-from tests.gui.wizard_place import make_wizard_services, open_page, settle
+from tests.gui.wizard_place import open_page, settle
 
 # Qt without a screen says so when a window has a smallest size or a menu opens.
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
-
-
-@pytest.fixture
-def services(qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    made = make_wizard_services(qapp)
-    yield made
-    made.background.finish()
 
 
 @pytest.fixture

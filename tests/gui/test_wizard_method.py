@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 
 from app.pages.wizard.method_step import MethodStep
 from app.pages.wizard.methods import METHODS
@@ -24,25 +22,11 @@ from engine.plan.adapter_size import trainable_parameters
 from engine.recipe import codec
 from engine.recipe.combinations import OBEYED
 from engine.runs import store
-from tests.gui.wizard_place import make_wizard_services, open_page, ready, settle, write_rows
+from tests.gui.wizard_place import open_page, ready, settle, write_rows
 
 # Qt without a screen says so when a window has a smallest size or a menu opens.
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
 LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def services(qapp: QApplication, home: Path) -> Iterator[Services]:
-    made = make_wizard_services(qapp)
-    yield made
-    made.background.finish()
 
 
 @pytest.fixture

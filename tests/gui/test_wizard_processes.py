@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QApplication
 
 from app.pages.wizard import processes
 from app.pages.wizard.training_step import TrainingStep
@@ -18,7 +15,7 @@ from app.services import Services
 from engine.hardware.devices import Machine, probe
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from tests.gui.wizard_place import make_wizard_services, open_page, ready, settle, write_rows
+from tests.gui.wizard_place import open_page, ready, settle, write_rows
 
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
 
@@ -37,15 +34,6 @@ def driver_with(gpus: int, memory: int = 24 * 10**9) -> Any:
         nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}",
         nvmlDeviceGetCudaComputeCapability=lambda handle: (8, 9),
     )
-
-
-@pytest.fixture
-def services(qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    made = make_wizard_services(qapp)
-    yield made
-    made.background.finish()
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 
 from app.pages.wizard.data_step import DataStep
 from app.pages.wizard.method_step import MethodStep
@@ -21,29 +19,16 @@ from app.pages.wizard.wizard import WizardPage
 from app.services import Services
 from app.widgets.rank_painter import Spot
 from engine.plan.adapter_size import trainable_parameters
-from tests.gui.wizard_place import make_wizard_services, open_page, ready, settle, write_rows
+from tests.gui.drawn import give_keyboard
+from tests.gui.wizard_place import open_page, ready, settle, write_rows
 
 # Qt without a screen says so when a window has a smallest size or a menu opens.
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def rows(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "tickets.jsonl")
-
-
-@pytest.fixture
-def services(qapp: QApplication, home: Path) -> Iterator[Services]:
-    made = make_wizard_services(qapp)
-    yield made
-    made.background.finish()
 
 
 @pytest.fixture
@@ -57,7 +42,7 @@ def test_that_models_on_disk_are_listed_with_what_they_need(qtbot, services, hom
     page = open_page(qtbot, services)
     step = page.steps["model"]
     assert isinstance(step, ModelStep)
-    qtbot.waitUntil(lambda: len(step.list.rows) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(step.list.rows) == 1, timeout=30_000)
     row = step.list.rows[0]
     assert row.title.text() == "tiny"
     assert "parameters" in row.sentence.text()
@@ -133,6 +118,7 @@ def test_that_data_is_read_counted_and_shown_as_the_model_gets_it(qtbot, page, t
     assert '"queue": "post"' in trained and "Where is" not in trained
     assert set(step.columns_card.mapping.combos) == {"prompt", "completion"}
     assert "54" in step.figures.split.accessibleDescription()
+    give_keyboard(step.panel.example, qtbot)
     QTest.keyClick(step.panel.example, Qt.Key.Key_PageDown)
     settle(qtbot, page)
     assert "Where is parcel 1?" in step.panel.example.toPlainText()
@@ -297,7 +283,7 @@ def test_that_a_quick_trial_preset_ends_after_sixty_steps(qtbot, page, tiny_mode
 def test_that_a_newer_choice_ends_an_older_reading(qtbot, page, tiny_model, tmp_path, rows):
     large = tmp_path / "large.jsonl"
     large.write_text(rows.read_text(encoding="utf-8") * 200, encoding="utf-8")
-    with qtbot.waitSignal(page.state.data_read, timeout=10_000):
+    with qtbot.waitSignal(page.state.data_read, timeout=30_000):
         page.state.set_values({"model.path": str(tiny_model), "data.train": [str(large)]})
     page.state.set_value("data.train", [str(rows)])
     settle(qtbot, page)

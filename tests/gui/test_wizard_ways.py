@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,10 @@ from app.pages.wizard.data_step import DataStep
 from app.pages.wizard.wizard import WizardPage
 from app.services import Services
 from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
-from tests.gui.wizard_place import make_wizard_services, open_page, settle
+from tests.gui.wizard_place import open_page, settle
 
 # Qt without a screen says so when a window has a smallest size or a menu opens.
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
-
-
-@pytest.fixture
-def services(qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    made = make_wizard_services(qapp)
-    yield made
-    made.background.finish()
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtWidgets import QApplication
-
 from app.pages.wizard.wizard import WizardPage
-from app.services import Services, make_services
+from app.services import Services
 from engine.hardware.devices import probe
 
 
@@ -23,15 +21,9 @@ def write_rows(file: Path) -> Path:
     return file
 
 
-def make_wizard_services(app: QApplication) -> Services:
-    """Return services that know this machine without watching it."""
-    made = make_services(app, "dark")
-    made.hardware.machine = probe()
-    return made
-
-
 def open_page(qtbot: Any, services: Services) -> WizardPage:
-    """Return the wizard, shown as the window shows it."""
+    """Return the wizard, shown as the window shows it; it knows this machine without watching it."""
+    services.hardware.machine = services.hardware.machine or probe()
     page = WizardPage(services)
     qtbot.addWidget(page)
     page.resize(1240, 844)
@@ -47,9 +39,9 @@ def settle(qtbot: Any, page: WizardPage) -> None:
         timers = [timer.isActive() for timer in page.state._timers.values()]
         return page.settled() and not page.services.background.busy and not any(timers)
 
-    qtbot.waitUntil(calm, timeout=20_000)
+    qtbot.waitUntil(calm, timeout=30_000)
     qtbot.wait(10)
-    qtbot.waitUntil(calm, timeout=20_000)
+    qtbot.waitUntil(calm, timeout=30_000)
 
 
 def ready(qtbot: Any, page: WizardPage, model: Path, data: Path) -> None:
