@@ -33,17 +33,22 @@ _PASSED = frozenset(
 _PASSED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "NCCL_")
 
 
+# How the worker threads of a child's processor wait for one another, read when torch loads. Threads that spin
+# starve each other beside any other busy program.
+PATIENCE = {"OMP_WAIT_POLICY": "passive"}
+
+
 def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a child: an allow-list, offline, with patient worker threads."""
     kept = {k: v for k, v in os.environ.items() if k in _PASSED or k.startswith(_PASSED_PREFIXES)}
     kept.update(
-        OMP_WAIT_POLICY="passive",  # read when torch loads; spinning threads starve each other
         TOKENIZERS_PARALLELISM="true",
         HF_HUB_OFFLINE="1",
         TRANSFORMERS_OFFLINE="1",
         HF_HUB_DISABLE_TELEMETRY="1",
         PYTHONUNBUFFERED="1",
     )
+    kept.update(PATIENCE)
     kept.setdefault("TUNESMITH_HOME", str(paths.home()))
     kept.update(extra or {})
     return kept

@@ -17,6 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.runtime.fused import attended
+from engine.runtime.fused.attended import Attended, Places
+
 NAME = "tunesmith_flat"
 
 
@@ -27,11 +30,25 @@ class Rows:
     lengths: Sequence[int]
     shared: int = 0
     masks: dict[tuple[int, int, int | None], Tensor] = field(default_factory=dict, repr=False)
+    layouts: dict[tuple[int, int, int | None], Places] = field(default_factory=dict, repr=False)
 
     @property
     def parts(self) -> list[int]:
         """Return the lengths of the pieces that the row is cut in."""
         return [self.shared, *self.lengths] if self.shared else list(self.lengths)
+
+    def side_by_side(
+        self, heads: int, kv_heads: int, head_dim: int, window: int | None, like: Tensor
+    ) -> Places | None:
+        """Return how a processor lays these sequences beside one another, None where it should not."""
+        if like.device.type != "cpu" or not attended.pay(self.lengths, self.shared, head_dim):
+            return None
+        key = (heads, kv_heads, window)
+        if key not in self.layouts:
+            self.layouts[key] = attended.places(
+                self.lengths, self.shared, heads, kv_heads, window, like.device
+            )
+        return self.layouts[key]
 
     def band(self, rows: int, columns: int, window: int | None, like: Tensor) -> Tensor:
         """Return a boolean [rows, columns] mask: causal, aligned at the end, at most `window` back."""
@@ -188,6 +205,13 @@ def _one_by_one(query: Tensor, key: Tensor, value: Tensor, way: _Way, rows: Rows
     return torch.cat(found, 1)
 
 
+def layout_here(heads: int, kv_heads: int, head_dim: int, window: int | None, like: Tensor) -> Places | None:
+    """Return the layout side by side of the flat row that is going through the model, None without one."""
+    if _rows is None or like.shape[0] != 1:
+        return None
+    return _rows.side_by_side(heads, kv_heads, head_dim, window, like)
+
+
 def flat_attention(
     module: nn.Module,
     query: Tensor,
@@ -202,6 +226,15 @@ def flat_attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention: [1, heads, tokens, head_dim] in, [1, tokens, heads, head_dim] out."""
     way, dtype = _Way(scaling, dropout, sliding_window, softcap), query.dtype
+    heads, size = query.shape[1], query.shape[3]
+    at = (
+        layout_here(heads, key.shape[1], size, sliding_window, query)
+        if softcap is None and not dropout
+        else None
+    )
+    if at is not None:
+        together = torch.cat([x[0].transpose(0, 1) for x in (query, key, value)], 1)
+        return Attended.apply(together, None, None, at, scaling or size**-0.5)[None], None
     if dtype == torch.bfloat16 and query.device.type == "cpu":  # the backward pass in bf16 is slow there
         query, key, value = query.float(), key.float(), value.float()
     rows = _rows or Rows([query.shape[2]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,7 +11,29 @@ from torch import Tensor, nn
 
 from engine.runtime.batches import Batch
 
-CHUNK_ROWS = {"cpu": 64, "cuda": 1024}
+CHUNK_BYTES = {"cpu": 40_000_000, "cuda": 600_000_000}  # of float32 logits at a time
+LEAST_ROWS = 64
+ROWS_IN_CACHE = 32  # of a processor's chunk, so that the passes over them do not go to memory
+
+
+def rows_at_once(positions: int, vocabulary: int, device: str) -> int:
+    """Return how many positions get their logits at a time: chunks of one size, as large as they may be."""
+    most = max(LEAST_ROWS, CHUNK_BYTES.get(device, CHUNK_BYTES["cpu"]) // (4 * vocabulary))
+    return math.ceil(positions / math.ceil(positions / most))
+
+
+def _to_gradient(scores: Tensor, target: Tensor, needed: bool) -> Tensor:
+    """Return the sum of cross entropies, in float64, and turn the scores into its gradient where `needed`."""
+    wide = scores.float()  # the scores themselves where they are float32
+    wide -= wide.amax(-1, keepdim=True)
+    picked = wide.gather(1, target)
+    mass = wide.exp_().sum(-1, keepdim=True)
+    if needed:
+        wide /= mass
+        wide.scatter_add_(1, target, torch.full_like(picked, -1.0))
+        if wide is not scores:
+            scores.copy_(wide)
+    return (mass.log() - picked).sum(dtype=torch.float64)
 
 
 class _HeadLoss(torch.autograd.Function):  # type: ignore[misc]
@@ -25,16 +48,13 @@ class _HeadLoss(torch.autograd.Function):  # type: ignore[misc]
         needed = ctx.needs_input_grad[0]
         grad = torch.empty_like(hidden) if needed else None
         for start in range(0, len(hidden), chunk):
-            rows, target = hidden[start : start + chunk], labels[start : start + chunk, None]
-            scores = (rows @ weight.T).float()
-            scores -= scores.amax(-1, keepdim=True)
-            picked = scores.gather(1, target)
-            mass = scores.exp_().sum(-1, keepdim=True)
-            total += (mass.log() - picked).sum(dtype=torch.float64)
+            rows = hidden[start : start + chunk]
+            scores = rows @ weight.T
+            few = len(rows) if scores.device.type != "cpu" else ROWS_IN_CACHE
+            for part, target in zip(scores.split(few), labels[start : start + chunk].split(few), strict=True):
+                total += _to_gradient(part, target[:, None], needed)
             if grad is not None:
-                scores /= mass
-                scores.scatter_add_(1, target, torch.full_like(picked, -1.0))
-                torch.mm(scores.to(weight.dtype), weight, out=grad[start : start + chunk])
+                torch.mm(scores, weight, out=grad[start : start + chunk])
         ctx.save_for_backward(grad)
         return total
 
@@ -71,7 +91,8 @@ def loss_sum(base: nn.Module, batch: Batch, head: Tensor | None) -> Tensor:
     if head is not None:
         hidden = decoder_of(base)(**inputs).last_hidden_state
         chosen = hidden.reshape(-1, hidden.shape[-1])[batch.where]
-        result: Tensor = _HeadLoss.apply(chosen, head, batch.labels, CHUNK_ROWS.get(chosen.device.type, 256))
+        chunk = rows_at_once(len(chosen), len(head), chosen.device.type)
+        result: Tensor = _HeadLoss.apply(chosen, head, batch.labels, chunk)
         return result
     if batch.position_ids is not None:
         logits = base(**inputs, logits_to_keep=batch.where).logits[0]

@@ -204,8 +204,11 @@ class Ranks:
 
     def clip(self, parameters: Sequence[nn.Parameter], limit: float) -> float:
         """Shorten the gradient to `limit` where it is longer; return its length before."""
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        return float(norm.full_tensor() if self.sharded else norm)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        length = float(norm.full_tensor() if self.sharded else norm)
+        if length > limit:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        return length
 
     def leave(self) -> None:
         """Part from the others; called once, at the end of a run that went well."""

@@ -31,6 +31,7 @@ from engine.errors import EngineError
 from engine.events import Finished, Step, Stopped, Warned
 from engine.runtime import attention, early, memory, neftune, optim
 from engine.runtime.batches import Batch, collate
+from engine.runtime.fused.threads import InOneThread
 from engine.runtime.keep import notice_save, publish, save
 from engine.runtime.loss import loss_sum
 from engine.runtime.measure import measure, sample
@@ -95,11 +96,14 @@ def take_step(run: Training) -> None:
     parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
     told = run.ranks.add_up(parameters, Told(loss, memory.used_bytes(run.compute.device), (run.parts,)))
     adalora.before_update(run.model)
-    norm = run.ranks.clip(parameters, run.recipe.training.max_grad_norm or math.inf)
+    small = InOneThread(parameters[0], max(p.numel() for p in parameters))
+    with small:
+        norm = run.ranks.clip(parameters, run.recipe.training.max_grad_norm or math.inf)
     rate = optim.set_rate(run.optimizer, run.recipe.training, step, run.table.total_steps)
     good = math.isfinite(told.loss) and math.isfinite(norm)
     if good:
-        run.optimizer.step()
+        with small:
+            run.optimizer.step()
     adalora.after_update(run.model, step, good)
     run.optimizer.zero_grad(set_to_none=True)
     run.step = step

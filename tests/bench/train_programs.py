@@ -41,7 +41,13 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--targets", choices=list(TARGETS), default="all")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--data", choices=["support", "skewed"], default="support")
+    parser.add_argument(
+        "--peer-precision",
+        choices=["as ours", "fp32", "autocast"],
+        default="as ours",
+        help="as ours: the peers' weights are in the same type; autocast: float32 weights, TRL's own way",
+    )
+    parser.add_argument("--data", choices=["support", "longer", "skewed"], default="support")
     parser.add_argument("--alone", action="store_true")
     return parser
 
@@ -53,7 +59,8 @@ def emit(**values: Any) -> None:
 def rows_of(data: str, limit: int) -> list[list[dict[str, str]]]:
     """Return conversations: the shipped support messages, or those made as long as lognormal lengths ask.
 
-    `skewed` lengths have a median near 80 tokens and end at 450, in random order.
+    `longer` ones have up to three more sentences each, 95 tokens a row and even in length. `skewed` lengths
+    have a median near 80 tokens and end at 450, in random order.
     """
     path = ROOT / "resources" / "examples" / "support" / "train.jsonl"
     rows = [json.loads(line)["messages"] for line in path.read_text("utf-8").split("\n")[:limit] if line]
@@ -62,7 +69,8 @@ def rows_of(data: str, limit: int) -> list[list[dict[str, str]]]:
     source = random.Random(7)
     for messages in rows:
         more = min(420, int(source.lognormvariate(math.log(80), 0.75))) - 60
-        words = [source.choice(FILLER) for _ in range(max(0, more // 10))]
+        count = max(0, more // 10) if data == "skewed" else source.randint(1, 4)
+        words = [source.choice(FILLER) for _ in range(count)]
         question = next(m for m in messages if m["role"] == "user")
         question["content"] = " ".join([question["content"], *words])
     return rows
@@ -238,7 +246,7 @@ def common(args: argparse.Namespace) -> dict[str, Any]:
         "use_cpu": not torch.cuda.is_available(),
         "disable_tqdm": True,
         "gradient_checkpointing": False,
-        "bf16": False,
+        "bf16": args.peer_precision == "autocast",
         "train_sampling_strategy": "sequential",
     }
 
@@ -252,7 +260,8 @@ def base_and_lora(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     from engine.models.library import resolve_model
 
     folder = resolve_model("starter")
-    dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
+    low = args.precision == "bf16" and args.peer_precision == "as ours"
+    dtype = torch.bfloat16 if low else torch.float32
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     lora = LoraConfig(
         r=RANK,

@@ -20,19 +20,21 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from engine.jobs.process import PATIENCE
 from tests.bench.train_programs import BATCH, ROOT, options, own_run
 
 PROGRAMS = ("own", "trl", "hf")
 
 
-def environment() -> dict[str, str]:
-    return dict(
-        os.environ,
-        HF_HUB_OFFLINE="1",
-        OMP_WAIT_POLICY="passive",
-        TOKENIZERS_PARALLELISM="false",
-        PYTHONPATH=str(ROOT),
-    )
+def environment(name: str, waiting: str) -> dict[str, str]:
+    """Return a program's environment. `waiting` is how threads of a processor wait for one another.
+
+    own: ours as our children get them, asleep, the peers' as a person starts them, spinning; asleep or
+    spinning: all alike.
+    """
+    shared = dict(os.environ, HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", PYTHONPATH=str(ROOT))
+    asleep = waiting == "asleep" or (waiting == "own" and name == "own")
+    return shared | PATIENCE if asleep else shared
 
 
 def read(process: subprocess.Popen[str], kind: str) -> dict[str, Any] | None:
@@ -46,14 +48,14 @@ def read(process: subprocess.Popen[str], kind: str) -> dict[str, Any] | None:
     return None
 
 
-def start_program(name: str, arguments: list[str], log: Any) -> subprocess.Popen[str]:
+def start_program(name: str, arguments: list[str], log: Any, waiting: str = "own") -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.bench.train_programs", name, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
-        env=environment(),
+        env=environment(name, waiting),
         cwd=ROOT,
     )
 
@@ -61,7 +63,7 @@ def start_program(name: str, arguments: list[str], log: Any) -> subprocess.Popen
 def compare(args: Namespace, arguments: list[str]) -> int:
     """Let the programs take a step each in turn, and print what came of it."""
     logs = {name: tempfile.NamedTemporaryFile("w+", suffix=".log") for name in args.programs}
-    workers = {name: start_program(name, arguments, logs[name]) for name in args.programs}
+    workers = {name: start_program(name, arguments, logs[name], args.waiting) for name in args.programs}
     steps: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
     for name, worker in workers.items():
         if read(worker, "ready") is None:
@@ -89,8 +91,8 @@ def report(steps: dict[str, list[dict[str, Any]]], args: Namespace) -> None:
 
     print(describe())
     print(
-        f"targets {args.targets}, {args.precision}, {args.data}, batch {BATCH}, "
-        f"{args.steps - 1} steps after the first"
+        f"targets {args.targets}, {args.precision} (peers {args.peer_precision}), {args.data}, "
+        f"threads {args.waiting}, batch {BATCH}, {args.steps - 1} steps after the first"
     )
     for name, values in steps.items():
         speed = statistics.median(s["tokens"] / s["wall"] for s in values[1:])
@@ -162,11 +164,13 @@ def peer_first_step(name: str, arguments: list[str]) -> float:
 def main() -> int:
     parser = options()
     parser.add_argument("--programs", default="own,trl,hf")
+    parser.add_argument("--waiting", choices=["own", "asleep", "spinning"], default="own")
     parser.add_argument("--start", type=int, default=0, help="time the start this many times instead")
     args = parser.parse_args()
     args.programs = args.programs.split(",")
     passed = ["steps", "rows", "targets", "precision", "data"]
     arguments = [text for name in passed for text in (f"--{name}", str(getattr(args, name)))]
+    arguments += ["--peer-precision", args.peer_precision]
     return first_step(args, arguments) if args.start else compare(args, arguments)
 
 

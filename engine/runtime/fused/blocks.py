@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from engine.runtime import attention
+from engine.runtime.fused.attended import Attended
 from engine.runtime.fused.pieces import ACTIVATIONS, Gated, RmsNorm, Rotated
 from engine.runtime.fused.product import Product, can_join, is_plain_lora
 
@@ -76,6 +78,24 @@ def _project(
     return rotated[:, :, :heads], rotated[:, :, heads:], value
 
 
+def _beside(
+    module: Any, product: Product, hidden: Tensor, positions: tuple[Tensor, Tensor], window: int | None
+) -> Tensor | None:
+    """Return what short sequences of a flat row attend to, [1, tokens, heads * head_dim]; None for others."""
+    if module.config._attn_implementation != attention.NAME or hasattr(module, "q_norm"):
+        return None
+    size, dropout = module.head_dim, module.attention_dropout if module.training else 0.0
+    (_, wide), (_, after), _ = product.cut.rows
+    heads, kv_heads = wide // size, (after - wide) // size
+    at = attention.layout_here(heads, kv_heads, size, window, hidden)
+    if at is None or dropout or hidden.shape[0] != 1:
+        return None
+    cos, sin = (part[0, :, : size // 2] for part in positions)
+    joined = product(hidden)[0].view(-1, heads + 2 * kv_heads, size)
+    found: Tensor = Attended.apply(joined, cos, sin, at, module.scaling)
+    return found.view(1, -1, wide)
+
+
 def _attention_forward(
     self: Any,
     hidden_states: Tensor,
@@ -97,9 +117,16 @@ def _attention_forward(
         )
         return kept
     assert position_embeddings is not None
-    query, key, value = _project(self, products["in"], hidden_states, position_embeddings)
     window = getattr(self, "sliding_window", getattr(self.config, "sliding_window", None))
     softcap = getattr(self, "attn_logit_softcapping", None)
+    beside = (
+        None
+        if softcap is not None
+        else _beside(self, products["in"], hidden_states, position_embeddings, window)
+    )
+    if beside is not None:
+        return products["out"](beside), None
+    query, key, value = _project(self, products["in"], hidden_states, position_embeddings)
     attended, weights = ALL_ATTENTION_FUNCTIONS[name](
         self,
         query.transpose(1, 2),

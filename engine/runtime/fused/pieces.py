@@ -9,31 +9,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.runtime.fused.threads import InOneThread
+
 
 class RmsNorm(torch.autograd.Function):  # type: ignore[misc]
     """y = w x / sqrt(mean(x^2) + eps), computed in float32; w is frozen."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        wide = x.float()
-        inverse = (
-            torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-            .square_()
-            .mul_(1 / x.shape[-1])
-            .add_(eps)
-            .rsqrt_()
-        )
-        ctx.save_for_backward(x, weight, inverse)
-        return ((wide * inverse).to(x.dtype)).mul_(weight)
+        with InOneThread(x):
+            wide = x.float()
+            inverse = (
+                torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+                .square_()
+                .mul_(1 / x.shape[-1])
+                .add_(eps)
+                .rsqrt_()
+            )
+            ctx.save_for_backward(x, weight, inverse)
+            return ((wide * inverse).to(x.dtype)).mul_(weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         x, weight, inverse = ctx.saved_tensors
-        scaled = grads[0].float() * weight
-        wide = x.float()
-        # d/dx: i g - x i^3 <g, x> / n
-        along = (scaled * wide).sum(-1, keepdim=True).mul_(inverse.pow(3)).mul_(-1 / x.shape[-1])
-        return scaled.mul_(inverse).addcmul_(wide, along).to(x.dtype), None, None
+        with InOneThread(x):
+            scaled = grads[0].float() * weight
+            wide = x.float()
+            # d/dx: i g - x i^3 <g, x> / n
+            along = (scaled * wide).sum(-1, keepdim=True).mul_(inverse.pow(3)).mul_(-1 / x.shape[-1])
+            return scaled.mul_(inverse).addcmul_(wide, along).to(x.dtype), None, None
 
 
 def _silu_gradient(grad: Tensor, gate: Tensor) -> Tensor:
@@ -89,19 +93,23 @@ class Rotated(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _rotate(x, cos, sin, 1.0)
+        return rotate(x, cos[:, :, None], sin[:, :, None], 1.0, torch.empty_like(x))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
-        return _rotate(grads[0], cos, sin, -1.0), None, None
+        return (
+            rotate(grads[0], cos[:, :, None], sin[:, :, None], -1.0, torch.empty_like(grads[0])),
+            None,
+            None,
+        )
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor, direction: float) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, direction: float, out: Tensor) -> Tensor:
+    """Rotate the last axis in halves into `out`, and return it; `direction` is 1, or -1 for the way back."""
     half = x.shape[-1] // 2
-    cos, sin = cos[:, :, None], sin[:, :, None]
     first, second = x[..., :half], x[..., half:]
-    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    torch.mul(first, cos, out=out[..., :half]).addcmul_(second, sin, value=-direction)
-    torch.mul(second, cos, out=out[..., half:]).addcmul_(first, sin, value=direction)
+    with InOneThread(x):
+        torch.mul(first, cos, out=out[..., :half]).addcmul_(second, sin, value=-direction)
+        torch.mul(second, cos, out=out[..., half:]).addcmul_(first, sin, value=direction)
     return out

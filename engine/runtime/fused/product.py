@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.runtime.fused.threads import InOneThread
+
 WIDE = "tunesmith_wide"
 WIDEST_JOINT = 64  # up to this many adapter columns, all B gradients come from one product
 
@@ -45,13 +47,18 @@ class _Joined(torch.autograd.Function):  # type: ignore[misc]
     ) -> Tensor:
         flat = x.reshape(-1, cut.width)
         inner = flat if dropped is None else dropped.reshape(-1, cut.width)
-        a = torch.cat(factors[0::2]).to(x.dtype) if len(factors) > 2 else factors[0].to(x.dtype)
         places = [(r, c) for r, c in zip(cut.rows, cut.columns, strict=True) if c is not None]
-        for (rows, columns), b, scale in zip(places, factors[1::2], scales, strict=True):
-            room = wide.data[rows[0] : rows[1], cut.width + columns[0] : cut.width + columns[1]]
-            room.copy_(b).mul_(scale)  # through .data: the same values again when a batch is cut in pieces
-        low = inner @ a.T
-        joined = torch.cat([flat, low], 1)
+        with InOneThread(factors[0]):
+            a = torch.cat(factors[0::2]).to(x.dtype) if len(factors) > 2 else factors[0].to(x.dtype)
+            for (rows, columns), b, scale in zip(places, factors[1::2], scales, strict=True):
+                room = wide.data[rows[0] : rows[1], cut.width + columns[0] : cut.width + columns[1]]
+                room.copy_(b).mul_(
+                    scale
+                )  # through .data: the same values again when a batch is cut in pieces
+        with InOneThread(flat, _values(flat, a)):
+            low = inner @ a.T
+        with InOneThread(flat):
+            joined = torch.cat([flat, low], 1)
         if dropped is None:
             ctx.save_for_backward(joined, wide, a)
         else:
@@ -73,20 +80,30 @@ class _Joined(torch.autograd.Function):  # type: ignore[misc]
         else:
             both = None
             grad_low = grad @ wide[:, width:]
-        grad_a = (grad_low.T @ inner).to(ctx.kept)
+        with InOneThread(inner, _values(inner, a)):
+            grad_a = (grad_low.T @ inner).to(ctx.kept)
         found: list[Tensor] = []
-        joint = low.T @ grad if ctx.cut.rank <= WIDEST_JOINT else None
-        for ((top, end), (left, right)), scale in zip(ctx.places, ctx.scales, strict=True):
-            if joint is None:
-                part = low[:, left:right].T @ grad[:, top:end]
-            else:
-                part = joint[left:right, top:end]
-            found += [grad_a[left:right], (part.T * scale).to(ctx.kept)]
+        with InOneThread(grad, _values(grad, a)):
+            joint = low.T @ grad if ctx.cut.rank <= WIDEST_JOINT else None
+        with InOneThread(grad, _values(grad, a) if joint is None else wide.shape[0] * ctx.cut.rank):
+            for ((top, end), (left, right)), scale in zip(ctx.places, ctx.scales, strict=True):
+                part = (
+                    low[:, left:right].T @ grad[:, top:end] if joint is None else joint[left:right, top:end]
+                )
+                found += [grad_a[left:right], (part.T * scale).to(ctx.kept)]
         if rest:
             grad_x = both[:, :width].reshape(ctx.shape) if both is not None else None
             return grad_x, (grad_low @ a).view(ctx.shape), None, None, None, None, *found
-        grad_x = both[:, :width].addmm(grad_low, a).view(ctx.shape) if both is not None else None
+        if both is None:
+            return None, None, None, None, None, None, *found
+        with InOneThread(inner, _values(inner, a)):
+            grad_x = both[:, :width].addmm_(grad_low, a).view(ctx.shape)
         return grad_x, None, None, None, None, None, *found
+
+
+def _values(x: Tensor, a: Tensor) -> int:
+    """Return how many values a pass reads in the time that a product of x with a low-rank factor takes."""
+    return int(x.numel() * a.shape[0] // 12)
 
 
 def is_plain_lora(module: nn.Module) -> bool:

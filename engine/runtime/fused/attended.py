@@ -1,0 +1,195 @@
+"""Causal attention of many short sequences at once on a processor, rotation included.
+
+A kernel called once a sequence spends most of its time on being called. Here the sequences of a flat row
+are laid side by side, as long as the longest; what stands behind a shorter one's end is never looked at
+and gets no gradient. Weights are computed in float32 and kept for the backward pass, so this is for
+sequences that are short beside the width of a head; see `Places.pay`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.runtime.fused.pieces import rotate
+from engine.runtime.fused.threads import InOneThread
+
+MOST_KEPT = 2.0  # weights kept, in values a query of each head for each of its head_dim
+MOST_IDLE = 3.0  # weights computed for each one that counts
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the rows of a flat row, one a token and head, stand in the layout side by side.
+
+    Rows are numbered token by token, [query heads | key heads | value heads]. With `shared` tokens at the
+    front these are a sequence of their own, and the first keys of every other one.
+    """
+
+    sequences: int
+    queries: int  # of each sequence, the longest one's
+    keys: int
+    heads: int
+    kv_heads: int
+    shared: int
+    into: Tensor  # rows that make up queries, keys and values
+    back: Tensor  # for each row, where its gradient stands among those of `into` and the shared sums behind
+    answers: Tensor  # for each query row, where its output stands
+    asked: Tensor  # for each output, its query row; one behind the last where it is idle
+    bias: Tensor  # [sequences * kv_heads, grouped queries, keys]: 0, or -inf where a query does not look
+
+
+def pay(lengths: Sequence[int], shared: int, head_dim: int) -> bool:
+    """Return whether sequences are short and even enough for this layout."""
+    queries, keys, count = max(*lengths, shared), max(lengths) + shared, len(lengths) + bool(shared)
+    computed = queries * keys * count
+    useful = sum(n * (shared + n) for n in lengths) + shared * shared
+    tokens = sum(lengths) + shared
+    return len(lengths) > 1 and computed <= min(MOST_KEPT * tokens * head_dim, MOST_IDLE * useful)
+
+
+def places(
+    lengths: Sequence[int], shared: int, heads: int, kv_heads: int, window: int | None, device: torch.device
+) -> Places:
+    """Lay out sequences of these lengths, behind `shared` tokens that all of them begin with."""
+    parts = [shared, *lengths] if shared else list(lengths)
+    starts = np.concatenate([[0], np.cumsum(parts)[:-1]])
+    own = max(lengths)
+    queries, keys, count = max(own, shared), shared + own, len(parts)
+    rows, groups = heads + 2 * kv_heads, heads // kv_heads
+    length, start = np.asarray(parts)[:, None], starts[:, None]
+    at = np.arange(queries)[None]
+    token = np.where(at < length, start + at, -1)  # [sequences, queries]; -1 where idle
+    place = np.arange(keys)[None]
+    behind = place - shared
+    looked = np.where((behind >= 0) & (behind < length), start + behind, np.where(place < shared, place, 0))
+    if shared:
+        looked[0] = np.where(place[0] < shared, place[0], 0)
+    head = (np.arange(kv_heads)[:, None] * groups + np.arange(groups)[None])[None, :, :, None]
+    asks = np.where(token[:, None, None] >= 0, token[:, None, None] * rows + head, -1)
+    kept = looked[:, None] * rows + heads + np.arange(kv_heads)[None, :, None]  # [sequences, kv_heads, keys]
+    into = np.concatenate([np.maximum(asks, 0).ravel(), kept.ravel(), (kept + kv_heads).ravel()])
+    total, asked = sum(parts), asks.ravel()
+    back = np.zeros(total * rows, dtype=np.int64)
+    back[asked[asked >= 0]] = np.flatnonzero(asked >= 0)
+    real = np.broadcast_to(((behind >= 0) & (behind < length))[:, None], kept.shape).copy()
+    if shared:
+        real[0] = False
+    first = asked.size
+    for number in range(2):
+        back[(kept + number * kv_heads)[real]] = first + np.flatnonzero(real.ravel())
+        first += kept.size
+    for number in range(2 if shared else 0):
+        front = np.arange(shared)[None] * rows + heads + (number * kv_heads + np.arange(kv_heads))[:, None]
+        back[front.ravel()] = first + np.arange(front.size)
+        first += front.size
+    query_rows = np.arange(total)[:, None] * rows + np.arange(heads)[None]
+    answers = back[query_rows.ravel()]
+    number_of_query = np.full(total * rows + 1, total * heads, dtype=np.int64)
+    number_of_query[query_rows.ravel()] = np.arange(total * heads)
+    return Places(
+        count,
+        queries,
+        keys,
+        heads,
+        kv_heads,
+        shared,
+        _tensor(into, device),
+        _tensor(back, device),
+        _tensor(answers, device),
+        _tensor(number_of_query[asked], device),
+        _bias(parts, shared, queries, keys, kv_heads, groups, window).to(device),
+    )
+
+
+def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(values.astype(np.int64)).to(device)
+
+
+def _bias(
+    parts: Sequence[int], shared: int, queries: int, keys: int, kv_heads: int, groups: int, window: int | None
+) -> Tensor:
+    at, place = torch.arange(queries)[None, :, None], torch.arange(keys)[None, None]
+    first = torch.tensor([0] + [shared] * (len(parts) - 1) if shared else [0] * len(parts))[:, None, None]
+    ahead = place - (first + at)
+    looks = (ahead <= 0) if window is None else (ahead <= 0) & (ahead > -window)
+    looks |= at >= torch.tensor(parts)[:, None, None]  # an idle query looks anywhere, so that it has a weight
+    bias = torch.zeros(looks.shape).masked_fill_(~looks, float("-inf"))
+    full = bias[:, None, None].expand(-1, kv_heads, groups, -1, -1)
+    return full.reshape(len(parts) * kv_heads, groups * queries, keys)
+
+
+class Attended(torch.autograd.Function):  # type: ignore[misc]
+    """softmax(scale q k' + bias) v of [tokens, query | key | value heads, head_dim].
+
+    Returns [tokens, heads, head_dim]. With cos and sin, [tokens, head_dim / 2], queries and keys are rotated
+    first, see `pieces.Rotated`.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, cos: Tensor | None, sin: Tensor | None, at: Places, scale: float
+    ) -> Tensor:
+        tokens, _, size = x.shape
+        turned = at.heads + at.kv_heads
+        with InOneThread(x):
+            wide = x.float()
+            if cos is not None and sin is not None:
+                cos, sin = cos.float(), sin.float()
+                wide = _turned(wide, turned, cos, sin, 1.0)
+            rows = wide.view(-1, size).index_select(0, at.into)
+        q, k, v = _cut(rows, at, size)
+        weights = torch.baddbmm(at.bias, q, k.transpose(1, 2), alpha=scale).softmax(-1)
+        answers = torch.bmm(weights, v).view(-1, size)
+        ctx.save_for_backward(rows, weights, cos, sin)
+        ctx.at, ctx.scale, ctx.shape, ctx.dtype = at, scale, x.shape, x.dtype
+        with InOneThread(x):
+            return answers.index_select(0, at.answers).view(tokens, at.heads, size).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        rows, weights, cos, sin = ctx.saved_tensors
+        at: Places = ctx.at
+        size = ctx.shape[-1]
+        with InOneThread(grads[0]):
+            given = torch.cat([grads[0].reshape(-1, size).float(), rows.new_zeros(1, size)])
+            grad = given.index_select(0, at.asked).view(len(weights), -1, size)
+        q, k, v = _cut(rows, at, size)
+        shared = at.kv_heads * at.shared
+        found = rows.new_empty(len(rows) + 2 * shared, size)
+        to_q, to_k, to_v = _cut(found[: len(rows)], at, size)
+        torch.bmm(weights.transpose(1, 2), grad, out=to_v)
+        inner = torch._softmax_backward_data(
+            torch.bmm(grad, v.transpose(1, 2)), weights, -1, weights.dtype
+        ).mul_(ctx.scale)
+        torch.bmm(inner, k, out=to_q)
+        torch.bmm(inner.transpose(1, 2), q, out=to_k)
+        with InOneThread(grads[0]):
+            for part, into in ((to_k, found[len(rows) : -shared]), (to_v, found[-shared:])) if shared else ():
+                fronts = part.view(at.sequences, at.kv_heads, at.keys, size)[:, :, : at.shared]
+                torch.sum(fronts, 0, out=into.view(at.kv_heads, at.shared, size))
+            back = found.index_select(0, at.back).view(ctx.shape)
+            if cos is not None:
+                back = _turned(back, at.heads + at.kv_heads, cos, sin, -1.0)
+            return back.to(ctx.dtype), None, None, None, None
+
+
+def _turned(x: Tensor, heads: int, cos: Tensor, sin: Tensor, direction: float) -> Tensor:
+    """Return [tokens, heads, head_dim] with its first heads rotated."""
+    out = torch.empty_like(x)
+    rotate(x[:, :heads], cos[:, None], sin[:, None], direction, out[:, :heads])
+    out[:, heads:] = x[:, heads:]
+    return out
+
+
+def _cut(rows: Tensor, at: Places, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, keys and values among rows laid side by side, [sequences * kv_heads, ..., head_dim]."""
+    asks, kept = at.sequences * at.heads * at.queries, at.sequences * at.kv_heads * at.keys
+    many = at.sequences * at.kv_heads
+    q, k, v = rows.split([asks, kept, kept])
+    return q.view(many, -1, size), k.view(many, -1, size), v.view(many, -1, size)
