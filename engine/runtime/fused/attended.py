@@ -32,8 +32,7 @@ class Places:
     """
 
     sequences: int
-    queries: int  # of each sequence, the longest one's
-    keys: int
+    keys: int  # of each sequence, the longest one's
     heads: int
     kv_heads: int
     shared: int
@@ -58,70 +57,70 @@ def places(
 ) -> Places:
     """Lay out sequences of these lengths, behind `shared` tokens that all of them begin with."""
     parts = [shared, *lengths] if shared else list(lengths)
-    starts = np.concatenate([[0], np.cumsum(parts)[:-1]])
-    own = max(lengths)
-    queries, keys, count = max(own, shared), shared + own, len(parts)
-    rows, groups = heads + 2 * kv_heads, heads // kv_heads
-    length, start = np.asarray(parts)[:, None], starts[:, None]
-    at = np.arange(queries)[None]
-    token = np.where(at < length, start + at, -1)  # [sequences, queries]; -1 where idle
-    place = np.arange(keys)[None]
-    behind = place - shared
-    looked = np.where((behind >= 0) & (behind < length), start + behind, np.where(place < shared, place, 0))
-    if shared:
-        looked[0] = np.where(place[0] < shared, place[0], 0)
-    head = (np.arange(kv_heads)[:, None] * groups + np.arange(groups)[None])[None, :, :, None]
-    asks = np.where(token[:, None, None] >= 0, token[:, None, None] * rows + head, -1)
-    kept = looked[:, None] * rows + heads + np.arange(kv_heads)[None, :, None]  # [sequences, kv_heads, keys]
-    into = np.concatenate([np.maximum(asks, 0).ravel(), kept.ravel(), (kept + kv_heads).ravel()])
-    total, asked = sum(parts), asks.ravel()
+    rows, total = heads + 2 * kv_heads, sum(parts)
+    asked = _queries(parts, max(*lengths, shared), heads, kv_heads, rows)
+    kept, real = _keys(parts, shared, shared + max(lengths), heads, kv_heads, rows)
+    into = np.concatenate([np.maximum(asked, 0), kept.ravel(), (kept + kv_heads).ravel()])
     back = np.zeros(total * rows, dtype=np.int64)
     back[asked[asked >= 0]] = np.flatnonzero(asked >= 0)
-    real = np.broadcast_to(((behind >= 0) & (behind < length))[:, None], kept.shape).copy()
-    if shared:
-        real[0] = False
-    first = asked.size
-    for number in range(2):
-        back[(kept + number * kv_heads)[real]] = first + np.flatnonzero(real.ravel())
-        first += kept.size
+    for number in range(2):  # keys, values
+        back[(kept + number * kv_heads)[real]] = len(asked) + number * kept.size + np.flatnonzero(real)
     for number in range(2 if shared else 0):
         front = np.arange(shared)[None] * rows + heads + (number * kv_heads + np.arange(kv_heads))[:, None]
-        back[front.ravel()] = first + np.arange(front.size)
-        first += front.size
-    query_rows = np.arange(total)[:, None] * rows + np.arange(heads)[None]
-    answers = back[query_rows.ravel()]
-    number_of_query = np.full(total * rows + 1, total * heads, dtype=np.int64)
-    number_of_query[query_rows.ravel()] = np.arange(total * heads)
+        back[front.ravel()] = len(into) + number * front.size + np.arange(front.size)
+    query_rows = (np.arange(total)[:, None] * rows + np.arange(heads)[None]).ravel()
+    outputs = np.full(total * rows + 1, len(query_rows), dtype=np.int64)  # the last is that of an idle query
+    outputs[query_rows] = np.arange(len(query_rows))
+    bias = _bias(parts, shared, shared + max(lengths), max(*lengths, shared), window)
+    full = bias[:, None, None].expand(-1, kv_heads, heads // kv_heads, -1, -1)
     return Places(
-        count,
-        queries,
-        keys,
+        len(parts),
+        shared + max(lengths),
         heads,
         kv_heads,
         shared,
-        _tensor(into, device),
-        _tensor(back, device),
-        _tensor(answers, device),
-        _tensor(number_of_query[asked], device),
-        _bias(parts, shared, queries, keys, kv_heads, groups, window).to(device),
+        torch.from_numpy(into).to(device),
+        torch.from_numpy(back).to(device),
+        torch.from_numpy(back[query_rows]).to(device),
+        torch.from_numpy(outputs[asked]).to(device),
+        full.reshape(len(parts) * kv_heads, -1, bias.shape[-1]).to(device),
     )
 
 
-def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
-    return torch.from_numpy(values.astype(np.int64)).to(device)
+def _queries(parts: Sequence[int], longest: int, heads: int, kv_heads: int, rows: int) -> np.ndarray:
+    """Return the row of each query laid out, [sequence, key head, head of its group, query]; idle ones -1."""
+    start, length = (np.cumsum(parts) - parts)[:, None], np.asarray(parts)[:, None]
+    at = np.arange(longest)[None]
+    token = np.where(at < length, start + at, -1)[:, None, None]
+    head = np.arange(heads).reshape(1, kv_heads, -1, 1)
+    return np.where(token >= 0, token * rows + head, -1).ravel()
 
 
-def _bias(
-    parts: Sequence[int], shared: int, queries: int, keys: int, kv_heads: int, groups: int, window: int | None
-) -> Tensor:
+def _keys(
+    parts: Sequence[int], shared: int, longest: int, heads: int, kv_heads: int, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row of each key laid out, [sequence, key head, key], and which are a sequence's own.
+
+    A place that is neither shared nor a sequence's own holds the first token: it is never looked at.
+    """
+    start, length = (np.cumsum(parts) - parts)[:, None], np.asarray(parts)[:, None]
+    place = np.arange(longest)[None]
+    own = (place >= shared) & (place - shared < length)
+    if shared:
+        own[0] = False
+    token = np.where(own, start + place - shared, np.where(place < shared, place, 0))
+    kept = token[:, None] * rows + heads + np.arange(kv_heads)[None, :, None]
+    return kept, np.broadcast_to(own[:, None], kept.shape)
+
+
+def _bias(parts: Sequence[int], shared: int, keys: int, queries: int, window: int | None) -> Tensor:
+    """Return what is added to scores, [sequence, query, key]: 0, or -inf where a query does not look."""
     at, place = torch.arange(queries)[None, :, None], torch.arange(keys)[None, None]
     first = torch.tensor([0] + [shared] * (len(parts) - 1) if shared else [0] * len(parts))[:, None, None]
     ahead = place - (first + at)
     looks = (ahead <= 0) if window is None else (ahead <= 0) & (ahead > -window)
     looks |= at >= torch.tensor(parts)[:, None, None]  # an idle query looks anywhere, so that it has a weight
-    bias = torch.zeros(looks.shape).masked_fill_(~looks, float("-inf"))
-    full = bias[:, None, None].expand(-1, kv_heads, groups, -1, -1)
-    return full.reshape(len(parts) * kv_heads, groups * queries, keys)
+    return torch.zeros(looks.shape).masked_fill_(~looks, float("-inf"))
 
 
 class Attended(torch.autograd.Function):  # type: ignore[misc]
@@ -138,31 +137,29 @@ class Attended(torch.autograd.Function):  # type: ignore[misc]
         tokens, _, size = x.shape
         turned = at.heads + at.kv_heads
         with InOneThread(x):
-            wide = x.float()
             if cos is not None and sin is not None:
                 cos, sin = cos.float(), sin.float()
-                wide = _turned(wide, turned, cos, sin, 1.0)
-            rows = wide.view(-1, size).index_select(0, at.into)
-        q, k, v = _cut(rows, at, size)
+                x = _turned(x.float(), turned, cos, sin, 1.0).to(x.dtype)
+            q, k, v = _laid_out(x, at)
         weights = torch.baddbmm(at.bias, q, k.transpose(1, 2), alpha=scale).softmax(-1)
         answers = torch.bmm(weights, v).view(-1, size)
-        ctx.save_for_backward(rows, weights, cos, sin)
-        ctx.at, ctx.scale, ctx.shape, ctx.dtype = at, scale, x.shape, x.dtype
+        ctx.save_for_backward(x, weights, cos, sin)
+        ctx.at, ctx.scale = at, scale
         with InOneThread(x):
             return answers.index_select(0, at.answers).view(tokens, at.heads, size).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        rows, weights, cos, sin = ctx.saved_tensors
+        x, weights, cos, sin = ctx.saved_tensors
         at: Places = ctx.at
-        size = ctx.shape[-1]
+        size = x.shape[-1]
         with InOneThread(grads[0]):
-            given = torch.cat([grads[0].reshape(-1, size).float(), rows.new_zeros(1, size)])
+            given = torch.cat([grads[0].reshape(-1, size).float(), weights.new_zeros(1, size)])
             grad = given.index_select(0, at.asked).view(len(weights), -1, size)
-        q, k, v = _cut(rows, at, size)
-        shared = at.kv_heads * at.shared
-        found = rows.new_empty(len(rows) + 2 * shared, size)
-        to_q, to_k, to_v = _cut(found[: len(rows)], at, size)
+            q, k, v = _laid_out(x, at)
+        shared, laid = at.kv_heads * at.shared, len(at.into)
+        found = weights.new_empty(laid + 2 * shared, size)
+        to_q, to_k, to_v = _cut(found[:laid], at, size)
         torch.bmm(weights.transpose(1, 2), grad, out=to_v)
         inner = torch._softmax_backward_data(
             torch.bmm(grad, v.transpose(1, 2)), weights, -1, weights.dtype
@@ -170,13 +167,13 @@ class Attended(torch.autograd.Function):  # type: ignore[misc]
         torch.bmm(inner, k, out=to_q)
         torch.bmm(inner.transpose(1, 2), q, out=to_k)
         with InOneThread(grads[0]):
-            for part, into in ((to_k, found[len(rows) : -shared]), (to_v, found[-shared:])) if shared else ():
+            for part, into in ((to_k, found[laid:-shared]), (to_v, found[-shared:])) if shared else ():
                 fronts = part.view(at.sequences, at.kv_heads, at.keys, size)[:, :, : at.shared]
                 torch.sum(fronts, 0, out=into.view(at.kv_heads, at.shared, size))
-            back = found.index_select(0, at.back).view(ctx.shape)
+            back = found.index_select(0, at.back).view(x.shape)
             if cos is not None:
                 back = _turned(back, at.heads + at.kv_heads, cos, sin, -1.0)
-            return back.to(ctx.dtype), None, None, None, None
+            return back.to(x.dtype), None, None, None, None
 
 
 def _turned(x: Tensor, heads: int, cos: Tensor, sin: Tensor, direction: float) -> Tensor:
@@ -187,9 +184,14 @@ def _turned(x: Tensor, heads: int, cos: Tensor, sin: Tensor, direction: float) -
     return out
 
 
+def _laid_out(x: Tensor, at: Places) -> tuple[Tensor, Tensor, Tensor]:
+    """Return float32 queries, keys and values of [tokens, heads, head_dim] side by side."""
+    size = x.shape[-1]
+    return _cut(x.view(-1, size).index_select(0, at.into).float(), at, size)
+
+
 def _cut(rows: Tensor, at: Places, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return queries, keys and values among rows laid side by side, [sequences * kv_heads, ..., head_dim]."""
-    asks, kept = at.sequences * at.heads * at.queries, at.sequences * at.kv_heads * at.keys
     many = at.sequences * at.kv_heads
-    q, k, v = rows.split([asks, kept, kept])
+    q, k, v = rows.split([len(rows) - 2 * many * at.keys, many * at.keys, many * at.keys])
     return q.view(many, -1, size), k.view(many, -1, size), v.view(many, -1, size)
