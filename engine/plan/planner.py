@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from engine.errors import EngineError
 from engine.hardware.devices import Gpu, Machine
@@ -26,6 +26,18 @@ from engine.recipe.combinations import clashes
 from engine.recipe.recipe import Recipe
 
 TIGHT = 0.92
+MEMORY_BAND = 0.2  # of the estimate, to either side
+TIME_BAND = 2.0  # times, or parts, of the estimate
+
+
+class Corrections(Protocol):
+    """What earlier runs of a machine say of the estimates, such as `engine.plan.ledger.Ledger`."""
+
+    def memory(self, device: str, method: str, quantization: str | None) -> Any:
+        """Return .factor, .low, .high (times the estimate) and .runs that they rest on."""
+
+    def speed(self, device: str, precision: str) -> Any:
+        """Return .factor, .low, .high (times the estimate) and .runs that they rest on."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,9 @@ class Plan:
     """The estimate: trainable parameters, steps and tokens of whole epochs are exact; the rest is rough.
 
     `verdict` is fits, tight (above 92 % of the device) or too_large; None without a device memory to compare.
-    `suggestions` are {"set": {path: value}, "memory_bytes"}, those that fit first.
+    `profile` is whose training is planned (own, peft or litgpt), `basis` what the figures rest on. The bands
+    are (low, high), bytes and seconds: where the truth lies in most cases. `suggestions` are {"set": {path:
+    value}, "memory_bytes", "saves_bytes", "fits"}, those that fit first.
     """
 
     fits: bool | None
@@ -90,6 +104,10 @@ class Plan:
     precision: str
     gradient_checkpointing: bool
     rough: bool = True
+    profile: str = "own"
+    memory_band: tuple[float, float] = (0.0, 0.0)
+    seconds_band: tuple[float, float] | None = None
+    basis: str = "formula"
 
 
 def plan(
@@ -98,10 +116,14 @@ def plan(
     data: DataFacts | None = None,
     device_memory: float | None = None,
     machine: Machine | None = None,
+    *,
+    profile: str = "own",
+    ledger: Corrections | None = None,
 ) -> Plan:
     """Plan `recipe` on the first GPU of `machine`, else its processor; `device_memory` overrides its size.
 
-    With several processes the memory is that of each of them, the time that of all together.
+    With several processes the memory is that of each of them, the time that of all together. `profile` is
+    whose training it is; `ledger` knows by how much this machine's runs were off.
     """
     gpu = machine.devices[0] if machine and machine.devices else None
     if device_memory is None and machine is not None:
@@ -118,13 +140,14 @@ def plan(
         terms = memory_terms(recipe, facts, setting)
     needed = total_bytes(terms)
     steps, tokens = _steps_and_tokens(recipe, data)
+    seconds = _seconds(recipe, facts, data, tokens, gpu, machine, setting.checkpointing)
     return Plan(
         fits=None if device_memory is None else needed <= device_memory,
         verdict=_verdict(needed, device_memory),
         memory_bytes=needed,
         device_memory_bytes=device_memory,
         terms=terms,
-        seconds=_seconds(recipe, facts, data, tokens, gpu, machine, setting.checkpointing),
+        seconds=seconds,
         steps=steps,
         tokens=tokens,
         trainable_parameters=trainable_parameters(facts, recipe.adapter),
@@ -132,6 +155,9 @@ def plan(
         suggestions=_suggest(recipe, facts, data, gpu, needed, device_memory, setting.checkpointing),
         precision=precision_of(recipe, gpu),
         gradient_checkpointing=setting.checkpointing,
+        profile=profile,
+        memory_band=(needed * (1 - MEMORY_BAND), needed * (1 + MEMORY_BAND)),
+        seconds_band=None if seconds is None else (seconds / TIME_BAND, seconds * TIME_BAND),
     )
 
 
@@ -232,8 +258,10 @@ def _suggest(
             memory_terms(changed, facts, _setting(changed, data, gpu, checkpointing=with_it))
         )
         if memory < needed:
-            found.append({"set": change, "memory_bytes": memory})
-    return sorted(found, key=lambda s: (s["memory_bytes"] > device_memory, s["memory_bytes"]))
+            fits = memory <= device_memory
+            saves = needed - memory
+            found.append({"set": change, "memory_bytes": memory, "saves_bytes": saves, "fits": fits})
+    return sorted(found, key=lambda s: (not s["fits"], s["memory_bytes"]))
 
 
 def _changes(recipe: Recipe, checkpointing: bool) -> list[dict[str, Any]]:
