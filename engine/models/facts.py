@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,14 @@ from engine import paths
 from engine.errors import EngineError
 from engine.models.adapter_facts import AdapterFacts as AdapterFacts
 from engine.models.adapter_facts import read_adapter_facts as read_adapter_facts
+from engine.models.model_facts import CONV1D_TYPES, LAYER
+from engine.models.model_facts import Build as Build
+from engine.models.model_facts import Linear as Linear
+from engine.models.model_facts import ModelFacts as ModelFacts
 from engine.models.safetensors_header import Header, TensorEntry
-from engine.models.weight_files import read_headers, read_json
+from engine.models.shapes import LLAMA, family_of, shapes_of
+from engine.models.sizes import Config, Sizes
+from engine.models.weight_files import has_weights, read_headers, read_json
 
 DTYPE_NAMES = {
     "F32": "float32",
@@ -26,8 +32,6 @@ DTYPE_NAMES = {
     "I8": "int8",
 }
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8, "uint8": 1, "int8": 1}
-# Families whose linear layers are transformers' Conv1D: the weight is stored as (in, out).
-CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _PREFIX = {"gpt2": "transformer.", "openai-gpt": "transformer.", "bloom": "transformer."}
 _HEADS = ("lm_head", "embed_out", "output_projection")
 _BUFFERS = re.compile(r"(\.attn\.bias|\.masked_bias|\.inv_freq|\.attention\.bias)$")
@@ -35,97 +39,69 @@ _LEAVES = (
     "q_proj k_proj v_proj qkv_proj query_key_value c_attn o_proj out_proj dense gate_proj up_proj "
     "gate_up_proj fc_in fc1 c_fc dense_h_to_4h down_proj fc_out fc2 dense_4h_to_h c_proj"
 ).split()
-_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|layer)\.(\d+)\.")
 
 
-@dataclass(frozen=True)
-class Linear:
-    """One linear module by its name in the model, as peft sees it."""
-
-    name: str
-    in_features: int
-    out_features: int
-
-    @property
-    def leaf(self) -> str:
-        """Return the last part of the name, such as q_proj."""
-        return self.name.rpartition(".")[2]
-
-    @property
-    def layer(self) -> int | None:
-        """Return the number of the layer it is in, None when it is in none."""
-        found = _LAYER.search(self.name)
-        return int(found.group(1)) if found else None
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What can be known of a causal model without loading it."""
-
-    name: str
-    path: Path
-    architecture: str
-    model_type: str
-    parameters: int
-    layers: int
-    hidden_size: int
-    intermediate_size: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocab_size: int
-    max_positions: int
-    dtype: str
-    tied: bool
-    chat_template: bool
-    weights_bytes: int
-    linears: tuple[Linear, ...]
-    quantization: str | None = None
-    ignored: tuple[str, ...] = ()
-
-    @property
-    def groups(self) -> dict[str, int]:
-        """Return how many linear modules end in each name, in the order of the model."""
-        return dict(Counter(linear.leaf for linear in self.linears))
-
-    @property
-    def linear_parameters(self) -> int:
-        """Return the number of weights inside the linear modules: what 4-bit loading quantises."""
-        return sum(linear.in_features * linear.out_features for linear in self.linears)
-
-    @property
-    def fan_in_fan_out(self) -> bool:
-        """Return whether linear weights are stored as (in, out)."""
-        return self.model_type in CONV1D_TYPES
-
-
-def read_facts(folder: Path | str) -> ModelFacts:
-    """Read a model folder.
+def read_facts(folder: Path | str, *, weights: bool = True) -> ModelFacts:
+    """Read a model folder; without `weights` config.json alone is enough.
 
     Raises EngineError MODEL-01 (weights that can run programs), MODEL-02 (damaged or incomplete), MODEL-03
     (points outside), MODEL-04 (needs its own code), MODEL-05 (sizes that cannot be).
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
+    file = folder / "config.json"
+    if not file.is_file():
         raise EngineError(
             f"{paths.show_name(folder.name)} is no model folder: config.json is missing.",
             "Choose a folder that holds config.json and model.safetensors.",
             "MODEL-02",
             file=str(folder),
         )
-    config = read_json(folder / "config.json")
-    model_type = str(config.get("model_type", ""))
-    _refuse_own_code(folder, config, model_type)
-    headers = read_headers(folder)
+    config = read_json(file)
+    _refuse_own_code(folder, config, str(config.get("model_type", "")))
+    headers = read_headers(folder) if weights else []
     tensors = [t for header in headers for t in header.tensors]
-    sizes = _Sizes(folder, config, tensors)
-    _compare(folder, sizes, tensors)
-    return ModelFacts(
-        name=paths.show_name(_name(folder)),
+    facts, sizes = _facts(config, _name(folder), str(file), tensors)
+    facts = replace(
+        facts,
         path=folder,
+        chat_template=_has_template(folder),
+        ignored=tuple(sorted(p.name for p in folder.iterdir() if p.suffix in (".py", ".bin", ".pt"))),
+    )
+    if not weights:
+        return facts
+    _compare(folder, config, sizes, tensors)
+    return _with_weights(facts, headers, tensors)
+
+
+def look_at(folder: Path | str) -> ModelFacts:
+    """Read a model folder with its weights where it has any, else from config.json: to show and to plan."""
+    return read_facts(folder, weights=has_weights(Path(folder)))
+
+
+def facts_of_config(config: Mapping[str, Any], name: str = "") -> ModelFacts:
+    """Return the facts of a parsed config.json; raises EngineError MODEL-05 for sizes that cannot be."""
+    return _facts(config, name, None, [])[0]
+
+
+def _facts(
+    config: Mapping[str, Any], name: str, file: str | None, tensors: list[TensorEntry]
+) -> tuple[ModelFacts, Sizes]:
+    """Return what config.json alone tells; `tensors`, where known, say whether a head is there."""
+    model_type = str(config.get("model_type", ""))
+    inner = config.get("text_config")
+    values = {**config, **inner} if isinstance(inner, dict) else config
+    family = family_of(model_type)
+    reader = Config(values, family.defaults if family else {}, file)
+    sizes = Sizes(reader, own_head_dim=family.own_head_dim if family else True)
+    tied = _tied(reader, tensors)
+    built = shapes_of(family or LLAMA, reader, sizes, tied=tied)
+    dtype = _dtype_named(values)
+    facts = ModelFacts(
+        name=paths.show_name(name),
+        path=Path(name),
         architecture=_architecture(config),
         model_type=model_type,
-        parameters=_parameters(tensors, sizes.tied),
+        parameters=built.parameters,
         layers=sizes.layers,
         hidden_size=sizes.hidden,
         intermediate_size=sizes.intermediate,
@@ -134,14 +110,47 @@ def read_facts(folder: Path | str) -> ModelFacts:
         head_dim=sizes.head_dim,
         vocab_size=sizes.vocab,
         max_positions=sizes.positions,
-        dtype=_dtype(tensors),
-        tied=sizes.tied,
-        chat_template=_has_template(folder),
-        weights_bytes=_bytes(headers),
-        linears=linears_of(tensors, model_type),
+        dtype=dtype,
+        tied=tied,
+        chat_template=False,
+        weights_bytes=built.parameters * DTYPE_BYTES[dtype],
+        linears=_ordered(built.linears),
         quantization=_quantization(config),
-        ignored=tuple(sorted(p.name for p in folder.iterdir() if p.suffix in (".py", ".bin", ".pt"))),
+        from_config=True,
+        rough=family is None,
+        build=built.build,
+        tensors=built.tensors if family else (),
     )
+    return facts, sizes
+
+
+def _with_weights(facts: ModelFacts, headers: list[Header], tensors: list[TensorEntry]) -> ModelFacts:
+    """Return the facts of a folder with its weights.
+
+    Where the files hold as many values as the family's table says, names and shapes are the table's: files
+    of the hub may bear other names than the model, experts above all.
+    """
+    counted = _parameters(tensors, facts.tied)
+    known = bool(facts.tensors) and (facts.quantization is not None or counted == facts.parameters)
+    facts = replace(facts, dtype=_dtype(tensors), weights_bytes=_bytes(headers), from_config=False)
+    if known:
+        return facts
+    linears = linears_of(tensors, facts.model_type)
+    return replace(facts, parameters=counted, linears=linears, tensors=(), rough=True)
+
+
+def _tied(config: Config, tensors: list[TensorEntry]) -> bool:
+    """A family without a table may leave the key out: without an output head in its files it shares it."""
+    value = config.get("tie_word_embeddings")
+    if isinstance(value, bool):
+        return value
+    return bool(tensors) and not any(t.name.split(".")[0] in _HEADS for t in tensors)
+
+
+def _dtype_named(values: Mapping[str, Any]) -> str:
+    """Return the numbers that config.json names, float32 where it names none that can be."""
+    named = values.get("dtype") or values.get("torch_dtype")
+    return named if isinstance(named, str) and named in ("bfloat16", "float16") else "float32"
 
 
 def _name(folder: Path) -> str:
@@ -150,12 +159,12 @@ def _name(folder: Path) -> str:
     return folder.parent.name if is_result else folder.name
 
 
-def _architecture(config: dict[str, Any]) -> str:
+def _architecture(config: Mapping[str, Any]) -> str:
     names = config.get("architectures")
     return paths.show_name(str(names[0]), 80) if isinstance(names, list) and names else ""
 
 
-def _refuse_own_code(folder: Path, config: dict[str, Any], model_type: str) -> None:
+def _refuse_own_code(folder: Path, config: Mapping[str, Any], model_type: str) -> None:
     """A model that brings program code is taken only when transformers knows its type without it."""
     if "auto_map" not in config or is_builtin(model_type):
         return
@@ -181,60 +190,9 @@ def is_builtin(model_type: str) -> bool:
     ).is_dir()
 
 
-class _Sizes:
-    """The sizes in config.json under their several names, within bounds."""
-
-    def __init__(self, folder: Path, config: dict[str, Any], tensors: list[TensorEntry]) -> None:
-        self._file = str(folder / "config.json")
-        inner = config.get("text_config")
-        self._config = {**config, **inner} if isinstance(inner, dict) else config
-        self.hidden = self._number(("hidden_size", "n_embd", "d_model", "dim"), 1 << 17)
-        self.layers = self._number(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 1024)
-        self.heads = self._number(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4096)
-        self.kv_heads = self._number(("num_key_value_heads", "num_kv_heads"), 4096, self.heads)
-        self.head_dim = self._number(("head_dim",), 1 << 14, self.hidden // max(1, self.heads))
-        self.intermediate = self._number(
-            ("intermediate_size", "n_inner", "ffn_dim"), 1 << 20, 4 * self.hidden
-        )
-        self.vocab = self._number(("vocab_size",), 1 << 22)
-        self.positions = self._number(
-            ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"), 1 << 32, 2048
-        )
-        self.tied = self._tied(tensors)
-
-    def _tied(self, tensors: list[TensorEntry]) -> bool:
-        """GPT-2's configurations leave the key out: a model without an output head in its files shares it."""
-        value = self._config.get("tie_word_embeddings")
-        if isinstance(value, bool):
-            return value
-        return not any(t.name.split(".")[0] in _HEADS for t in tensors)
-
-    def _number(self, names: tuple[str, ...], most: int, default: int | None = None) -> int:
-        for name in names:
-            value = self._config.get(name)
-            if value is None:
-                continue
-            if type(value) is not int or not 1 <= value <= most:
-                raise EngineError(
-                    f"config.json: {name} = {paths.show_name(str(value), 40)} is not supported.",
-                    f"It should be a whole number from 1 to {most}.",
-                    "MODEL-05",
-                    file=self._file,
-                )
-            return value
-        if default is None:
-            raise EngineError(
-                f"config.json: {names[0]} is missing.",
-                "This is no causal language model, or its folder is not complete.",
-                "MODEL-05",
-                file=self._file,
-            )
-        return default
-
-
-def _compare(folder: Path, sizes: _Sizes, tensors: list[TensorEntry]) -> None:
+def _compare(folder: Path, config: Mapping[str, Any], sizes: Sizes, tensors: list[TensorEntry]) -> None:
     """Compare the sizes that config.json claims with the tensors that are there, before anything is built."""
-    found = {int(m.group(1)) for t in tensors if (m := _LAYER.search(t.name))}
+    found = {int(m.group(1)) for t in tensors if (m := LAYER.search(t.name))}
     if found != set(range(sizes.layers)):
         raise EngineError(
             f"The weights of {paths.show_name(folder.name)} are not complete: "
@@ -252,7 +210,7 @@ def _compare(folder: Path, sizes: _Sizes, tensors: list[TensorEntry]) -> None:
         ):
             if tensor.dtype in ("F32", "F16", "BF16") and tensor.shape[1] not in (
                 sizes.hidden,
-                _other_width(sizes),
+                sizes.embedding,
             ):
                 raise EngineError(
                     f"config.json: hidden_size {sizes.hidden} does not fit the weights ({tensor.shape[1]}).",
@@ -261,11 +219,6 @@ def _compare(folder: Path, sizes: _Sizes, tensors: list[TensorEntry]) -> None:
                     file=str(folder / "config.json"),
                 )
             return
-
-
-def _other_width(sizes: _Sizes) -> int:
-    value = sizes._config.get("word_embed_proj_dim", sizes.hidden)
-    return value if isinstance(value, int) else sizes.hidden
 
 
 def is_embedding(name: str) -> bool:
@@ -298,7 +251,11 @@ def linears_of(tensors: Iterable[TensorEntry], model_type: str) -> tuple[Linear,
         rows, columns = tensor.shape
         inner, outer = (rows, columns) if model_type in CONV1D_TYPES else (columns, rows)
         found.append(Linear(name if name.startswith(prefix) else prefix + name, inner, outer))
-    return tuple(sorted(found, key=lambda linear: _reading_order(linear.name)))
+    return _ordered(found)
+
+
+def _ordered(linears: Iterable[Linear]) -> tuple[Linear, ...]:
+    return tuple(sorted(linears, key=lambda linear: _reading_order(linear.name)))
 
 
 def _reading_order(name: str) -> tuple[list[tuple[int, str]], int, str]:
@@ -331,7 +288,7 @@ def _bytes(headers: list[Header]) -> int:
     return sum(t.end - t.begin for h in headers for t in h.tensors)
 
 
-def _quantization(config: dict[str, Any]) -> str | None:
+def _quantization(config: Mapping[str, Any]) -> str | None:
     value = config.get("quantization_config")
     return paths.show_name(str(value.get("quant_method", "unknown")), 40) if isinstance(value, dict) else None
 

@@ -57,6 +57,11 @@ def stay_inside(folder: Path, path: Path) -> Path:
     return path
 
 
+def has_weights(folder: Path) -> bool:
+    """Return whether a folder holds files of weights of any kind, sound or not."""
+    return any(p.suffix == ".safetensors" or p.suffix in PICKLED or p.name == INDEX for p in folder.iterdir())
+
+
 def weight_paths(folder: Path, single: str = "model.safetensors") -> list[Path]:
     """Return the safetensors files of a model folder in reading order.
 
