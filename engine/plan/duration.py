@@ -18,8 +18,6 @@ GPU_PEAK_BF16 = {
     "4060": 3.0e13, "3090": 7.1e13, "3080": 6.0e13, "3070": 4.1e13, "3060": 2.5e13,
 }  # fmt: skip
 GPU_UNKNOWN = 4e13
-START_SECONDS = {"cuda": 25.0, "cpu": 12.0}
-SAMPLE_SECONDS = 6.0
 
 
 def device_speed(gpu: Gpu | None, machine: Machine, precision: str) -> float:
@@ -37,22 +35,6 @@ def operations_per_token(
     head = facts.vocab_size * facts.hidden_size * supervised_share
     attention = facts.layers * facts.heads * facts.head_dim * mean_tokens
     return 4 * (facts.linear_parameters + head) + 6 * trained + 6 * attention
-
-
-def run_seconds(
-    recipe: Recipe,
-    operations: float,
-    tokens: float,
-    validation_tokens: float,
-    speed: float,
-    device: str,
-    checkpointing: bool,
-    evaluations: int,
-) -> float:
-    """Return the seconds of a whole run: start, steps, evaluations with their samples."""
-    train = operations * tokens / speed * (1.33 if checkpointing else 1.0)
-    one = operations / 2 * validation_tokens / speed + SAMPLE_SECONDS
-    return START_SECONDS[device] + train + evaluations * one
 
 
 def steps_per_epoch(recipe: Recipe, train_examples: int) -> int:

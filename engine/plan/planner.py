@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from engine.errors import EngineError
 from engine.hardware.devices import Gpu, Machine
 from engine.models.facts import ModelFacts
-from engine.plan import pace
 from engine.plan.adapter_size import trainable_parameters
-from engine.plan.duration import (
-    device_speed,
-    operations_per_token,
-    optimizer_steps,
-    run_seconds,
-    steps_per_epoch,
-)
+from engine.plan.corrected import TIGHT, corrected, put_right, verdict
+from engine.plan.duration import optimizer_steps
+from engine.plan.ledger import Ledger
 from engine.plan.memory import Setting, memory_terms, tokens_at_once, total_bytes
 from engine.plan.optimizers import IN_8_BITS, runs_here
-from engine.plan.several import memory_of_one, speed_of_all
+from engine.plan.several import memory_of_one
+from engine.plan.times import Times, times_of
 from engine.recipe.codec import override
 from engine.recipe.combinations import clashes
 from engine.recipe.recipe import Recipe
 
-TIGHT = 0.92
 MEMORY_BAND = 0.2  # of the estimate, to either side
-TIME_BAND = 2.0  # times, or parts, of the estimate
-
-
-class Corrections(Protocol):
-    """What earlier runs of a machine say of the estimates, such as `engine.plan.ledger.Ledger`."""
-
-    def memory(self, device: str, method: str, quantization: str | None) -> Any:
-        """Return .factor, .low, .high (times the estimate) and .runs that they rest on."""
-
-    def speed(self, device: str, precision: str) -> Any:
-        """Return .factor, .low, .high (times the estimate) and .runs that they rest on."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +71,9 @@ class Plan:
     `verdict` is fits, tight (above 92 % of the device) or too_large; None without a device memory to compare.
     `profile` is whose training is planned (own, peft or litgpt), `basis` what the figures rest on. The bands
     are (low, high), bytes and seconds: where the truth lies in most cases. `suggestions` are {"set": {path:
-    value}, "memory_bytes", "saves_bytes", "fits"}, those that fit first.
+    value}, "memory_bytes", "saves_bytes", "fits"}, those that fit first. `time_terms` are the seconds of
+    start, steps, evaluations, samples and saves. `memory_factor` is what this machine's runs multiplied
+    the formula's memory by; `memory_runs` and `time_runs` count them.
     """
 
     fits: bool | None
@@ -108,6 +94,10 @@ class Plan:
     memory_band: tuple[float, float] = (0.0, 0.0)
     seconds_band: tuple[float, float] | None = None
     basis: str = "formula"
+    time_terms: dict[str, float] = field(default_factory=dict)
+    memory_factor: float = 1.0
+    memory_runs: int = 0
+    time_runs: int = 0
 
 
 def plan(
@@ -118,7 +108,7 @@ def plan(
     machine: Machine | None = None,
     *,
     profile: str = "own",
-    ledger: Corrections | None = None,
+    ledger: Ledger | None = None,
 ) -> Plan:
     """Plan `recipe` on the first GPU of `machine`, else its processor; `device_memory` overrides its size.
 
@@ -140,25 +130,29 @@ def plan(
         terms = memory_terms(recipe, facts, setting)
     needed = total_bytes(terms)
     steps, tokens = _steps_and_tokens(recipe, data)
-    seconds = _seconds(recipe, facts, data, tokens, gpu, machine, setting.checkpointing)
-    return Plan(
+    times = _times(recipe, facts, data, tokens, machine, setting.checkpointing)
+    found = Plan(
         fits=None if device_memory is None else needed <= device_memory,
-        verdict=_verdict(needed, device_memory),
+        verdict=verdict(needed, device_memory),
         memory_bytes=needed,
         device_memory_bytes=device_memory,
         terms=terms,
-        seconds=seconds,
+        seconds=None,
         steps=steps,
         tokens=tokens,
         trainable_parameters=trainable_parameters(facts, recipe.adapter),
         total_parameters=facts.parameters,
-        suggestions=_suggest(recipe, facts, data, gpu, needed, device_memory, setting.checkpointing),
+        suggestions=[],
         precision=precision_of(recipe, gpu),
         gradient_checkpointing=setting.checkpointing,
         profile=profile,
         memory_band=(needed * (1 - MEMORY_BAND), needed * (1 + MEMORY_BAND)),
-        seconds_band=None if seconds is None else (seconds / TIME_BAND, seconds * TIME_BAND),
     )
+    found = corrected(found, recipe, machine, ledger, times)
+    if found.fits is False and recipe.training.gradient_checkpointing == "auto" and not setting.checkpointing:
+        again = override(recipe, {"training.gradient_checkpointing": "all"})
+        return plan(again, facts, data, device_memory, machine, profile=profile, ledger=ledger)
+    return replace(found, suggestions=_suggest(recipe, facts, data, gpu, found))
 
 
 def precision_of(recipe: Recipe, gpu: Gpu | None) -> str:
@@ -189,14 +183,6 @@ def _setting(recipe: Recipe, data: DataFacts | None, gpu: Gpu | None, *, checkpo
     )
 
 
-def _verdict(needed: float, device_memory: float | None) -> str | None:
-    if device_memory is None:
-        return None
-    if needed > device_memory:
-        return "too_large"
-    return "tight" if needed > TIGHT * device_memory else "fits"
-
-
 def _steps_and_tokens(recipe: Recipe, data: DataFacts | None) -> tuple[int | None, int | None]:
     if data is None or data.train_examples == 0:
         return recipe.training.max_steps, None
@@ -208,29 +194,18 @@ def _steps_and_tokens(recipe: Recipe, data: DataFacts | None) -> tuple[int | Non
     return steps, round(seen * data.total_tokens / data.rows)
 
 
-def _seconds(
+def _times(
     recipe: Recipe,
     facts: ModelFacts,
     data: DataFacts | None,
     tokens: int | None,
-    gpu: Gpu | None,
     machine: Machine | None,
     checkpointing: bool,
-) -> float | None:
+) -> Times | None:
     if data is None or tokens is None or machine is None or not data.total_tokens:
         return None
-    mean = data.total_tokens / data.train_examples
-    operations = operations_per_token(
-        facts, trainable_parameters(facts, recipe.adapter), mean, data.supervised_tokens / data.total_tokens
-    )
-    one = device_speed(gpu, machine, precision_of(recipe, gpu))
-    speed = speed_of_all(one, recipe, gpu=gpu is not None)
-    device = "cpu" if gpu is None else "cuda"
-    measured = pace.evaluations(
-        recipe, steps_per_epoch(recipe, data.rows), optimizer_steps(recipe, data.rows)
-    )
-    validation = data.validation_examples * mean
-    return run_seconds(recipe, operations, tokens, validation, speed, device, checkpointing, measured)
+    precision = precision_of(recipe, machine.devices[0] if machine.devices else None)
+    return times_of(recipe, facts, data, tokens, machine, precision, checkpointing)
 
 
 def _suggest(
@@ -238,11 +213,14 @@ def _suggest(
     facts: ModelFacts,
     data: DataFacts | None,
     gpu: Gpu | None,
-    needed: float,
-    device_memory: float | None,
-    checkpointing: bool,
+    made: Plan,
 ) -> list[dict[str, Any]]:
     """Return the changes that save memory when the plan does not fit or is tight."""
+    device_memory, needed, checkpointing = (
+        made.device_memory_bytes,
+        made.memory_bytes,
+        made.gradient_checkpointing,
+    )
     if device_memory is None or needed <= TIGHT * device_memory:
         return []
     found = []
@@ -254,9 +232,8 @@ def _suggest(
         if len(clashes(changed)) > len(clashes(recipe)):
             continue  # a change that cannot be had with the rest of the recipe is no way out
         with_it = checkpointing or changed.training.gradient_checkpointing == "all"
-        memory = total_bytes(
-            memory_terms(changed, facts, _setting(changed, data, gpu, checkpointing=with_it))
-        )
+        terms = memory_terms(changed, facts, _setting(changed, data, gpu, checkpointing=with_it))
+        memory = put_right(total_bytes(terms), terms, made.memory_factor)
         if memory < needed:
             fits = memory <= device_memory
             saves = needed - memory
