@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.runtime.computing import is_imagined, kind_of
 from engine.runtime.fused import attended
 from engine.runtime.fused.attended import Attended, Places
 
@@ -41,7 +42,7 @@ class Rows:
         self, heads: int, kv_heads: int, head_dim: int, window: int | None, like: Tensor
     ) -> Places | None:
         """Return how a processor lays these sequences beside one another, None where it should not."""
-        if like.device.type != "cpu" or not attended.pay(self.lengths, self.shared, head_dim):
+        if kind_of(like) != "cpu" or not attended.pay(self.lengths, self.shared, head_dim):
             return None
         key = (heads, kv_heads, window)
         if key not in self.layouts:
@@ -116,7 +117,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, way: _Way, rows: Rows) -> Tensor:
         if plain_causal or (count == 1 and not banded)
         else rows.band(count, columns, way.window if banded else None, q)
     )
-    if grouped and q.device.type != "cpu":  # with grouped heads and a mask a GPU would leave its fast kernels
+    if grouped and kind_of(q) != "cpu":  # with grouped heads and a mask a GPU would leave its fast kernels
         k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
         grouped = False
     return F.scaled_dot_product_attention(
@@ -133,9 +134,9 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, way: _Way, rows: Rows) -> Tensor:
 
 def _has_kernel(q: Tensor) -> bool:
     """Return whether torch has a kernel here that takes many sequences in one call."""
-    if q.device.type != "cuda" or q.dtype not in (torch.bfloat16, torch.float16) or q.shape[-1] > 256:
+    if kind_of(q) != "cuda" or q.dtype not in (torch.bfloat16, torch.float16) or q.shape[-1] > 256:
         return False
-    return bool(torch.cuda.get_device_capability(q.device) >= (8, 0))
+    return is_imagined() or bool(torch.cuda.get_device_capability(q.device) >= (8, 0))
 
 
 @cache
@@ -235,7 +236,7 @@ def flat_attention(
     if at is not None:
         together = torch.cat([x[0].transpose(0, 1) for x in (query, key, value)], 1)
         return Attended.apply(together, None, None, at, scaling or size**-0.5)[None], None
-    if dtype == torch.bfloat16 and query.device.type == "cpu":  # the backward pass in bf16 is slow there
+    if dtype == torch.bfloat16 and kind_of(query) == "cpu":  # the backward pass in bf16 is slow there
         query, key, value = query.float(), key.float(), value.float()
     rows = _rows or Rows([query.shape[2]])
     if len(rows.parts) == 1:
@@ -243,7 +244,7 @@ def flat_attention(
         return out.transpose(1, 2).to(dtype), None
     grouped = query.shape[1] != key.shape[1]
     plain = softcap is None and not dropout and _has_kernel(query)
-    if plain and _kernel_is_sound(query.device, query.dtype, query.shape[-1], grouped):
+    if plain and (is_imagined() or _kernel_is_sound(query.device, dtype, query.shape[-1], grouped)):
         return _one_call(query, key, value, way, rows), None
     return _one_by_one(query, key, value, way, rows).to(dtype), None
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.runtime.batches import Batch
+from engine.runtime.computing import kind_of
 
 CHUNK_BYTES = {"cpu": 40_000_000, "cuda": 600_000_000}  # of float32 logits at a time
 LEAST_ROWS = 64
@@ -50,7 +51,7 @@ class _HeadLoss(torch.autograd.Function):  # type: ignore[misc]
         for start in range(0, len(hidden), chunk):
             rows = hidden[start : start + chunk]
             scores = rows @ weight.T
-            few = len(rows) if scores.device.type != "cpu" else ROWS_IN_CACHE
+            few = len(rows) if kind_of(scores) != "cpu" else ROWS_IN_CACHE
             for part, target in zip(scores.split(few), labels[start : start + chunk].split(few), strict=True):
                 total += _to_gradient(part, target[:, None], needed)
             if grad is not None:
@@ -91,7 +92,7 @@ def loss_sum(base: nn.Module, batch: Batch, head: Tensor | None) -> Tensor:
     if head is not None:
         hidden = decoder_of(base)(**inputs).last_hidden_state
         chosen = hidden.reshape(-1, hidden.shape[-1])[batch.where]
-        chunk = rows_at_once(len(chosen), len(head), chosen.device.type)
+        chunk = rows_at_once(len(chosen), len(head), kind_of(chosen))
         result: Tensor = _HeadLoss.apply(chosen, head, batch.labels, chunk)
         return result
     if batch.position_ids is not None:

@@ -19,6 +19,7 @@ from engine.plan.memory import tokens_at_once
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs.store import load_recipe
+from engine.runtime.computing import kind_of
 
 if TYPE_CHECKING:
     from engine.runtime.training import Training
@@ -158,7 +159,7 @@ def within(examples: Sequence[Example], tokens: int, *, padded: bool) -> list[Se
 
 def room_of(run: Training) -> int | None:
     """Return how many tokens are computed in one piece at most, None without a limit."""
-    limit = tokens_at_once(run.recipe.training.max_batch_tokens, run.compute.device.type)
+    limit = tokens_at_once(run.recipe.training.max_batch_tokens, kind_of(run.compute.device))
     if run.table.pack_tokens is None or run.layout.flat:
         return limit
     pack = run.table.pack_tokens * run.recipe.training.per_device_train_batch_size

@@ -25,6 +25,7 @@ import math
 import time
 
 import torch
+from torch import Tensor
 
 from engine.data.dataset import Example
 from engine.errors import EngineError
@@ -132,6 +133,14 @@ def gradients(
 
     Where other ranks compute other rows of the step, `supervised` counts the tokens of all of them.
     """
+    total, count, batches = add_up(run, step, micro, supervised)
+    return float(total) / count, batches
+
+
+def add_up(
+    run: Training, step: int, micro: list[list[Example]], supervised: int | None = None
+) -> tuple[Tensor, int, list[Batch]]:
+    """Add up the gradient of a step; return the sum of its losses, and over how many tokens it is a mean."""
     pieces = [piece for examples in micro for piece in memory.pieces_of(run, examples, run.parts)]
     pieces = run.ranks.even(pieces)
     pad = run.base.config.get_text_config().pad_token_id or 0
@@ -157,7 +166,7 @@ def gradients(
             loss = loss_sum(run.base, batch, run.head)
             (loss / count).backward()
         total += loss.detach()
-    return float(total) / count, batches
+    return total, count, batches
 
 
 def watch_numbers(run: Training, good: bool) -> None:

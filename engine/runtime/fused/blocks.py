@@ -169,9 +169,9 @@ def fuse(model: nn.Module) -> int:
 
 def _leave_the_file(model: nn.Module) -> None:
     """Copy what the products left: a file's pages stay in memory while one tensor maps them."""
-    joined = {product.wide.untyped_storage().data_ptr() for product in products_of(model)}
+    joined = {product.wide.untyped_storage()._cdata for product in products_of(model)}
     for parameter in model.parameters() if joined else ():
-        kept = parameter.requires_grad or parameter.untyped_storage().data_ptr() in joined
+        kept = parameter.requires_grad or parameter.untyped_storage()._cdata in joined
         if parameter.device.type == "cpu" and not kept:
             parameter.data = parameter.data.clone()
 
