@@ -1,0 +1,208 @@
+"""Advice on the adapter: which layers it sits on, how wide it is, how its update is scaled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.advice.finding import Finding
+from engine.advice.memory_rules import ROOMY
+from engine.advice.situation import Situation
+from engine.plan.adapter_size import head_of
+from engine.recipe.targets import ALL_LINEAR, fits, in_group, named
+
+HIGH_SCALE, LOW_SCALE = 4.0, 0.25
+WIDE_RANK, LEAST_RANK, MORE_RANK = 64, 8, 32
+HIGHEST_ALPHA = 4096
+TOKENS_A_PARAMETER = 5  # fewer: the adapter can hold the data by heart (a threshold of ours)
+TOKENS_FOR_MORE = 2000  # more: it may be too small (a threshold of ours)
+LISTED = 7
+TARGETS = "adapter.target_modules"
+
+
+def attention_alone(s: Situation) -> Finding | None:
+    """R07: only attention is adapted, and there is room for all layers."""
+    if not _is_attention_only(s):
+        return None
+    fix = {TARGETS: ALL_LINEAR}
+    if s.fits_with(fix) is False:
+        return None
+    message = "Attention-only adapters learn less than all layers at equal size."
+    return Finding("R07", "warn", message, fix, ("A10", "S3", "S9"), TARGETS)
+
+
+def mlp_rather_than_attention(s: Situation) -> Finding | None:
+    """R08: all layers do not fit, and the MLP alone does."""
+    if not _is_attention_only(s) or s.fits_with({TARGETS: ALL_LINEAR}) is not False:
+        return None
+    fix = {TARGETS: ["mlp"]}
+    if s.facts is None or not any(in_group(linear.name, "mlp") for linear in s.facts.linears):
+        return None
+    if not s.fits_with(fix):
+        return None
+    message = "All layers will not fit; adapt the MLP rather than attention."
+    return Finding("R08", "hint", message, fix, ("S9",), TARGETS)
+
+
+def _is_attention_only(s: Situation) -> bool:
+    names = [linear.name for linear, _ in s.modules]
+    return s.lora and bool(names) and all(in_group(name, "attention") for name in names)
+
+
+def shared_head(s: Situation) -> Finding | None:
+    """R09: the output head is adapted and shares its weight with the embedding."""
+    if s.facts is None or not s.facts.tied or s.recipe.adapter.method == "full":
+        return None
+    head, wanted = head_of(s.facts), named(s.recipe.adapter.target_modules)
+    if not any(fits(head, entry) for entry in wanted):
+        return None
+    rest = [entry for entry in wanted if not fits(head, entry)]
+    message = "The output head shares weights with the embedding; adapting it complicates merging."
+    return Finding("R09", "warn", message, {TARGETS: _targets(rest)}, (), TARGETS)
+
+
+def unknown_module(s: Situation) -> Finding | None:
+    """R10: an entry of the list means no layer of this model."""
+    if s.facts is None or s.recipe.adapter.method == "full":
+        return None
+    names = [linear.name for linear in s.facts.linears] + [head_of(s.facts)]
+    wanted = named(s.recipe.adapter.target_modules)
+    # Embeddings are no linear layers, and are found by their tensors when the model is loaded.
+    missing = [
+        entry
+        for entry in wanted
+        if entry != ALL_LINEAR and "emb" not in entry and not any(fits(name, entry) for name in names)
+    ]
+    if not missing:
+        return None
+    rest = [entry for entry in wanted if entry not in missing]
+    known = list(s.facts.groups)
+    more = " ..." if len(known) > LISTED else ""
+    message = f"No layer is called {missing[0]}. This model has: {', '.join(known[:LISTED])}{more}."
+    return Finding("R10", "error", message, {TARGETS: _targets(rest)}, (), TARGETS)
+
+
+def _targets(entries: list[str]) -> str | list[str]:
+    return ALL_LINEAR if not entries or ALL_LINEAR in entries and len(entries) == 1 else entries
+
+
+def large_scale(s: Situation) -> Finding | None:
+    """R11: the update is multiplied with more than 4."""
+    if not s.lora or s.recipe.adapter.use_rslora or s.scale <= HIGH_SCALE:
+        return None
+    fix = {"adapter.lora_alpha": 2 * s.recipe.adapter.r}
+    message = f"Scale {s.scale:.3g} is large; updates may become unstable."
+    return Finding("R11", "warn", message, fix, ("A11",), "adapter.lora_alpha")
+
+
+def small_scale(s: Situation) -> Finding | None:
+    """R12: the update is multiplied with less than a quarter."""
+    if not s.lora or s.recipe.adapter.use_rslora or s.scale >= LOW_SCALE:
+        return None
+    fix = {"adapter.lora_alpha": s.recipe.adapter.r}
+    message = f"Scale {s.scale:.2g} is small; adapters may barely act."
+    return Finding("R12", "hint", message, fix, ("A12",), "adapter.lora_alpha")
+
+
+def wide_without_rslora(s: Situation) -> Finding | None:
+    """R13: a large rank with plain scaling; silent where R16 advises a smaller rank anyway."""
+    adapter = s.recipe.adapter
+    if adapter.method != "lora" or adapter.r < WIDE_RANK or adapter.use_rslora or more_than_data(s):
+        return None
+    fix = {"adapter.use_rslora": True, "adapter.lora_alpha": adapter.r}
+    message = "Large ranks train better with rank-stabilised scaling; compare both."
+    return Finding("R13", "hint", message, fix, ("S6", "S9"), "adapter.use_rslora")
+
+
+def rslora_with_large_alpha(s: Situation) -> Finding | None:
+    """R14: alpha above the rank and the root together."""
+    adapter = s.recipe.adapter
+    if not s.lora or not adapter.use_rslora or adapter.lora_alpha <= adapter.r:
+        return None
+    message = f"Alpha above the rank plus root scaling gives scale {s.scale:.3g}."
+    fix = {"adapter.lora_alpha": adapter.r}
+    return Finding("R14", "warn", message, fix, ("S6", "S9"), "adapter.lora_alpha")
+
+
+def rank_not_low(s: Situation) -> Finding | None:
+    """R15: the rank is above half the narrower side of a module."""
+    if not s.lora:
+        return None
+    narrow = [
+        (linear, rank)
+        for linear, rank in s.modules
+        if rank > min(linear.in_features, linear.out_features) / 2
+    ]
+    if not narrow:
+        return None
+    linear, rank = max(narrow, key=lambda each: each[1] / min(each[0].in_features, each[0].out_features))
+    side = min(min(each.in_features, each.out_features) for each, _ in narrow)
+    most = power_below(side / 4)
+    adapter = s.recipe.adapter
+    fix: dict[str, Any] = rank_fix(s, most) if adapter.r > most else {}
+    if any(value > most for value in adapter.rank_pattern.values()):
+        fix["adapter.rank_pattern"] = {key: min(value, most) for key, value in adapter.rank_pattern.items()}
+    if adapter.target_r is not None and adapter.target_r > most:
+        fix["adapter.target_r"] = most
+    message = f"Rank {rank} is no longer low-rank for {linear.leaf}."
+    return Finding("R15", "error", message, fix, ("A1",), "adapter.r")
+
+
+def more_than_data(s: Situation) -> Finding | None:
+    """R16: fewer than five tokens are seen for each trained value."""
+    seen = _tokens_seen(s)
+    if not s.lora or not seen or not s.trained or seen >= TOKENS_A_PARAMETER * s.trained:
+        return None
+    rank = s.recipe.adapter.r
+    if rank <= LEAST_RANK:
+        return None
+    right = power_below(rank * seen / (TOKENS_A_PARAMETER * s.trained))
+    fix = rank_fix(s, max(LEAST_RANK, right))
+    message = "More adapter parameters than tokens suggest memorising. Lower the rank."
+    return Finding("R16", "hint", message, fix, ("A17",), "adapter.r")
+
+
+def less_than_data(s: Situation) -> Finding | None:
+    """R17: much data for a narrow adapter."""
+    adapter = s.recipe.adapter
+    seen = _tokens_once(s)
+    if not s.lora or not seen or not s.trained or adapter.r > LEAST_RANK:
+        return None
+    if s.trained >= seen / TOKENS_FOR_MORE:
+        return None
+    narrowest = min(min(each.in_features, each.out_features) for each, _ in s.modules) if s.modules else 0
+    rank = min(MORE_RANK, power_below(narrowest / 4))
+    fix = rank_fix(s, rank) if rank > adapter.r else {}
+    if not fix or s.fits_with(fix, ROOMY) is False:
+        return None
+    message = f"Much data, little capacity: try a larger rank, such as {rank}."
+    return Finding("R17", "hint", message, fix, ("S3",), "adapter.r")
+
+
+def rank_fix(s: Situation, rank: int) -> dict[str, Any]:
+    """Return the overrides for another rank, alpha in proportion."""
+    adapter = s.recipe.adapter
+    alpha = round(adapter.lora_alpha * rank / adapter.r)
+    return {"adapter.r": rank, "adapter.lora_alpha": min(HIGHEST_ALPHA, max(1, alpha))}
+
+
+def power_below(value: float) -> int:
+    """Return the largest power of two that is not above a value, 1 at least."""
+    power = 1
+    while 2 * power <= value:
+        power *= 2
+    return power
+
+
+def _tokens_seen(s: Situation) -> float | None:
+    """Return the tokens of all passes."""
+    if s.data is None or s.passes is None:
+        return None
+    return s.data.counts.total_tokens * s.passes
+
+
+def _tokens_once(s: Situation) -> float | None:
+    """Return the different tokens that are seen, with a batch of the size that R31 leaves."""
+    if s.data is None or s.passes is None:
+        return None
+    smaller = 1.0 if s.recipe.training.max_steps is None else min(1.0, 32 / s.batch)
+    return s.data.counts.total_tokens * min(1.0, s.passes * smaller)
