@@ -14,12 +14,13 @@ from engine import paths
 from engine.errors import EngineError
 from engine.models.adapter_facts import AdapterFacts as AdapterFacts
 from engine.models.adapter_facts import read_adapter_facts as read_adapter_facts
+from engine.models.families import LLAMA, family_of
 from engine.models.model_facts import CONV1D_TYPES, LAYER
 from engine.models.model_facts import Build as Build
 from engine.models.model_facts import Linear as Linear
 from engine.models.model_facts import ModelFacts as ModelFacts
 from engine.models.safetensors_header import Header, TensorEntry
-from engine.models.shapes import LLAMA, family_of, shapes_of
+from engine.models.shapes import read_sizes, shapes_of
 from engine.models.sizes import Config, Sizes
 from engine.models.weight_files import has_weights, read_headers, read_json
 
@@ -88,11 +89,10 @@ def _facts(
 ) -> tuple[ModelFacts, Sizes]:
     """Return what config.json alone tells; `tensors`, where known, say whether a head is there."""
     model_type = str(config.get("model_type", ""))
-    inner = config.get("text_config")
-    values = {**config, **inner} if isinstance(inner, dict) else config
+    values = _flat(config)
     family = family_of(model_type)
     reader = Config(values, family.defaults if family else {}, file)
-    sizes = Sizes(reader, own_head_dim=family.own_head_dim if family else True)
+    sizes = read_sizes(family or LLAMA, reader)
     tied = _tied(reader, tensors)
     built = shapes_of(family or LLAMA, reader, sizes, tied=tied)
     dtype = _dtype_named(values)
@@ -122,6 +122,15 @@ def _facts(
         tensors=built.tensors if family else (),
     )
     return facts, sizes
+
+
+def _flat(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the configuration of the text; whether its head is tied is said by the one around it."""
+    inner = config.get("text_config")
+    if not isinstance(inner, dict):
+        return config
+    inner = {key: value for key, value in inner.items() if key != "tie_word_embeddings"}
+    return {**config, **inner}
 
 
 def _with_weights(facts: ModelFacts, headers: list[Header], tensors: list[TensorEntry]) -> ModelFacts:

@@ -1,20 +1,21 @@
-"""Closed-form tables of the families that transformers builds: names and shapes from config.json alone.
+"""Names and shapes of a model's parameters from config.json alone, by the table of its family.
 
-A family is a list of parts, one for each module of a layer and one for each module outside them. A shape is
+A table is a list of parts, one for each module of a layer and one for each module outside them. A shape is
 written in letters, outputs first as torch stores a linear layer: d hidden size, q all heads of queries, k all
 heads of keys, h one head, f width of the MLP, V vocabulary, P positions, E experts, m width of an expert,
-s width of the shared expert, e width of the embedding. Held against the models that transformers makes.
+s width of the shared expert, e width of the embedding; of pictures c channels, p side of a patch, n patches,
+t hidden size of the text. The tables: families.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.models.model_facts import Build, Linear, NamedShape
-from engine.models.sizes import Config, Sizes
+from engine.models.sizes import EXPERTS, Config, Sizes
 
 _TERM = re.compile(r"(\d*)([A-Za-z]?)")
 YES = "yes"
@@ -26,7 +27,7 @@ class Part:
 
     name: str
     shape: tuple[str, ...]
-    kind: str  # linear, conv1d, norm, embedding, parameter (a tensor that is no module)
+    kind: str  # linear, conv1d, norm, bare (a norm without weights), embedding, router, parameter, other
     bias: str = ""
     when: str = YES
     layers: str = "all"  # all, dense or sparse: those without and with experts
@@ -34,7 +35,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Family:
-    """How one family is built; `defaults` are what transformers takes for keys that may be missing."""
+    """How one family is built; `defaults` are what transformers takes for keys that may be missing.
+
+    `window` says which layers see the sliding window where config.json lists no layer_types: all, upper (from
+    max_window_layers on), lower (every other one below it), most (all but each n-th), or none. `prepare`
+    gives a configuration keys that follow from others. `beside` is what a model of several kinds of input
+    has beside its text: a table and the key of its configuration.
+    """
 
     layer: tuple[Part, ...]
     outside: tuple[Part, ...]
@@ -45,8 +52,9 @@ class Family:
     norm: str = "rms"
     parallel: str = ""
     rotary: str = YES
-    window: str = "all"  # which layers see the sliding window: all, upper, or every but each n-th
-    experts: bool = False
+    window: str = "all"
+    prepare: Callable[[Config], None] | None = None
+    beside: tuple[Family, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,78 +71,46 @@ class Shapes:
         return sum(numel(shape) for _, shape in self.tensors)
 
 
-def linear(name: str, inner: str, outer: str, bias: str = "", **more: str) -> Part:
-    """Return a linear layer."""
-    return Part(name, (outer, inner), "linear", bias, **more)
-
-
-def norms(*names: str, size: str = "d", bias: str = "", when: str = YES) -> tuple[Part, ...]:
-    """Return norms of one size."""
-    return tuple(Part(name, (size,), "norm", bias, when) for name in names)
-
-
-def attention(bias: str = "", out_bias: str = "", out: str = "o_proj") -> tuple[Part, ...]:
-    """Return q, k, v and the output as four layers."""
-    return (
-        linear("self_attn.q_proj", "d", "q", bias),
-        linear("self_attn.k_proj", "d", "k", bias),
-        linear("self_attn.v_proj", "d", "k", bias),
-        linear(f"self_attn.{out}", "q", "d", out_bias),
-    )
-
-
-def gated(at: str = "mlp", bias: str = "", width: str = "f", layers: str = "all") -> tuple[Part, ...]:
-    """Return an MLP of gate, up and down."""
-    return (
-        linear(f"{at}.gate_proj", "d", width, bias, layers=layers),
-        linear(f"{at}.up_proj", "d", width, bias, layers=layers),
-        linear(f"{at}.down_proj", width, "d", bias, layers=layers),
-    )
-
-
-def experts() -> tuple[Part, ...]:
-    """Return a router and its experts: three-dimensional parameters in transformers 5, no linear modules."""
-    return (
-        Part("mlp.gate", ("E", "d"), "router", layers="sparse"),
-        Part("mlp.experts.gate_up_proj", ("E", "2m", "d"), "parameter", layers="sparse"),
-        Part("mlp.experts.down_proj", ("E", "d", "m"), "parameter", layers="sparse"),
-    )
-
-
-def table(name: str, rows: str = "V", width: str = "d") -> Part:
-    """Return an embedding."""
-    return Part(name, (rows, width), "embedding")
-
-
-TWO_NORMS = norms("input_layernorm", "post_attention_layernorm")
-HEAD_NORMS = norms("self_attn.q_norm", "self_attn.k_norm", size="h")
-OUTSIDE = (table("model.embed_tokens"), *norms("model.norm"))
-LLAMA = Family(
-    layer=(*attention("attention_bias", "attention_bias"), *gated(bias="mlp_bias"), *TWO_NORMS),
-    outside=OUTSIDE,
-    defaults={"intermediate_size": 11008, "max_position_embeddings": 2048, "hidden_act": "silu"},
-)
-
-FAMILIES: dict[str, Family] = {"llama": LLAMA}
-
-
-def family_of(model_type: str) -> Family | None:
-    """Return the table of a family, None when there is none."""
-    return FAMILIES.get(model_type)
+def read_sizes(family: Family, config: Config) -> Sizes:
+    """Return the sizes in a configuration, and give it what follows from them."""
+    if family.prepare:
+        family.prepare(config)
+    return Sizes(config, own_head_dim=family.own_head_dim)
 
 
 def shapes_of(family: Family, config: Config, sizes: Sizes, *, tied: bool) -> Shapes:
-    """Return what transformers builds from a configuration."""
-    letters = _letters(sizes)
-    inside = [p for p in family.layer if _holds(p.when, config)]
-    sparse = _sparse_layers(family, config, sizes)
-    modules = [(p, p.name) for p in family.outside if _holds(p.when, config)]
-    for number in range(sizes.layers):
+    """Return what transformers builds from a configuration that `read_sizes` has seen."""
+    parts = list(family.outside)
+    if not tied:
+        parts.append(Part("lm_head", ("V", "e"), "head"))
+    if family.head_bias:
+        parts.append(Part("lm_head.bias", ("V",), "parameter"))
+    tensors, linears = _expand(family, parts, config, _letters(config, sizes), sizes.layers)
+    if family.beside:
+        other, key = family.beside
+        inner = config.get(key)
+        seen = Config(inner if isinstance(inner, dict) else {}, other.defaults, config.file)
+        found = read_sizes(other, seen)
+        letters = {**_letters(seen, found), "t": sizes.hidden}
+        more = _expand(other, list(other.outside), seen, letters, found.layers)
+        tensors, linears = more[0] + tensors, more[1] + linears
+    inside = [part for part in family.layer if _holds(part.when, config)]
+    build = _build(family, config, sizes, inside, _sparse_layers(family, config, sizes.layers))
+    biases = sum(numel(shape) for name, shape in tensors if name.endswith(".bias"))
+    return Shapes(tuple(tensors), tuple(linears), replace(build, biases=biases))
+
+
+def _expand(
+    family: Family, outside: list[Part], config: Config, letters: Mapping[str, int], layers: int
+) -> tuple[list[NamedShape], list[Linear]]:
+    """Return the parameters and the linear modules of all layers and of what is outside them."""
+    sparse = _sparse_layers(family, config, layers)
+    modules = [(part, part.name) for part in outside if _holds(part.when, config)]
+    inside = [part for part in family.layer if _holds(part.when, config)]
+    for number in range(layers):
         left_out = "dense" if number in sparse else "sparse"
         modules += [(p, f"{family.stack}.{number}.{p.name}") for p in inside if p.layers != left_out]
-    if not tied:
-        modules.append((Part("lm_head", ("V", "d"), "head", YES if family.head_bias else ""), "lm_head"))
-    known = {p.shape: tuple(_size(term, letters) for term in p.shape) for p, _ in modules}
+    known = {part.shape: tuple(_size(term, letters) for term in part.shape) for part, _ in modules}
     tensors: list[NamedShape] = []
     linears: list[Linear] = []
     for part, name in modules:
@@ -143,9 +119,7 @@ def shapes_of(family: Family, config: Config, sizes: Sizes, *, tied: bool) -> Sh
         if part.kind in ("linear", "conv1d"):
             outer, inner = shape if part.kind == "linear" else shape[::-1]
             linears.append(Linear(name, inner, outer))
-    build = _build(family, config, sizes, inside, sparse)
-    biases = sum(numel(shape) for name, shape in tensors if name.endswith(".bias"))
-    return Shapes(tuple(tensors), tuple(linears), replace(build, biases=biases))
+    return tensors, linears
 
 
 def _tensors(part: Part, name: str, shape: tuple[int, ...], config: Config) -> Iterator[NamedShape]:
@@ -164,7 +138,8 @@ def numel(shape: tuple[int, ...]) -> int:
     return count
 
 
-def _letters(sizes: Sizes) -> dict[str, int]:
+def _letters(config: Config, sizes: Sizes) -> dict[str, int]:
+    patch = config.number(("patch_size",), 1 << 10, 1)
     return {
         "": 1,
         "d": sizes.hidden,
@@ -178,6 +153,9 @@ def _letters(sizes: Sizes) -> dict[str, int]:
         "m": sizes.expert,
         "s": sizes.shared_expert,
         "e": sizes.embedding,
+        "p": patch,
+        "c": config.number(("num_channels",), 64, 3),
+        "n": (config.number(("image_size",), 1 << 16, patch) // patch) ** 2,
     }
 
 
@@ -195,36 +173,41 @@ def _holds(condition: str, config: Config) -> bool:
     return bool(condition) and config.flag(condition)
 
 
-def _sparse_layers(family: Family, config: Config, sizes: Sizes) -> frozenset[int]:
-    if not family.experts or not sizes.experts:
+def _sparse_layers(family: Family, config: Config, layers: int) -> frozenset[int]:
+    if not any(part.layers == "sparse" for part in family.layer):
+        return frozenset()
+    if not config.number(EXPERTS, 4096, 0, least=0):
         return frozenset()
     step = config.number(("decoder_sparse_step",), 1024, 1)
     without = config.entries("mlp_only_layers", int) or []
-    return frozenset(n for n in range(sizes.layers) if n not in without and (n + 1) % step == 0)
+    return frozenset(n for n in range(layers) if n not in without and (n + 1) % step == 0)
 
 
-def _windowed(family: Family, config: Config, sizes: Sizes) -> tuple[int | None, int]:
+def _windowed(family: Family, config: Config, layers: int) -> tuple[int | None, int]:
     """Return the sliding window in tokens, and how many layers have it."""
     switched_off = config.get("use_sliding_window") is not None and not config.flag("use_sliding_window")
     window = config.number(("sliding_window",), 1 << 32, 0, least=0)
-    if switched_off or not window or not family.window:
+    if switched_off or not window:
         return None, 0
     kinds = config.entries("layer_types", str)
+    below = min(layers, config.number(("max_window_layers",), 1024, 0, least=0))
     if kinds is not None:
-        count = sum(kind in ("sliding_attention", "chunked_attention") for kind in kinds[: sizes.layers])
+        count = sum(kind == "sliding_attention" for kind in kinds[:layers])
     elif family.window == "upper":
-        count = max(0, sizes.layers - config.number(("max_window_layers",), 1024, 0, least=0))
-    elif family.window == "all":
-        count = sizes.layers
+        count = layers - below
+    elif family.window == "lower":
+        count = (below + 1) // 2
+    elif family.window == "most":
+        count = layers - layers // config.number(("sliding_window_pattern",), 1024, 1)
     else:
-        count = sizes.layers - sizes.layers // config.number(("sliding_window_pattern",), 1024, 1)
+        count = layers if family.window == "all" else 0
     return (window, count) if count else (None, 0)
 
 
 def _build(family: Family, config: Config, sizes: Sizes, inside: list[Part], sparse: frozenset[int]) -> Build:
     names = {part.name.rpartition(".")[2] for part in inside}
     over_heads = {p.shape[0] for p in inside if p.kind == "norm" and p.shape != ("d",)}
-    window, windowed = _windowed(family, config, sizes)
+    window, windowed = _windowed(family, config, sizes.layers)
     activation = next((config.get(k) for k in _ACTIVATIONS if config.get(k) is not None), "silu")
     return Build(
         gated=bool(names & {"gate_proj", "gate_up_proj"}),

@@ -9,6 +9,7 @@ from engine import paths
 from engine.errors import EngineError
 
 MAX_LAYERS = 1024
+EXPERTS = ("num_local_experts", "num_experts")
 _MAX_HIDDEN = 1 << 17
 _MAX_WIDTH = 1 << 20
 
@@ -18,7 +19,7 @@ class Config:
 
     def __init__(self, values: Mapping[str, Any], defaults: Mapping[str, Any], file: str | None) -> None:
         self.values: dict[str, Any] = {**values}
-        self._defaults, self._file = defaults, file
+        self._defaults, self.file = defaults, file
 
     def get(self, name: str) -> Any:
         """Return a value as it stands, or its default."""
@@ -48,7 +49,7 @@ class Config:
                 f"config.json: {names[0]} is missing.",
                 "This is no causal language model, or its folder is not complete.",
                 "MODEL-05",
-                file=self._file,
+                file=self.file,
             )
         return default
 
@@ -70,7 +71,7 @@ class Config:
             f"config.json: {name} = {paths.show_name(str(value), 40)} is not supported.",
             hint,
             "MODEL-05",
-            file=self._file,
+            file=self.file,
         )
 
 
@@ -91,7 +92,7 @@ class Sizes:
         self.positions = number(
             ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"), 1 << 32, 2048
         )
-        self.experts = number(("num_local_experts", "num_experts"), 4096, 0, least=0)
+        self.experts = number(EXPERTS, 4096, 0, least=0)
         self.experts_per_token = number(("num_experts_per_tok",), 4096, 0, least=0)
         self.expert = number(("moe_intermediate_size",), _MAX_WIDTH, self.intermediate)
         self.shared_expert = number(("shared_expert_intermediate_size",), _MAX_WIDTH, 0, least=0)
