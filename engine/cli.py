@@ -19,12 +19,11 @@ from typing import Any
 
 from engine import paths
 from engine.errors import EngineError, from_os_error
-from engine.verbs import library, queue, runs
+from engine.verbs import advice, library, queue, runs
 from engine.verbs.follow import CrashError
 
 Handler = Callable[[Namespace], "dict[str, Any] | int"]
 LATER = {
-    "advise": "Advice with its evidence",
     "evaluate": "Benchmarks",
     "export": "Export to GGUF and Ollama",
     "sweep": "Sweeps",
@@ -203,6 +202,17 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
             _argument("--exact", action="store_true", help="count by a dry run"),
             _argument("--device-memory", type=float, metavar="BYTES", help="such as 24e9"),
             _argument("--profile", default="own", choices=["own", "litgpt"]),
+        ],
+    ),
+    "advise": (
+        "what speaks against a recipe, with the change that mends it and its sources",
+        advice.advise,
+        [
+            _argument("recipe"),
+            SET,
+            _argument(
+                "--device-memory", type=float, metavar="BYTES", help="as on a GPU with so much, such as 24e9"
+            ),
         ],
     ),
     "train": (

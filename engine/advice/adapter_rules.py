@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.advice.finding import Finding
+from engine.advice.finding import Finding, in_words
 from engine.advice.memory_rules import ROOMY
 from engine.advice.situation import Situation
 from engine.plan.adapter_size import head_of
@@ -157,7 +157,7 @@ def more_than_data(s: Situation) -> Finding | None:
         return None
     right = power_below(rank * seen / (TOKENS_A_PARAMETER * s.trained))
     fix = rank_fix(s, max(LEAST_RANK, right))
-    message = "More adapter parameters than tokens suggest memorising. Lower the rank."
+    message = f"{in_words(s.trained)} trained values for {in_words(seen)} tokens suggest memorising. Lower the rank."
     return Finding("R16", "hint", message, fix, ("A17",), "adapter.r")
 
 
@@ -174,7 +174,7 @@ def less_than_data(s: Situation) -> Finding | None:
     fix = rank_fix(s, rank) if rank > adapter.r else {}
     if not fix or s.fits_with(fix, ROOMY) is False:
         return None
-    message = f"Much data, little capacity: try a larger rank, such as {rank}."
+    message = f"{in_words(seen)} tokens for {in_words(s.trained)} trained values: try a larger rank, such as {rank}."
     return Finding("R17", "hint", message, fix, ("S3",), "adapter.r")
 
 

@@ -36,7 +36,7 @@ def no_validation(s: Situation) -> Finding | None:
         "evaluation.eval_steps": "epoch",
         "training.load_best_model_at_end": True,
     }
-    message = "More than one epoch without validation hides overfitting."
+    message = f"{s.passes:.3g} epochs without validation hide overfitting."
     return Finding("R18", "error", message, fix, ("A9",), "data.validation_split")
 
 
@@ -50,7 +50,7 @@ def many_passes(s: Situation) -> Finding | None:
     fix: dict[str, Any] = {"training.num_train_epochs": 1.0}
     if s.recipe.training.max_steps is not None:
         fix["training.max_steps"] = None
-    message = "Repeated passes often worsen instruction tuning; try one to three."
+    message = f"{s.passes:.3g} passes: repeating often worsens instruction tuning; try one to three."
     return Finding("R19", "warn", message, fix, ("A9", "S11"), "training.num_train_epochs")
 
 

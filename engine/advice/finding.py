@@ -44,3 +44,11 @@ class Finding:
 def gigabytes(size: float) -> str:
     """Return bytes as a figure in GB (1e9), as the plan writes them."""
     return f"{size / 1e9:.2f}" if size < 1e9 else f"{size / 1e9:.1f}"
+
+
+def in_words(count: float) -> str:
+    """Return a large count with three figures: 39,976,960 is 40.0 million."""
+    for size, word in ((1e9, " billion"), (1e6, " million"), (1e3, " thousand")):
+        if count >= size:
+            return f"{count / size:.3g}{word}"
+    return f"{count:.0f}"

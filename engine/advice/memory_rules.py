@@ -100,9 +100,10 @@ def unneeded_4bit(s: Situation) -> Finding | None:
     if not _on_gpu_in_4bit(s) or small_in_4bit(s) is not None:
         return None
     fix = {"model.load_in_4bit": False}
-    if not s.fits_with(fix, ROOMY):
+    needed = s.memory_with(fix)
+    if needed is None or s.free is None or needed > ROOMY * s.free:
         return None
-    message = "The model fits unquantised. 4-bit would cost about half again the time."
+    message = f"The model fits unquantised, in {gigabytes(needed)} GB. 4-bit costs about half again the time."
     return Finding("R03", "hint", message, fix, ("A3",), "model.load_in_4bit")
 
 

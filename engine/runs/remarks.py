@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from engine.advice.elsewhere import Validation, validation_rises
 from engine.runs.history import RunHistory
 
-RISING_EVALUATIONS = 3
 STEPS_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
 class Remark:
-    """One sentence; `kind` is info or warn."""
+    """One sentence; `kind` is info or warn. A rule of `engine.advice` is named with its `evidence`."""
 
     kind: str
     text: str
+    rule: str = ""
+    evidence: tuple[str, ...] = ()
 
 
 def remarks(history: RunHistory, max_grad_norm: float | None = None) -> list[Remark]:
@@ -36,15 +38,9 @@ def _not_a_number(history: RunHistory) -> list[Remark]:
 
 def _rising_validation(history: RunHistory) -> list[Remark]:
     measured = history.series["validation"]
-    if history.best is None or len(measured) < RISING_EVALUATIONS + 1:
-        return []
-    newest = measured.values[-RISING_EVALUATIONS:]
-    since = measured.steps[-RISING_EVALUATIONS]
-    if since <= history.best.step or not all(value > history.best.loss for value in newest):
-        return []
     going = history.state in ("running", "paused")
-    advice = "stop early? The best one is kept." if going else "the adapter is that of the best step."
-    return [Remark("warn", f"Validation rises since step {history.best.step}: {advice}")]
+    found = validation_rises(Validation(measured.steps, measured.values, going))
+    return [] if found is None else [Remark("warn", found.message, found.rule, found.evidence)]
 
 
 def _memory(history: RunHistory) -> list[Remark]:

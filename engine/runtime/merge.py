@@ -24,7 +24,9 @@ import torch
 from torch import Tensor
 
 from engine import durable, paths
+from engine.advice.elsewhere import Merging, Part, into_quantised, not_summable
 from engine.errors import EngineError, from_os_error
+from engine.models.adapter_facts import read_adapter_facts
 from engine.models.facts import ModelFacts
 from engine.models.safetensors_header import TensorEntry
 from engine.models.weight_files import INDEX, read_headers, read_json
@@ -103,6 +105,7 @@ def merge_adapter(
 def _refuse_later(adapters: Sequence[Path], weights: Sequence[float] | None, method: str) -> None:
     """Say by name what a later version brings, before anything is read."""
     what = ""
+    _refuse_unlike(adapters, method)
     if len(adapters) != 1:
         what = f"Merging {len(adapters)} adapters"
     elif method != "linear":
@@ -117,11 +120,25 @@ def _refuse_later(adapters: Sequence[Path], weights: Sequence[float] | None, met
         )
 
 
+def _refuse_unlike(adapters: Sequence[Path], method: str) -> None:
+    """Refuse adapters that cannot be summed as they are (rule R45)."""
+    if len(adapters) < 2:
+        return
+    facts = [read_adapter_facts(path) for path in adapters]
+    parts = [Part(each.name, each.base, each.method, each.r) for each in facts]
+    found = not_summable(Merging(None, parts, method))
+    if found is not None:
+        words, _, way_out = found.message.partition(". ")
+        raise EngineError(f"{words}.", way_out, "MODEL-05", file=str(adapters[0]))
+
+
 def _refuse_quantized(base: ModelFacts) -> None:
-    if base.quantization is not None:
+    """Refuse a quantised base (rule R44)."""
+    found = into_quantised(Merging(base.quantization, ()))
+    if found is not None:
         raise EngineError(
             f"{base.name} is quantised ({base.quantization}); adapters are never merged into it.",
-            "Choose its full-precision original as the base (--base).",
+            f"{found.message} Name it with --base.",
             "MODEL-05",
             file=str(base.path),
         )

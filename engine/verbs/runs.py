@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from engine.advice.elsewhere import Comparison, one_seed
 from engine.errors import EngineError
 from engine.jobs import process
 from engine.recipe import codec
@@ -198,6 +199,7 @@ def compare(args: Namespace) -> Answer:
         key for key in trees[0] if key != "name" and any(tree[key] != trees[0][key] for tree in trees[1:])
     ]
     summaries = [store.summary(folder) for folder in folders]
+    found = one_seed(Comparison(_seeds(trees)))
     return {
         "differences": [{"field": key, "values": [tree[key] for tree in trees]} for key in keys],
         "metrics": {
@@ -211,7 +213,17 @@ def compare(args: Namespace) -> Answer:
             }
             for run in summaries
         },
+        "findings": [] if found is None else [found.as_dict()],
     }
+
+
+def _seeds(trees: list[dict[str, Any]]) -> dict[str, list[int]]:
+    """Return the seeds of each recipe: recipes that differ in nothing but the seed are one."""
+    seeds: dict[str, list[int]] = {}
+    for tree in trees:
+        rest = {key: value for key, value in tree.items() if key not in ("name", "training.seed")}
+        seeds.setdefault(repr(rest), []).append(tree["training.seed"])
+    return seeds
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

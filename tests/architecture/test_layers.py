@@ -14,8 +14,9 @@ FLOORS: list[set[str]] = [
     {"events"},
     {"recipe", "models", "hub", "hardware", "benchmarks"},
     {"data", "plan", "jobs"},
+    {"advice"},
     {"runs"},
-    {"advice", "sweeps", "runtime"},
+    {"sweeps", "runtime"},
     {"cli", "verbs", "doctor", "__main__"},
 ]
 HEAVY = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "ray", "trl", "liger_kernel"}

@@ -1,0 +1,89 @@
+"""The verb `advise`: the findings on a recipe, as JSON or as text with fixes and sources."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.advice.finding import Finding
+    from engine.advice.situation import Statistics
+    from engine.hardware.devices import Machine
+    from engine.recipe.recipe import Recipe
+
+Answer = dict[str, Any] | int
+
+
+def advise(args: Namespace) -> Answer:
+    """Say what speaks against a recipe, how to mend it, and what that rests on."""
+    from engine.advice.advise import advise as look
+    from engine.advice.situation import situation_of
+    from engine.hardware.devices import probe
+    from engine.models import library
+    from engine.models.facts import read_facts
+    from engine.verbs.runs import check_inputs, read_recipe
+
+    recipe = read_recipe(args.recipe, args.set)
+    check_inputs(recipe)
+    folder = library.resolve_model(recipe.model.path, recipe.model.revision)
+    machine = imagined(probe(), args.device_memory)
+    data = statistics(recipe, folder) if recipe.data.train else None
+    found = look(situation_of(recipe, read_facts(folder), data, machine, args.device_memory))
+    if args.json:
+        return {"findings": [finding.as_dict() for finding in found]}
+    print(told(found))
+    return 0
+
+
+def imagined(machine: Machine, memory: float | None) -> Machine:
+    """Return the machine as if it had a GPU with so much memory (bytes), where it has none."""
+    from engine.hardware.devices import Gpu
+
+    if memory is None or machine.devices:
+        return machine
+    return replace(machine, devices=(Gpu("GPU", "", int(memory), int(memory), ""),))
+
+
+def statistics(recipe: Recipe, folder: Path) -> Statistics:
+    """Return the figures of a recipe's data, prepared as training will; raises EngineError DATA-*."""
+    from engine.advice.situation import Statistics
+    from engine.data.dataset import prepare
+    from engine.data.order import packs_of
+    from engine.plan.planner import DataFacts
+
+    prepared = prepare(recipe.data, folder, recipe.training.seed)
+    lengths, report = [len(example.ids) for example in prepared.train], prepared.report
+    packs = packs_of(lengths, recipe.data)
+    counts = DataFacts.of(lengths, len(prepared.validation), report.supervised_tokens, packs)
+    chat = any(mapping.format != "text" for mapping in prepared.mappings)
+    return Statistics.of(report, counts, recipe.data, chat)
+
+
+def told(found: list[Finding]) -> str:
+    """Return findings as text: what, the change as --set, and the sources with their corrections."""
+    from engine.advice import evidence
+
+    if not found:
+        return "Nothing speaks against this recipe."
+    sources = evidence.load()
+    lines: list[str] = []
+    for finding in found:
+        lines.append(f"{finding.severity:5}  {finding.rule}  {finding.message}")
+        for path, value in finding.fix.items():
+            lines.append(f"         --set {path}={_written(value)}")
+        for name in finding.evidence:
+            source = sources[name]
+            link = f" {source.link}" if source.link else ""
+            lines.append(f"         {name} ({source.tag.lower()}): {source.title}: {source.figure}.{link}")
+            if source.correction:
+                lines.append(f"           put right: {source.correction}")
+    return "\n".join(lines)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value).replace(" ", "")
