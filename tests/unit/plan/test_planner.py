@@ -118,7 +118,7 @@ def test_that_no_more_tokens_are_planned_for_than_are_computed_at_once() -> None
         CPU_ONLY, **{**large, "training__per_device_train_batch_size": 8}
     )
     whole = activations(CPU_ONLY, **large, training__max_batch_tokens=None)
-    assert whole == pytest.approx(32 * activations(CPU_ONLY, **large))
+    assert whole == pytest.approx(32 * activations(CPU_ONLY, **large), rel=0.01)
     assert activations(WITH_GPU, **large, training__max_batch_tokens=2048) < activations(WITH_GPU, **large)
 
 

@@ -1,0 +1,50 @@
+"""What attention keeps and needs, bytes a token: by the kernel that computes it."""
+
+from __future__ import annotations
+
+from engine.plan.chain import Op
+from engine.plan.way import Way
+
+
+def attended(way: Way) -> list[Op]:
+    """Return the operations between the products into attention and the one out of it.
+
+    q, k and v are rotated copies, or v a part of the joined product; the output and a float32 log-sum-exp for
+    each head are kept by every kernel. Without one that takes grouped heads, k and v are copied once for
+    each query head.
+    """
+    n, q, k = way.number, way.queries, way.keys
+    joined, grouped = way.own_attention, k < q
+    turned, both = (q + k) * n, (q + 2 * k) * n if joined else 0
+    value = 0 if joined else k * n
+    answer = q * n + 4 * way.heads
+    gradients = (2 * q + 2 * k) * n  # to the output, to q, k and v
+    back = 2 * (q + 2 * k) * n if joined else (q + k) * n  # rotation's, and the parts of a joined product
+    norms = [Op(kept=4 * way.heads)] if way.query_norm else []
+    kind = way.attention
+    if kind == "beside":  # float32 weights of all heads; the joined product alone is kept beside them
+        kept = (q + 2 * k) * n + 4 * way.heads * way.row
+        return [
+            Op(kept, kept + 4 * (3 * q + 4 * k), 4 * way.heads * way.row * 2 + 8 * (q + 2 * k) + 2 * q * n)
+        ]
+    if kind == "cpu":  # grouped heads stay grouped; bf16 is computed in float32
+        wide = (q + 2 * k) * 4 + q * 4 + 4 * way.heads
+        kept = turned + both + value + answer if n == 4 else wide + (q + k) * 0
+        return [*norms, Op(kept, q * n, gradients * 4 / n + back)]
+    expands = grouped and kind in ("flash", "each", "banded", "softcap", "mask", "eager")
+    if expands:
+        kept = (q + k if joined else q) * n + 2 * q * n
+        gradients += 2 * q * n
+    else:
+        kept = turned + both + value
+    if kind in ("banded", "mask"):
+        kept += way.row * n  # the mask as numbers, made anew in each layer
+    if kind == "each":
+        answer += q * n  # beside each sequence's own
+    if kind == "eager":
+        scores = way.heads * way.row * (4 + (n if n < 4 else 0))
+        return [*norms, Op(kept + q * n + scores, 2 * way.heads * way.row * n, gradients + 2 * scores)]
+    if kind == "softcap":
+        scores = way.heads * way.row * (2 * n + 4 + (n if n < 4 else 0))
+        return [*norms, Op(kept + q * n + scores, 2 * way.heads * way.row * n, gradients + scores)]
+    return [*norms, Op(kept + answer, 2 * k * n, gradients + back)]

@@ -1,0 +1,82 @@
+"""Memory along a chain of operations: what each keeps for its backward pass, and what it needs meanwhile.
+
+A layer is a list of `Op`s in the order of its forward pass. What is alive rises through the forward pass and
+falls through the backward one; the peak is somewhere on the way, and where it is follows from the sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation of a layer: bytes for each token, those of the second row whatever the tokens.
+
+    `kept` lives from its forward to its backward pass; `forward` and `backward` is what lives beside that
+    while it computes. `held` is kept whatever the tokens, `once` needed meanwhile in either pass, `gradients`
+    those of its trained values.
+    """
+
+    kept: float = 0.0
+    forward: float = 0.0
+    backward: float = 0.0
+    held: float = 0.0
+    once: float = 0.0
+    gradients: float = 0.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """A layer with its tokens, in bytes: what it keeps, and its peaks above what was alive before it."""
+
+    kept: float
+    forward: float
+    backward: float
+    gradients: float
+
+
+def measure(ops: Sequence[Op], tokens: float, *, resident: bool) -> Block:
+    """Return what a layer keeps and needs; gradients that are `resident` already are only added to."""
+    live = most_forward = 0.0
+    for op in ops:
+        live += op.kept * tokens + op.held
+        most_forward = max(most_forward, live + op.forward * tokens + op.once)
+    kept, most_backward, made = live, live, 0.0
+    for op in reversed(ops):
+        most_backward = max(most_backward, live + op.backward * tokens + op.once + op.gradients + made)
+        live -= op.kept * tokens + op.held
+        made += 0.0 if resident else op.gradients
+    return Block(kept, most_forward, most_backward, sum(op.gradients for op in ops))
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The fullest moment of the layers: what they keep, what is needed beside it, gradients made so far."""
+
+    activations: float
+    workspace: float
+    gradients: float
+
+    @property
+    def total(self) -> float:
+        """Return all of it, in bytes."""
+        return self.activations + self.workspace + self.gradients
+
+
+def through(blocks: Sequence[Block], inputs: float, *, checkpointing: bool, resident: bool) -> list[Peak]:
+    """Return the fullest moments of the forward and of the backward pass over all layers.
+
+    With `checkpointing` a layer keeps its input alone, `inputs` bytes, and is computed again before its
+    backward pass.
+    """
+    kept = [inputs if checkpointing else block.kept for block in blocks]
+    alive, made = sum(kept), 0.0
+    found = [Peak(alive - kept[-1], blocks[-1].forward, 0.0)] if blocks else []
+    for block, own in zip(reversed(blocks), reversed(kept), strict=True):
+        highest = max(block.forward, block.backward) if checkpointing else block.backward - own
+        found.append(Peak(alive, highest, made))
+        alive -= own
+        made += 0.0 if resident else block.gradients
+    return found

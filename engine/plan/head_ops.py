@@ -1,0 +1,74 @@
+"""The last norm, the output head and the loss: what they add to what the layers keep, in bytes."""
+
+from __future__ import annotations
+
+import math
+
+from engine.models.facts import ModelFacts
+from engine.plan.adapter_size import head_of
+from engine.plan.chain import Peak
+from engine.plan.layout import Layout
+from engine.plan.way import Setting, Way
+from engine.recipe.recipe import Recipe
+from engine.recipe.targets import fits
+
+CHUNK_BYTES = {"cpu": 40_000_000, "cuda": 600_000_000}  # as in engine.runtime.loss
+LEAST_ROWS = 64
+ROWS_IN_CACHE = 32
+FULL_LOGITS = 12  # float32 log-probabilities, and twice as much while their gradient is made: measured slope
+
+
+def rows_at_once(positions: float, vocabulary: int, device: str) -> float:
+    """Return how many positions get their logits at a time, as the engine's loss does."""
+    most = max(LEAST_ROWS, CHUNK_BYTES[device] // (4 * vocabulary))
+    return positions / max(1, math.ceil(positions / most))
+
+
+def head_moments(recipe: Recipe, facts: ModelFacts, setting: Setting, way: Way, layout: Layout) -> list[Peak]:
+    """Return the fullest moments between the last layer's forward pass and its backward one.
+
+    In `activations` is what the last norm keeps, in `workspace` the scores and what is made of them.
+    """
+    n, d, tokens, vocabulary = way.number, way.hidden, setting.batch_tokens, facts.vocab_size
+    supervised = max(1.0, tokens * setting.supervised)
+    kept = float(tokens * d * (n if way.own_norm or way.norm != "rms" else 4))
+    hidden = float(tokens * d * n)
+    wide = 12 if n == 2 else 8
+    norm_back = kept + tokens * d * (n + wide)
+    if way.profile != "own":
+        rank = layout.head_rank
+        adapted = tokens * (d * (way.adapter + way.mask) + rank * way.adapter) if rank else 0.0
+        return [
+            Peak(kept + hidden + adapted, FULL_LOGITS * vocabulary * tokens, 0.0),
+            Peak(kept, norm_back, 0.0),
+        ]
+    if head_is_apart(recipe, facts, layout):
+        rows = rows_at_once(supervised, vocabulary, setting.device)
+        scores: float = vocabulary * n * rows
+        if n == 2:
+            scores += vocabulary * 4 * (min(rows, ROWS_IN_CACHE) if setting.device == "cpu" else rows)
+        chosen = supervised * d * n
+        back = 2 * chosen + hidden
+        return [Peak(kept + hidden + 2 * chosen, scores, 0.0), Peak(kept, max(back, norm_back + chosen), 0.0)]
+    positions = tokens if setting.padded or not _is_flat(recipe) else supervised
+    scores = float(vocabulary) * max(n + 8, FULL_LOGITS) * positions
+    rank = layout.head_rank
+    adapted = positions * (d * (n + way.mask) + rank * n) if rank else 0.0
+    whole = positions * d * n + vocabulary * d * n if head_is_trained(recipe, facts) else 0.0
+    return [Peak(kept + hidden + adapted + whole, scores, 0.0), Peak(kept, norm_back, 0.0)]
+
+
+def _is_flat(recipe: Recipe) -> bool:
+    return recipe.model.attn_implementation in ("auto", "flash_attention_2")
+
+
+def head_is_trained(recipe: Recipe, facts: ModelFacts) -> bool:
+    """Return whether the output head is trained whole."""
+    head = head_of(facts)
+    return recipe.adapter.method == "full" or any(fits(head, e) for e in recipe.adapter.modules_to_save)
+
+
+def head_is_apart(recipe: Recipe, facts: ModelFacts, layout: Layout) -> bool:
+    """Return whether the head is a plain, frozen product, so that its loss can be made in chunks."""
+    plain = not facts.build.logit_softcap and recipe.launcher.strategy != "fsdp"
+    return plain and not head_is_trained(recipe, facts) and not layout.head_rank

@@ -1,0 +1,138 @@
+"""A decoder layer as a chain of operations: norms, adapted products, attention, the MLP; bytes a token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.models.facts import ModelFacts
+from engine.plan.attention_ops import attended
+from engine.plan.chain import Op
+from engine.plan.layout import Layer, Matrix
+from engine.plan.method_ops import other_method
+from engine.plan.way import Way
+
+
+def layer_ops(layer: Layer, way: Way, facts: ModelFacts) -> list[Op]:
+    """Return one layer in the order of its forward pass."""
+    into = joined(layer.into, way) if way.own_attention else apart(layer.into, way)
+    out = joined(layer.out, way) if way.own_attention else apart(layer.out, way, shared=True)
+    mlp = _mlp(layer, way) if layer.wide else []
+    norms = max(2, facts.build.layer_norms) if not way.parallel else facts.build.layer_norms
+    first, second = norms - norms // 2, norms // 2
+    attention = [*[norm(way)] * first, *into, *attended(way), *out]
+    return [*attention, *[norm(way)] * second, *mlp, *experts(way, facts, bool(layer.wide))]
+
+
+def norm(way: Way) -> Op:
+    """Return a norm over the hidden size: its input in the numbers it computes in, or as it comes."""
+    d, n = way.hidden, way.number
+    incoming = 2 * d * n  # the gradient to its output, and that of the residual beside it
+    if way.norm != "rms":
+        return Op(d * n + 8, d * n, incoming + d * n)
+    if way.own_norm:
+        return Op(d * n + 4, 8 * d, incoming + (12 if n == 2 else 8) * d)
+    return Op(4 * d + 4, 4 * d + d * n, incoming + 16 * d)
+
+
+def joined(matrices: Sequence[Matrix], way: Way) -> list[Op]:
+    """Return the engine's own product of layers that read one input: keeps [x, Ax] side by side.
+
+    With dropout it keeps what is left of x, its mask and Ax. The factors A lie beside them as numbers of the
+    product's width, where they do not have it already.
+    """
+    n, width, rank = way.number, matrices[0].inputs, sum(m.rank for m in matrices)
+    outputs = sum(m.outputs for m in matrices)
+    residual = way.hidden * n
+    if rank == 0:
+        return [Op(0.0, (width + outputs) * n, (width + outputs) * n + residual)]
+    kept = (width + rank) * n + width * way.mask
+    copied = rank * width * n if n < 4 or sum(m.adapted for m in matrices) > 1 else 0
+    back = (outputs + width + rank) * n + (2 * width * n if way.mask else 0)
+    gradients = 4.0 * rank * (width + outputs) if len(matrices) == 1 else 4.0 * _factors(matrices)
+    return [Op(kept, (width + outputs) * n, back + residual, copied, outputs * rank * n, gradients)]
+
+
+def _factors(matrices: Sequence[Matrix]) -> int:
+    return sum(m.rank * (m.inputs + m.outputs) for m in matrices)
+
+
+def apart(matrices: Sequence[Matrix], way: Way, *, shared: bool = False) -> list[Op]:
+    """Return the layers of one input, each computed by peft or by the model itself.
+
+    The input is kept once, and not again where it is `shared` with what keeps it anyway.
+    """
+    found = []
+    for matrix in matrices:
+        found.append(_alone(matrix, way, first=not shared))
+        shared = shared or matrix.adapted
+    return found
+
+
+def _alone(m: Matrix, way: Way, *, first: bool) -> Op:
+    """Return one layer with its adapter. `first`: what layers share of their input is counted here."""
+    n, residual = way.number, way.hidden * way.number
+    unpacked = float(way.number * m.size) if way.quantised else 0.0
+    input_kept = way.quantised == "8bit" and first  # bitsandbytes keeps what an int8 product reads
+    own = m.inputs * n if input_kept else 0.0
+    if way.full:
+        return Op(m.inputs * n, m.outputs * n, (m.inputs + 2 * m.outputs) * n + residual, 0, 0, 4.0 * m.size)
+    plain = Op(own, m.outputs * n, (m.inputs + m.outputs) * n + residual, 0.0, unpacked)
+    if not m.adapted:
+        return plain
+    if way.joins_alone:
+        return joined((m,), way)[0]
+    if way.method != "lora" or way.dora:
+        return other_method(m, way, plain)
+    if way.gathered:
+        return _gathered(m, way, plain, first=first)
+    b, r = way.adapter, m.rank
+    if way.mask:
+        kept = m.inputs * (b + way.mask) + b * r
+    elif way.casts:
+        kept = m.inputs * b + b * r
+    else:
+        kept = (m.inputs * n if first and not input_kept else 0) + b * r
+    forward = m.outputs * (n + 2 * b)
+    back = max(m.outputs * (2 * n + 2 * b), m.inputs * (2 * b + n)) + residual
+    return Op(own + kept, forward, back, 0.0, unpacked, float(b) * r * (m.inputs + m.outputs))
+
+
+def _gathered(m: Matrix, way: Way, plain: Op, *, first: bool) -> Op:
+    """Return the product of weights that are spread over processes: [W | sB] is made in both passes."""
+    n, r = way.number, m.rank
+    kept = (m.inputs * (n + way.mask) if way.mask else m.inputs * n if first else 0) + r * n
+    once = float(n * m.outputs * (m.inputs + r))
+    back = plain.backward + (2 * m.inputs + r) * n
+    return Op(kept, m.outputs * n + (m.inputs + r) * n, back, 0.0, once, 4.0 * r * (m.inputs + m.outputs))
+
+
+def _mlp(layer: Layer, way: Way) -> list[Op]:
+    """Return the MLP: a gated one keeps gate, up and what they make, the engine's own gate and up alone."""
+    n, wide = way.number, sum(m.outputs for m in layer.wide)
+    f = layer.down[0].inputs if layer.down else wide
+    gated = wide >= 2 * f
+    if way.own_mlp:
+        act = Op(2 * f * n, f * n, 5 * f * n + way.hidden * n)
+        return [*joined(layer.wide, way), act, *joined(layer.down, way)]
+    kept = (3 if gated else 1) * f * n
+    if gated and len(layer.wide) == 1:
+        kept = 3 * f * n
+    act = Op(kept, 2 * f * n, (4 if gated else 3) * f * n + way.hidden * n)
+    return [*apart(layer.wide, way), act, *apart(layer.down, way)]
+
+
+def experts(way: Way, facts: ModelFacts, beside: bool) -> list[Op]:
+    """Return the experts of a layer: each token goes through some, whose inputs and gates are kept.
+
+    A layer that has an MLP of its own beside them (`beside`) is one whose shared expert that is, or one
+    without experts: the average over all layers is taken.
+    """
+    build, n = facts.build, way.number
+    if not build.experts:
+        return []
+    share = build.sparse_layers / max(1, facts.layers)
+    if beside and not build.shared_expert_size and share < 1:
+        return []
+    taken, size = build.experts_per_token, build.expert_size
+    kept = taken * (way.hidden * n + (4 if build.gated else 2) * size * n) + 4 * build.experts
+    return [Op(kept, taken * 2 * size * n, taken * (4 * size + way.hidden) * n)]
