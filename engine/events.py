@@ -37,12 +37,21 @@ class Started(_Event):
 
 
 class Planned(_Event):
-    """The estimate made before loading, in bytes and seconds."""
+    """The estimate made before loading, in bytes and seconds; `basis` is the formula or this machine's runs.
+
+    `memory_runs` and `time_runs` count the runs that corrected it; the bands are (low, high).
+    """
 
     type: Literal["planned"] = "planned"
     memory_bytes: float | None = None
     seconds: float | None = None
     terms: dict[str, float] = {}
+    memory_band: tuple[float, float] | None = None
+    seconds_band: tuple[float, float] | None = None
+    time_terms: dict[str, float] = {}
+    basis: str = "formula"
+    memory_runs: int = 0
+    time_runs: int = 0
 
 
 class ModelLoaded(_Event):

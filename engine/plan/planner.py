@@ -10,7 +10,8 @@ from engine.errors import EngineError
 from engine.hardware.devices import Gpu, Machine
 from engine.models.facts import ModelFacts
 from engine.plan.adapter_size import trainable_parameters
-from engine.plan.corrected import TIGHT, corrected, put_right, verdict
+from engine.plan.corrected import TIGHT as TIGHT
+from engine.plan.corrected import corrected, put_right, verdict
 from engine.plan.duration import optimizer_steps
 from engine.plan.ledger import Ledger
 from engine.plan.memory import Setting, memory_terms, tokens_at_once, total_bytes

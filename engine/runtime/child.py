@@ -21,6 +21,7 @@ from engine.errors import EngineError, from_os_error
 from engine.events import Failed, Finished, Started, Stopped, Warned
 from engine.jobs.lock import FolderLock
 from engine.jobs.spec import JobSpec, read_job
+from engine.runs import calibration
 from engine.runs.check import last_checkpoint, step_of
 from engine.runs.event_log import EventWriter
 from engine.runtime import crew, imports
@@ -188,6 +189,7 @@ def _close(job: Job, closing: Finished | Stopped | Failed) -> int:
     try:
         if job.spec.kind == "train":
             job.seal(closing)
+            _remember(job, closing)
         job.write(closing)
         job.sync()
         durable.write_json(job.folder / "exit.json", job.outcome(closing))
@@ -195,6 +197,21 @@ def _close(job: Job, closing: Finished | Stopped | Failed) -> int:
         traceback.print_exc()
         return 1
     return 0 if closing.type != "failed" else 1
+
+
+def _remember(job: Job, closing: Finished | Stopped | Failed) -> None:
+    """Keep what the attempt took for the plans to come; where that cannot be written, no run is worse."""
+    if isinstance(closing, Failed):
+        return
+    entry = job.tally.entry(job.folder, job.writer.attempt, getattr(closing, "seconds", None))
+    if entry is None:
+        return
+    try:
+        damage = calibration.record(entry)
+    except EngineError as error:
+        damage = error.message
+    if damage:
+        job.write(Warned(code="DISK-03", message=damage, hint="Later plans rest on other runs."))
 
 
 def _kinds() -> dict[str, Callable[[Job], Any]]:

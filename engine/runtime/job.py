@@ -17,6 +17,7 @@ from engine.runs.history import RunHistory
 from engine.runtime.awake import KeepAwake
 from engine.runtime.control import Control
 from engine.runtime.crew import Crew, Place
+from engine.runtime.tally import Tally
 from engine.runtime.vitals import Vitals
 
 
@@ -81,6 +82,7 @@ class Job:
     alone: bool = False  # in a process that does nothing else
     history: RunHistory = field(default_factory=RunHistory)
     sealed: tuple[Seal, ...] = ()
+    tally: Tally = field(default_factory=Tally)
     _folding: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, event: Any) -> None:
@@ -88,6 +90,7 @@ class Job:
         self.writer.write(event)
         with self._folding:
             self.history.fold([event])
+            self.tally.see(event)
 
     def seal(self, closing: Any = None) -> None:
         """Say the seals where they changed; `closing` is the event that will end the attempt."""

@@ -27,8 +27,9 @@ from engine.hardware.devices import probe
 from engine.models.facts import read_facts
 from engine.models.library import resolve_model
 from engine.plan.adapter_size import saved_bytes
+from engine.plan.ledger import Ledger
 from engine.plan.optimizers import refuse, state_bytes
-from engine.plan.planner import DataFacts, plan
+from engine.plan.planner import DataFacts, Plan, plan
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.recipe.uses import idle
@@ -60,6 +61,7 @@ from engine.runtime.load import (
 from engine.runtime.methods import portable
 from engine.runtime.prepared import rows_of, rows_of_rank_0
 from engine.runtime.ranks import meet, ranks_of
+from engine.runtime.tally import Foreseen
 from engine.runtime.timetable import make_timetable
 from engine.runtime.training import Training
 
@@ -88,6 +90,7 @@ def train_job(job: Job) -> Finished | Stopped:
     imports.leave_out_bitsandbytes(job.alone, recipe, read_facts(folder))
     run = load_model(job, recipe, folder, data, job.resume_from)
     keep.ready(run, job.resume_from)
+    job.tally.run = run
     imports.release_collector()
     if job.resume_from is None and job.writer.attempt > 1:
         job.write(
@@ -172,9 +175,11 @@ def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
     )
     # What other programs hold of a GPU is not to be had; nothing of ours is on it yet.
     room = float(machine.devices[0].free_bytes) if machine.devices else None
-    planned = plan(recipe, read_facts(folder), facts, device_memory=room, machine=machine)
+    model, book = read_facts(folder), Ledger.read()
+    planned = plan(recipe, model, facts, device_memory=room, machine=machine, ledger=book)
     check_room(job, recipe, planned.trainable_parameters)
-    job.write(Planned(memory_bytes=planned.memory_bytes, seconds=planned.seconds, terms=planned.terms))
+    job.tally.foresee(Foreseen(recipe, model, facts, machine, planned))
+    _say_planned(job, planned)
     for field, by in idle(recipe.training):
         hint = "Set it back, or choose what uses it."
         job.write(Warned(code="REC-02", message=f"{field} changes nothing with {by}.", hint=hint))
@@ -183,6 +188,22 @@ def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
     chosen = "all" if planned.gradient_checkpointing else "none"
     job.write(Log(message=f"Gradient checkpointing: {chosen} (auto)."))
     return codec.override(recipe, {"training.gradient_checkpointing": chosen})
+
+
+def _say_planned(job: Job, planned: Plan) -> None:
+    job.write(
+        Planned(
+            memory_bytes=planned.memory_bytes,
+            seconds=planned.seconds,
+            terms=planned.terms,
+            memory_band=planned.memory_band,
+            seconds_band=planned.seconds_band,
+            time_terms=planned.time_terms,
+            basis=planned.basis,
+            memory_runs=planned.memory_runs,
+            time_runs=planned.time_runs,
+        )
+    )
 
 
 def load_model(
