@@ -211,12 +211,7 @@ def _compare(folder: Path, config: Mapping[str, Any], sizes: Sizes, tensors: lis
             file=str(folder),
         )
     for tensor in tensors:
-        if (
-            is_embedding(tensor.name)
-            and len(tensor.shape) == 2
-            and "pos" not in tensor.name
-            and "wpe" not in tensor.name
-        ):
+        if is_embedding(tensor.name) and len(tensor.shape) == 2 and not is_position(tensor.name):
             if tensor.dtype in ("F32", "F16", "BF16") and tensor.shape[1] not in (
                 sizes.hidden,
                 sizes.embedding,
@@ -234,6 +229,11 @@ def is_embedding(name: str) -> bool:
     """Return whether a weight's name is that of an embedding table."""
     leaf = name.removesuffix(".weight").rpartition(".")[2]
     return leaf in ("wte", "wpe") or ("emb" in leaf and "norm" not in leaf and leaf != "embed_out")
+
+
+def is_position(name: str) -> bool:
+    """Return whether a weight's name is that of learned positions, an embedding that no head shares."""
+    return "pos" in name or name.removesuffix(".weight").endswith("wpe")
 
 
 def is_head(name: str) -> bool:

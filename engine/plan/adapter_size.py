@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from engine.models.facts import Linear, ModelFacts, is_embedding
+from engine.models.facts import Linear, ModelFacts, is_embedding, is_position
 from engine.models.weight_files import read_headers
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.targets import ALL_LINEAR, Lookup, fits, in_group, named
 from engine.recipe.targets import ends_in as ends_in
 
 START_RANK = 1.5  # AdaLoRA begins with so many times its mean rank at the end
-_OWN_HEAD = {"gpt_neox": "embed_out"}
+HEAD = "lm_head"  # in all families as transformers 5 builds them, whatever their files call it
 
 
 def chosen(linears: Iterable[Linear], apart: Collection[str], adapter: AdapterOptions) -> list[Linear]:
@@ -67,26 +67,31 @@ def adapted_linears(facts: ModelFacts, adapter: AdapterOptions) -> list[tuple[Li
 
 def head_of(facts: ModelFacts) -> str:
     """Return the name of the output head."""
-    return _OWN_HEAD.get(facts.model_type, "lm_head")
+    return HEAD
 
 
 def _named_apart(facts: ModelFacts, adapter: AdapterOptions) -> list[Linear]:
     """Return head and embedding where the recipe names them: they are no part of `facts.linears`."""
     found = []
-    head = Linear(head_of(facts), facts.hidden_size, facts.vocab_size)
-    if any(fits(head.name, entry) for entry in named(adapter.target_modules)):
-        found.append(head)
-    entries = [e for e in named(adapter.target_modules) if "emb" in e and e != head.name]
+    wanted = named(adapter.target_modules)
+    if any(fits(HEAD, entry) for entry in wanted):
+        found.append(Linear(HEAD, facts.hidden_size, facts.vocab_size))
+    entries = [e for e in wanted if "emb" in e or e in ("wte", "wpe")]
     if entries and adapter.method == "lora":
-        for name, shape in _shapes(str(facts.path)).items():
+        for name, shape in shapes_in(facts).items():
             module = name.removesuffix(".weight")
             if is_embedding(name) and len(shape) == 2 and any(fits(module, e) for e in entries):
                 found.append(Linear(module, shape[0], shape[1]))
     return found
 
 
+def shapes_in(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter by its name: from the family's table, else from the files."""
+    return dict(facts.tensors) if facts.tensors else _stored_shapes(str(facts.path))
+
+
 @lru_cache(maxsize=4)
-def _shapes(folder: str) -> dict[str, tuple[int, ...]]:
+def _stored_shapes(folder: str) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor of a model folder, by its name in the file."""
     return {t.name: t.shape for header in read_headers(Path(folder)) for t in header.tensors}
 
@@ -171,11 +176,13 @@ def module_parameters(linear: Linear, r: int, adapter: AdapterOptions) -> int:
 
 def _whole_parameters(facts: ModelFacts, adapter: AdapterOptions) -> int:
     """Count the values of `modules_to_save`; head and embedding that share their weight count once."""
-    shapes, entries, head = dict(_shapes(str(facts.path))), list(adapter.modules_to_save), head_of(facts)
+    shapes, entries = dict(shapes_in(facts)), list(adapter.modules_to_save)
     if facts.tied:
-        shapes.pop(f"{head}.weight", None)
-        if any(fits(head, entry) for entry in entries):
-            entries += [n.removesuffix(".weight") for n in shapes if is_embedding(n) and "wpe" not in n]
+        for own in ("weight", "bias"):  # peft trains the shared weight alone
+            shapes.pop(f"{HEAD}.{own}", None)
+        if any(fits(HEAD, entry) for entry in entries):
+            words = [n for n, s in shapes.items() if is_embedding(n) and s[0] == facts.vocab_size]
+            entries += [name.removesuffix(".weight") for name in words if not is_position(name)]
     return sum(_numel(s) for name, s in shapes.items() if is_whole(name.rpartition(".")[0], entries))
 
 
@@ -183,7 +190,7 @@ def _bias_parameters(facts: ModelFacts, adapter: AdapterOptions, modules: list[L
     adapted = {linear.name for linear in modules}
     return sum(
         _numel(shape)
-        for name, shape in _shapes(str(facts.path)).items()
+        for name, shape in shapes_in(facts).items()
         if name.endswith(".bias")
         and len(shape) == 1
         and (adapter.bias == "all" or any(ends_in(m, name.removesuffix(".bias")) for m in adapted))
