@@ -30,6 +30,8 @@ def _model_row(facts: Any) -> dict[str, Any]:
         "hidden_size": facts.hidden_size,
         "dtype": facts.dtype,
         "chat_template": facts.chat_template,
+        "weights": not facts.from_config,
+        "rough": facts.rough,
     }
 
 
@@ -63,11 +65,11 @@ def _download(identity: str) -> Path:
 
 
 def models_show(args: Namespace) -> Answer:
-    """Describe one model."""
+    """Describe one model, by its config.json where its weights are not here."""
     from engine.models import library
-    from engine.models.facts import read_facts
+    from engine.models.facts import look_at
 
-    return {"models": [_model_row(read_facts(library.resolve_model(args.path)))]}
+    return {"models": [_model_row(look_at(library.resolve_model(args.path)))]}
 
 
 def adapters_list(args: Namespace) -> Answer:
@@ -165,7 +167,7 @@ def plan(args: Namespace) -> Answer:
     """Estimate memory, time and trainable parameters of a recipe."""
     from engine.hardware.devices import probe
     from engine.models import library
-    from engine.models.facts import read_facts
+    from engine.models.facts import look_at
     from engine.plan.planner import plan as make_plan
     from engine.recipe import codec
     from engine.verbs.runs import check_inputs, read_recipe
@@ -180,13 +182,15 @@ def plan(args: Namespace) -> Answer:
         )
     recipe = read_recipe(args.recipe, args.set)
     codec.refuse_unsupported(recipe)
-    check_inputs(recipe)
-    folder = library.resolve_model(recipe.model.path)
-    machine = probe()
+    check_inputs(recipe, weights=False)
+    folder = library.resolve_model(recipe.model.path, recipe.model.revision)
+    facts, machine = look_at(folder), probe()
     memory = args.device_memory or (
         machine.devices[0].total_bytes if machine.devices else machine.ram_total_bytes
     )
-    result = make_plan(recipe, read_facts(folder), data_facts(recipe, folder), memory, machine)
+    unreadable = facts.from_config and not (folder / "tokenizer.json").is_file()
+    data = None if unreadable else data_facts(recipe, folder)
+    result = make_plan(recipe, facts, data, memory, machine)
     return dataclasses.asdict(result)
 
 

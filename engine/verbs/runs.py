@@ -54,10 +54,13 @@ def train(args: Namespace) -> Answer:
     return follow.follow_child(child, args.json)
 
 
-def check_inputs(recipe: Recipe) -> None:
-    """Refuse before a run is made what can be seen to be wrong: missing files, a folder that is no model."""
+def check_inputs(recipe: Recipe, *, weights: bool = True) -> None:
+    """Refuse before a run is made what can be seen to be wrong: missing files, a folder that is no model.
+
+    Without `weights`, to plan, a folder with config.json alone will do.
+    """
     from engine.data.library import resolve_data
-    from engine.models.facts import read_facts
+    from engine.models.facts import look_at, read_facts
     from engine.models.library import resolve_model
 
     for path in [*recipe.data.train, *([recipe.data.validation] if recipe.data.validation else [])]:
@@ -66,7 +69,8 @@ def check_inputs(recipe: Recipe) -> None:
                 f"{path} does not exist.", "Check the name and the folder.", "DATA-12", file=path
             )
     if recipe.model.path != "starter":
-        read_facts(resolve_model(recipe.model.path, recipe.model.revision))
+        read = read_facts if weights else look_at
+        read(resolve_model(recipe.model.path, recipe.model.revision))
 
 
 def resume(args: Namespace) -> Answer:
