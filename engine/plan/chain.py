@@ -65,18 +65,22 @@ class Peak:
         return self.activations + self.workspace + self.gradients
 
 
-def through(blocks: Sequence[Block], inputs: float, *, checkpointing: bool, resident: bool) -> list[Peak]:
-    """Return the fullest moments of the forward and of the backward pass over all layers.
+def through(blocks: Sequence[Block], inputs: float, *, checkpointing: bool, resident: bool) -> Peak:
+    """Return the fullest moment of the forward and the backward pass over all layers.
 
     With `checkpointing` a layer keeps its input alone, `inputs` bytes, and is computed again before its
     backward pass.
     """
     kept = [inputs if checkpointing else block.kept for block in blocks]
-    alive, made = sum(kept), 0.0
-    found = [Peak(alive - kept[-1], blocks[-1].forward, 0.0)] if blocks else []
+    alive, made, most = sum(kept), 0.0, -1.0
+    fullest = (0.0, 0.0, 0.0)
+    if blocks:
+        fullest = (alive - kept[-1], blocks[-1].forward, 0.0)
+        most = sum(fullest)
     for block, own in zip(reversed(blocks), reversed(kept), strict=True):
-        highest = max(block.forward, block.backward) if checkpointing else block.backward - own
-        found.append(Peak(alive, highest, made))
+        needed = max(block.forward, block.backward) if checkpointing else block.backward - own
+        if alive + needed + made > most:
+            most, fullest = alive + needed + made, (alive, needed, made)
         alive -= own
         made += 0.0 if resident else block.gradients
-    return found
+    return Peak(*fullest)

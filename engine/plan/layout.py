@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -56,6 +56,12 @@ class Layout:
     head_rank: int
     trained: int
 
+    @property
+    def kinds(self) -> list[tuple[Layer, int]]:
+        """Return the layers that differ, each with how often it is there."""
+        count = Counter(map(id, self.layers))
+        return [(layer, count[key]) for key, layer in {id(layer): layer for layer in self.layers}.items()]
+
 
 _made: deque[tuple[ModelFacts, AdapterOptions, Layout]] = deque(maxlen=8)
 
@@ -73,8 +79,10 @@ def layout_of(facts: ModelFacts, adapter: AdapterOptions) -> Layout:
         number = linear.layer
         if number is not None and number in found:
             found[number].append(linear)
+    alike: dict[Layer, Layer] = {}  # equal layers are one object: what is found out of one holds for all
+    layers = [_layer(linears, ranks) for linears in found.values()]
     layout = Layout(
-        tuple(_layer(linears, ranks) for linears in found.values()),
+        tuple(alike.setdefault(layer, layer) for layer in layers),
         sum(rank for name, rank in ranks.items() if name not in inside),
         trainable_parameters(facts, adapter),
     )

@@ -15,6 +15,7 @@ from engine.plan.chain import Block, Peak, measure, through
 from engine.plan.head_ops import head_moments
 from engine.plan.layer_ops import layer_ops
 from engine.plan.layout import Layout, layout_of
+from engine.plan.setting import tokens_at_once as tokens_at_once
 from engine.plan.several import shared_out
 from engine.plan.steps import step_workspace
 from engine.plan.way import Setting as Setting
@@ -24,19 +25,8 @@ from engine.recipe.recipe import Recipe
 
 RUNTIME_BYTES = {"cuda": 600e6, "cpu": 450e6}  # a GPU's context and workspaces; a process with its libraries
 RESERVE = 0.03  # of an allocator's memory, that it cannot use
-AT_ONCE_ON_CPU = 1024  # tokens: products of matrices are no faster beyond, and memory grows
 TOKEN_BYTES = 64  # ids, places, labels and which are supervised
 PROFILES = ("own", "peft", "litgpt")
-
-
-def tokens_at_once(asked: int | str | None, device: str) -> int | None:
-    """Return how many tokens of a batch are computed in one piece at most, None without a limit.
-
-    `asked` is the recipe's max_batch_tokens.
-    """
-    if isinstance(asked, str):  # auto
-        return AT_ONCE_ON_CPU if device == "cpu" else None
-    return asked
 
 
 def memory_terms(
@@ -81,14 +71,15 @@ def _moments(
     blocks = _blocks(recipe, facts, setting, profile, layout, way)
     tokens = setting.batch_tokens
     inputs = float(facts.hidden_size * way.number * tokens)
-    found = through(blocks, inputs, checkpointing=setting.checkpointing, resident=setting.resident)
+    layers = through(blocks, inputs, checkpointing=setting.checkpointing, resident=setting.resident)
     alive = sum(inputs if setting.checkpointing else block.kept for block in blocks)
     shared = tokens * (TOKEN_BYTES + 2 * facts.head_dim * way.number)
-    moments = [("layer", peak) for peak in found]
-    for number, peak in enumerate(head_moments(recipe, facts, setting, way, layout)):
-        whole = replace(peak, activations=peak.activations + alive)
-        moments.append(("layer" if number else "head", whole))
-    return [(kind, replace(p, activations=p.activations + shared)) for kind, p in moments]
+    head, last_norm = head_moments(recipe, facts, setting, way, layout)
+    return [
+        ("layer", replace(layers, activations=layers.activations + shared)),
+        ("head", replace(head, activations=head.activations + alive + shared)),
+        ("layer", replace(last_norm, activations=last_norm.activations + alive + shared)),
+    ]
 
 
 def _blocks(

@@ -36,12 +36,12 @@ def adapter_bytes(recipe: Recipe, setting: Setting, layout: Layout, way: Way) ->
     held = float(setting.adapter_bytes * layout.trained)
     if adapter.method == "vera":
         held += 4.0 * _drawn_once(layout.layers)
-    for layer in layout.layers:
+    for layer, count in layout.kinds:
         groups = [layer.into, layer.out] if way.own_attention else []
         groups += [layer.wide, layer.down] if way.own_mlp else []
         alone = [m for m in layer.matrices if m.adapted and not any(m in group for group in groups)]
         groups += [(m,) for m in alone] if way.joins_alone else []
-        held += setting.number_bytes * sum(_room(group) for group in groups)
+        held += count * setting.number_bytes * sum(_room(group) for group in groups)
     return held
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.plan import planner
+from engine.plan import changes, planner
 from engine.plan.optimizers import PAGED, state_bytes
 from engine.recipe.codec import override
 from engine.recipe.combinations import clashes
@@ -77,7 +77,7 @@ def test_that_what_has_nothing_to_work_on_is_refused_by_name(
 def test_that_8_bit_averages_are_advised_where_memory_is_short(
     installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planner, "runs_here", lambda name: installed)
+    monkeypatch.setattr(changes, "runs_here", lambda name: installed)
     asked = override(Recipe(), {"adapter.method": "full", "training.per_device_train_batch_size": 1})
     found = planner.plan(asked, llama_7b(), DATA, None, WITH_GPU)
     change = [each for each in found.suggestions if each["set"] == {"training.optim": "adamw_8bit"}]
