@@ -6,6 +6,7 @@ not known here is kept as `Unknown`, never an error.
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, Any, Literal
 
@@ -37,10 +38,7 @@ class Started(_Event):
 
 
 class Planned(_Event):
-    """The estimate made before loading, in bytes and seconds; `basis` is the formula or this machine's runs.
-
-    `memory_runs` and `time_runs` count the runs that corrected it; the bands are (low, high).
-    """
+    """The estimate made before loading, in bytes and seconds; the counts are of runs it rests on."""
 
     type: Literal["planned"] = "planned"
     memory_bytes: float | None = None
@@ -243,6 +241,25 @@ class Warned(_Event):
     hint: str = ""
 
 
+class Probed(_Event):
+    """What a trial of a few steps took, beside what the plan's formula says of the very same steps.
+
+    Memory is in bytes without the libraries, `process_bytes` with them; `loss` is the mean of the last steps.
+    """
+
+    type: Literal["probed"] = "probed"
+    steps: int
+    tokens: int
+    seconds: float
+    quantization: str | None = None
+    memory_bytes: float | None = None
+    process_bytes: float | None = None
+    predicted_memory_bytes: float | None = None
+    seconds_per_token: float | None = None
+    predicted_seconds_per_token: float | None = None
+    loss: float | None = None
+
+
 class Paused(_Event):
     """Saved, device memory freed, waiting for `resume`."""
 
@@ -329,6 +346,7 @@ KnownEvent = Annotated[
     | Progress
     | Log
     | Warned
+    | Probed
     | Paused
     | Resumed
     | Finished
@@ -346,18 +364,13 @@ END_TYPES = ("finished", "stopped", "failed")
 
 def encode(event: BaseModel) -> bytes:
     """Return the event as one ASCII JSON line; numbers that are not finite travel as null."""
-    import json
-
     values = event.model_dump()
     head = {k: values.pop(k) for k in ("type", "seq", "attempt", "time", "mono")}
-    line = json.dumps(_finite({**head, **values}), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    line = json.dumps(_finite({**head, **values}), separators=(",", ":")).encode() + b"\n"
     if len(line) > MAX_LINE_BYTES:
-        for key, value in values.items():
-            if isinstance(value, str) and len(value) > 1000:
-                values[key] = value[:1000] + " … (shortened)"
-        line = (
-            json.dumps(_finite({**head, **values}), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-        )
+        long = {k: v for k, v in values.items() if isinstance(v, str) and len(v) > 1000}
+        values |= {k: v[:1000] + " … (shortened)" for k, v in long.items()}
+        line = json.dumps(_finite({**head, **values}), separators=(",", ":")).encode() + b"\n"
     return line
 
 

@@ -144,6 +144,7 @@ def _work(job: Job) -> Finished | Stopped | Failed:
     try:
         if job.spec.kind == "train":
             _gather(job)
+        if job.spec.kind in ("train", "probe"):
             imports.hold_collector(job.alone)
         closing: Finished | Stopped = _kinds()[job.spec.kind](job)
         return closing
@@ -189,6 +190,7 @@ def _close(job: Job, closing: Finished | Stopped | Failed) -> int:
     try:
         if job.spec.kind == "train":
             job.seal(closing)
+        if job.spec.kind in ("train", "probe"):
             _remember(job, closing)
         job.write(closing)
         job.sync()
@@ -203,7 +205,8 @@ def _remember(job: Job, closing: Finished | Stopped | Failed) -> None:
     """Keep what the attempt took for the plans to come; where that cannot be written, no run is worse."""
     if isinstance(closing, Failed):
         return
-    entry = job.tally.entry(job.folder, job.writer.attempt, getattr(closing, "seconds", None))
+    source = "probe" if job.spec.kind == "probe" else "run"
+    entry = job.tally.entry(job.folder, job.writer.attempt, getattr(closing, "seconds", None), source)
     if entry is None:
         return
     try:
@@ -216,10 +219,11 @@ def _remember(job: Job, closing: Finished | Stopped | Failed) -> None:
 
 def _kinds() -> dict[str, Callable[[Job], Any]]:
     """Return the work of each kind; imported only now, since torch is behind it."""
-    from engine.runtime import start
+    from engine.runtime import probe, start
 
     return {
         "train": start.train_job,
+        "probe": probe.probe_job,
         "merge": start.merge_job,
         "answers": start.answer_job,
     }

@@ -76,10 +76,34 @@ def train_job(job: Job) -> Finished | Stopped:
         and _was_finished(job.folder)
     ):
         raise EngineError("This run is finished.", "Start a new run to go further.", "RUN-10")
-    sandbox.stop_clock(job.spec.created)  # a template that writes the date writes the same one after a resume
     evidence.recall(job)
+    run = make_ready(job)
+    if job.resume_from is None and job.writer.attempt > 1:
+        job.write(
+            Warned(
+                code="RUN-05",
+                message="No sound save in this run.",
+                hint="It starts again with the same recipe.",
+            )
+        )
+    job.phase("train")
+    try:
+        closing = train.train(run)
+        run.ranks.leave()
+        return closing
+    except RuntimeError:
+        if run.ranks.first and not run.ranks.sharded and job.crew is not None and job.crew.loss() is not None:
+            keep.save(run, wait=True)  # a rank is gone; the last whole step is still here
+        raise
+    finally:
+        run.saver.shutdown()  # nothing is written any more once the folder's lock is given back
+
+
+def make_ready(job: Job) -> Training:
+    """Read what is asked of a job and load it, so that the next thing is a step."""
+    sandbox.stop_clock(job.spec.created)  # a template that writes the date writes the same one after a resume
     recipe = load_recipe(job.folder)
-    ranks = meet(job, recipe.launcher.strategy)
+    meet(job, recipe.launcher.strategy)
     if recipe.launcher.threads != "auto":
         torch.set_num_threads(recipe.launcher.threads)
     refuse(recipe.training, choose_compute().device.type)
@@ -92,25 +116,7 @@ def train_job(job: Job) -> Finished | Stopped:
     keep.ready(run, job.resume_from)
     job.tally.run = run
     imports.release_collector()
-    if job.resume_from is None and job.writer.attempt > 1:
-        job.write(
-            Warned(
-                code="RUN-05",
-                message="No sound save in this run.",
-                hint="It starts again with the same recipe.",
-            )
-        )
-    job.phase("train")
-    try:
-        closing = train.train(run)
-        ranks.leave()
-        return closing
-    except RuntimeError:
-        if ranks.first and not ranks.sharded and job.crew is not None and job.crew.loss() is not None:
-            keep.save(run, wait=True)  # a rank is gone; the last whole step is still here
-        raise
-    finally:
-        run.saver.shutdown()  # nothing is written any more once the folder's lock is given back
+    return run
 
 
 def _was_finished(folder: Path) -> bool:
