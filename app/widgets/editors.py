@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from PySide6.QtCore import QEvent, Signal
+from PySide6.QtCore import QEvent, QObject, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -23,6 +23,7 @@ from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.field_text import bound_words, choice_words, way_out, write_value
 from app.widgets.flow import FlowLayout
+from app.widgets.look import Look
 from app.widgets.switch import Switch
 from engine.recipe.fields import FieldSpec, parse_text
 
@@ -34,8 +35,10 @@ class Editor(QWidget):
         edited: the person chose or typed a value that can be read.
         misread: what stands there cannot be read: (text, the way out).
         left: the focus went away or Enter was pressed, so that a fault may be said at once.
+        looked_at: (value,) of a choice that is pointed at or has the keyboard, None when it is left.
     """
 
+    looked_at = Signal(object)
     edited = Signal(object)
     misread = Signal(str, str)
     left = Signal()
@@ -71,6 +74,10 @@ class Editor(QWidget):
 
     def mark_faulty(self, faulty: bool) -> None:
         """Draw the control's border in `bad`, or as usual."""
+
+    def _watch(self, widget: QWidget, value: Callable[[], Any]) -> None:
+        """Tell what pressing a part of the control would choose, while it is looked at."""
+        Look(widget, lambda looked: self.looked_at.emit((value(),) if looked else None))
 
     def _give_name(self, widget: QWidget) -> None:
         widget.setAccessibleName(self.spec.label)
@@ -160,6 +167,40 @@ class TypedEditor(Editor):
         self.left.emit()
 
 
+class UsualEditor(TypedEditor):
+    """A number with its usual values beside it, one press each."""
+
+    def __init__(self, spec: FieldSpec) -> None:
+        super().__init__(spec)
+        self.chips: dict[Any, QPushButton] = {}
+        usual = QWidget()
+        row = QHBoxLayout(usual)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        for value in spec.suggestions:
+            words = write_value(spec, value)
+            chip = button(words, kind="chip", name=f"{spec.label}: {words}")
+            chip.clicked.connect(lambda _checked=False, v=value: self._on_chip_pressed(v))
+            self._watch(chip, lambda v=value: v)
+            row.addWidget(chip)
+            self.chips[value] = chip
+        row.addStretch(1)
+        self._place_usual(usual)
+
+    def _place_usual(self, usual: QWidget) -> None:
+        self._row.addWidget(usual)
+
+    def show_value(self, value: Any) -> None:
+        super().show_value(value)
+        for usual, chip in self.chips.items():
+            chip.setChecked(usual == value)
+
+    def _on_chip_pressed(self, value: Any) -> None:
+        self._typing = False
+        self.show_value(value)
+        self.edited.emit(value)
+
+
 class StepsEditor(TypedEditor):
     """A whole number, or one of the words that stand for it: auto, once an epoch, off."""
 
@@ -173,6 +214,7 @@ class StepsEditor(TypedEditor):
                 continue
             chip = button(word, kind="chip", name=f"{spec.label}: {word}")
             chip.clicked.connect(lambda _checked=False, v=value: self._on_chip_pressed(v))
+            self._watch(chip, lambda v=value: v)
             self._row.addWidget(chip)
             self._chips[word] = chip
 
@@ -204,6 +246,7 @@ class SwitchEditor(Editor):
         self._give_name(self.switch)
         self._in_line().addWidget(self.switch)
         self.switch.clicked.connect(lambda checked: self.edited.emit(bool(checked)))
+        self._watch(self.switch, lambda: not self.switch.isChecked())
 
     def show_value(self, value: Any) -> None:
         self.switch.setChecked(bool(value))
@@ -223,6 +266,7 @@ class SegmentsEditor(Editor):
             chip = button(choice_words(spec, choice), kind="chip", tip=str(choice))
             chip.setAccessibleName(f"{spec.label}: {choice_words(spec, choice)}")
             chip.clicked.connect(lambda _checked=False, value=choice: self.edited.emit(value))
+            self._watch(chip, lambda value=choice: value)
             self._group.addButton(chip)
             row.addWidget(chip)
             self.chips[choice] = chip
@@ -246,6 +290,13 @@ class ComboEditor(Editor):
             self.combo.addItem(choice_words(spec, choice), choice)
         self._in_line().addWidget(self.combo)
         self.combo.activated.connect(lambda index: self.edited.emit(self.combo.itemData(index)))
+        self.combo.highlighted.connect(lambda index: self.looked_at.emit((self.combo.itemData(index),)))
+        self.combo.view().installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Hide:  # the list is closed
+            self.looked_at.emit(None)
+        return super().eventFilter(watched, event)
 
     def show_value(self, value: Any) -> None:
         index = self.combo.findData(value)
@@ -310,6 +361,8 @@ class PathEditor(TypedEditor):
 
 
 MOST_SEGMENTS = 5
+# Numbers that memory and time hang on: their usual values stand beside them, to be tried by pointing.
+USUAL = frozenset({"training.per_device_train_batch_size", "training.gradient_accumulation_steps"})
 PARAGRAPHS = frozenset({"data.system_prompt", "evaluation.sample_prompts"})
 _MAKERS: dict[str, Callable[[FieldSpec], Editor]] = {
     "boolean": SwitchEditor,
@@ -330,4 +383,6 @@ def make_editor(spec: FieldSpec, choices: Iterable[Any] | None = None) -> Editor
         )
     if spec.path in PARAGRAPHS:
         return ParagraphEditor(spec)
+    if spec.path in USUAL:
+        return UsualEditor(spec)
     return _MAKERS.get(spec.kind, TypedEditor)(spec)

@@ -11,6 +11,7 @@ from app.widgets.button import button
 from app.widgets.field_text import write_value
 from app.widgets.floating import Floating
 from app.widgets.label import TextLabel
+from app.widgets.look import Look
 from app.widgets.mark import Mark
 from engine.recipe.fields import FieldSpec
 
@@ -27,9 +28,11 @@ class HelpCard(Floating):
 
     Signals:
         chosen: one of the usual values was pressed.
+        looked_at: (value,) of the usual value that is pointed at, None when it is left.
     """
 
     chosen = Signal(object)
+    looked_at = Signal(object)
 
     def __init__(self, spec: FieldSpec, anchor: QWidget) -> None:
         super().__init__(anchor, 330)
@@ -54,6 +57,7 @@ class HelpCard(Floating):
             chip = button(write_value(spec, value), kind="chip", name=f"Use {write_value(spec, value)}")
             chip.setCheckable(False)
             chip.clicked.connect(lambda _checked=False, v=value: self._on_chip_pressed(v))
+            Look(chip, lambda over, v=value: self.looked_at.emit((v,) if over else None))
             row.addWidget(chip)
             self.chips.append(chip)
         row.addStretch(1)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtCore import QEvent, QObject, QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import QKeySequence, QPainter, QPaintEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
@@ -16,11 +16,13 @@ from app.widgets.editors import Editor, make_editor
 from app.widgets.field_help import HelpCard
 from app.widgets.field_text import write_value
 from app.widgets.label import TextLabel
+from app.widgets.look import Look
 from app.widgets.mark import Mark
 from engine.recipe.fields import FieldSpec
 
 LABEL_WIDTH = 150
 FAULT_DELAY_MS = 300
+FLASH_MS = 2000
 LEVELS = {"simple": ("simple",), "all": ("simple", "all", "expert")}
 
 
@@ -39,10 +41,12 @@ class FieldRow(QWidget):
     Signals:
         edited: (path, value) that can be used.
         misread: (path, text, way out) of what cannot.
+        looked_at: (path, (value,)) of a choice that is pointed at, (path, None) when it is left.
     """
 
     edited = Signal(str, object)
     misread = Signal(str, str, str)
+    looked_at = Signal(str, object)
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class FieldRow(QWidget):
         self.spec, self._rules = spec, rules
         self.editor = editor or make_editor(spec, rules.choices.get(spec.path))
         self._value: Any = spec.default
+        self._tinted = False
         self.fault = ""
         self._build(spec.help if hint is None else hint, beside)
         self._delay = QTimer(self, singleShot=True, interval=FAULT_DELAY_MS)
@@ -118,6 +123,8 @@ class FieldRow(QWidget):
         self.editor.edited.connect(self._on_edited)
         self.editor.misread.connect(self._on_misread)
         self.editor.left.connect(self._show_fault)
+        self.editor.looked_at.connect(self._tell_look)
+        Look(self.back, lambda over: self._tell_look((self._rules.base(self.spec.path),) if over else None))
         key = QShortcut(
             QKeySequence(Qt.Key.Key_F1), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut
         )
@@ -151,6 +158,7 @@ class FieldRow(QWidget):
         """Open the card that explains this field."""
         card = HelpCard(self.spec, self.editor)
         card.chosen.connect(self._on_suggestion_chosen)
+        card.looked_at.connect(self._tell_look)
         card.open()
 
     def _show_back(self) -> None:
@@ -177,6 +185,26 @@ class FieldRow(QWidget):
         self.fault_line.setVisible(bool(self.fault))
         self.editor.mark_faulty(bool(self.fault))
 
+    def flash(self) -> None:
+        """Draw the row on a tinted ground for a moment: something else has changed it."""
+        self._tinted = True
+        self.update()
+        QTimer.singleShot(FLASH_MS, self, self._on_flash_over)
+
+    def _on_flash_over(self) -> None:
+        self._tinted = False
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self._tinted:
+            theme = current_theme()
+            painter = QPainter(self)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(theme.color("accentbg"))
+            painter.drawRoundedRect(QRectF(self.rect()), theme.px(6), theme.px(6))
+        super().paintEvent(event)
+
     # -- what the person does ------------------------------------------------------------------------------
     def _on_edited(self, value: Any) -> None:
         fault = self._rules.check(self.spec.path, value)
@@ -191,6 +219,9 @@ class FieldRow(QWidget):
     def _on_misread(self, text: str, fault: str) -> None:
         self._set_fault(fault)
         self.misread.emit(self.spec.path, text, fault)
+
+    def _tell_look(self, look: object) -> None:
+        self.looked_at.emit(self.spec.path, look)
 
     def _on_back_pressed(self) -> None:
         self._on_suggestion_chosen(self._rules.base(self.spec.path))
@@ -212,10 +243,12 @@ class Form(QWidget):
     Signals:
         edited: (path, value) that can be used.
         misread: (path, text, way out) of what cannot.
+        looked_at: (path, (value,)) of a choice that is pointed at, (path, None) when it is left.
     """
 
     edited = Signal(str, object)
     misread = Signal(str, str, str)
+    looked_at = Signal(str, object)
 
     def __init__(
         self, specs: Iterable[FieldSpec], rules: FormRules, parent: QObject | None = None, spacing: int = 12
@@ -236,6 +269,7 @@ class Form(QWidget):
         self._column.addWidget(row)
         row.edited.connect(self.edited)
         row.misread.connect(self.misread)
+        row.looked_at.connect(self.looked_at)
         return row
 
     def add_widget(self, widget: QWidget) -> None:

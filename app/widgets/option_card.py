@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, Qt, Signal
-from PySide6.QtGui import QEnterEvent, QKeyEvent, QMouseEvent
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
 from app.widgets.label import TextLabel
+from app.widgets.look import Look
+from app.widgets.mark import Mark
+from app.widgets.meter import Meter
+from app.widgets.pill import KIND_ICONS
 
 
 class OptionCard(QFrame):
@@ -17,7 +21,7 @@ class OptionCard(QFrame):
 
     Signals:
         pressed: by mouse, Enter or Space.
-        hovered: the pointer came over it (True) or left (False).
+        hovered: pointer or keyboard came to it (True) or left (False).
     """
 
     pressed = Signal()
@@ -41,9 +45,19 @@ class OptionCard(QFrame):
         self.head.addStretch(1)
         self.column.addLayout(self.head)
         self.column.addWidget(self.sentence)
-        self.column.addWidget(self.figures)
+        line = QHBoxLayout()
+        line.setSpacing(6)
+        self.mark = Mark("check", "ok", 14)
+        self.mark.hide()
+        line.addWidget(self.mark, 0, Qt.AlignmentFlag.AlignTop)
+        line.addWidget(self.figures, 1)
+        self.column.addLayout(line)
         self.column.addStretch(1)
+        self.need = Meter(height=5, name="Memory it needs of this machine's")
+        self.need.hide()
+        self.column.addWidget(self.need)
         self.chosen, self.available = False, True
+        Look(self, self.hovered.emit)
         self._name()
 
     def set_chosen(self, chosen: bool) -> None:
@@ -70,6 +84,14 @@ class OptionCard(QFrame):
         self.figures.setVisible(bool(text))
         self._name()
 
+    def show_need(self, share: float | None, kind: str = "ok") -> None:
+        """Draw the share of the machine's memory it needs, marked ok, warn or bad; None hides it."""
+        self.need.setVisible(share is not None)
+        self.mark.setVisible(share is not None)
+        if share is not None:
+            self.need.set(share, "accent" if kind == "ok" else kind)
+            self.mark.set(KIND_ICONS[kind], kind)
+
     def _name(self) -> None:
         words = ", ".join(filter(None, (self.sentence.text(), self.figures.text())))
         self.setAccessibleName(self.title.text() + (" (chosen)" if self.chosen else ""))
@@ -89,21 +111,13 @@ class OptionCard(QFrame):
         if self.available:
             self.pressed.emit()
 
-    def enterEvent(self, event: QEnterEvent) -> None:
-        self.hovered.emit(True)
-        super().enterEvent(event)
-
-    def leaveEvent(self, event: QEvent) -> None:
-        self.hovered.emit(False)
-        super().leaveEvent(event)
-
 
 class OptionRow(QWidget):
     """Option cards side by side.
 
     Signals:
         chosen: the name of the card pressed.
-        hovered: the name of the card the pointer is over, or an empty text.
+        hovered: the name of the card that pointer or keyboard is at, or an empty text.
     """
 
     chosen = Signal(str)

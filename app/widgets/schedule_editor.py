@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, QPointF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QSize, Qt
 from PySide6.QtGui import QIcon, QPainter, QPen, QPixmap, QPolygonF
 from PySide6.QtWidgets import QStyledItemDelegate
 
@@ -17,13 +17,7 @@ WIDTH, HEIGHT = 44, 20
 
 
 class ScheduleEditor(ComboEditor):
-    """A drop-down of schedules with their lines.
-
-    Signals:
-        looked_at: the schedule under pointer or arrow keys while the list is open, None when it closes.
-    """
-
-    looked_at = Signal(object)
+    """A drop-down of schedules with their lines."""
 
     def __init__(self, spec: FieldSpec, choices: Iterable[Any]) -> None:
         super().__init__(spec, choices)
@@ -31,14 +25,7 @@ class ScheduleEditor(ComboEditor):
         self.combo.setMaxVisibleItems(self.combo.count())
         # The usual one draws a menu, in which a line of the accent's colour would vanish when chosen.
         self.combo.setItemDelegate(QStyledItemDelegate(self.combo))
-        self.combo.highlighted.connect(lambda index: self.looked_at.emit(self.combo.itemData(index)))
-        self.combo.view().installEventFilter(self)
         current_theme().changed.connect(self._draw)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Hide:
-            self.looked_at.emit(None)
-        return super().eventFilter(watched, event)
 
     def show_lines(self, lines: Mapping[Any, Sequence[tuple[int, float]]]) -> None:
         """Draw (step, rate) points beside each choice, the highest rate at the top."""

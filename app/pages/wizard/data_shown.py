@@ -325,17 +325,19 @@ class DataShown(QObject):
 
     def _on_cut_released(self, cut: int) -> None:
         self._pulled = None
+        self._step.ghost_changed.emit(None)
         self._state.set_value("data.max_length", cut)
 
     def _on_cut_left(self) -> None:
         self._pulled = None
+        self._step.ghost_changed.emit(None)
         self._show_plan()
 
     def _on_length_planned(self, limit: int, memory: float) -> None:
         view = self._step.side.plan
         if self._pulled is not None:
             show_pulled_plan(view, self._state, limit, memory)
-            self._step.ghost_changed.emit(memory)
+            self._step.ghost_changed.emit((f"Cut at {limit} tokens", {"data.max_length": limit}))
         elif limit == self._proposed():
             show_length_plan(view, self._state, limit, memory)
 

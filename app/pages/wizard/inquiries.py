@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from app.pages.wizard.data_peek import counts_at
 from app.pages.wizard.data_view import DataView
@@ -68,6 +70,7 @@ class Plans:
     now: Plan
     methods: dict[str, Plan]
     device: str
+    gpu: bool = False
 
 
 def make_plans(recipe: Recipe, facts: ModelFacts, data: DataView | None, machine: Machine | None) -> Plans:
@@ -81,7 +84,25 @@ def make_plans(recipe: Recipe, facts: ModelFacts, data: DataView | None, machine
         except EngineError:
             continue  # the card says why when it is pressed
         methods[name] = plan(other, facts, counts, None, machine)
-    return Plans(now, methods, device_name(machine))
+    return Plans(now, methods, device_name(machine), bool(machine and machine.devices))
+
+
+def plan_with(
+    recipe: Recipe,
+    changes: Mapping[str, Any],
+    facts: ModelFacts,
+    data: DataView | None,
+    machine: Machine | None,
+) -> Plan:
+    """Plan the recipe as if these fields had other values; some milliseconds.
+
+    Raises EngineError when they cannot be had with the rest.
+    """
+    other = codec.override(recipe, dict(changes))
+    counts = None if data is None or not data.train_examples else data.counts
+    if counts is not None and data is not None and "data.max_length" in changes:
+        counts = counts_at(data, other.data.max_length)
+    return plan(other, facts, counts, None, machine)
 
 
 def plan_at_length(

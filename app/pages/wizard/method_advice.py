@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.pages.wizard.plan_view import fixing
 from app.pages.wizard.state import WizardState
 from app.widgets.field_text import write_number
 from app.widgets.plan_column import Advice
@@ -58,11 +59,8 @@ def _rates(state: WizardState) -> list[Advice]:
     remark = rate_remark(state.recipe)
     if remark is None:
         return []
-    press = (
-        f"Use {write_number(remark.usual)}",
-        lambda: state.set_value("training.learning_rate", remark.usual),
-    )
-    return [Advice("warn", remark.title, remark.text, press)]
+    fix = {"training.learning_rate": remark.usual}
+    return [fixing(state, "warn", remark.title, remark.text, f"Use {write_number(remark.usual)}", fix)]
 
 
 def _lora(state: WizardState) -> list[Advice]:
@@ -70,8 +68,8 @@ def _lora(state: WizardState) -> list[Advice]:
     widest = max([adapter.r, *adapter.rank_pattern.values()])
     if widest >= WIDE_RANK and not adapter.use_rslora:
         text = f"Alpha / r shrinks what a rank of {widest} learns; alpha / sqrt(r) keeps it."
-        press = ("Turn it on", lambda: state.set_value("adapter.use_rslora", True))
-        found.append(Advice("info", "Rank-stabilised scaling suits large ranks", text, press))
+        title, fix = "Rank-stabilised scaling suits large ranks", {"adapter.use_rslora": True}
+        found.append(fixing(state, "info", title, text, "Turn it on", fix))
     if adapter.target_modules == ALL_LINEAR and adapter.layers_to_transform is None:
         text = "Adapting attention and MLP layers learns more than attention alone."
         found.append(Advice("ok", "All linear layers adapted", text))

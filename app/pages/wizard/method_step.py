@@ -30,7 +30,7 @@ from app.widgets.label import TextLabel, set_tip
 from app.widgets.method_drawing import MethodDrawing
 from app.widgets.module_map import BoxState, MapBox, ModulesEditor
 from app.widgets.option_card import OptionCard, OptionRow
-from app.widgets.plan_column import Advice
+from app.widgets.plan_figures import VERDICTS, Advice
 from app.widgets.rank_editor import RankEditor
 from engine.plan.rank_grid import RankGrid
 from engine.recipe.adapter_options import AdapterOptions
@@ -227,16 +227,21 @@ class MethodStep(Step):
         for name, card in self.cards.items():
             plan = plans.methods.get(name) if plans is not None else None
             later = later_method(name)
+            main = plan is not None and not later and name in self.options.cards
+            device = plan.device_memory_bytes if plan is not None and main else None
+            kind = VERDICTS.get(plan.verdict or "", ("", "ok"))[1] if plan is not None else "ok"
+            card.show_need(plan.memory_bytes / device if plan is not None and device else None, kind)
             if later:
                 need = f"Would need {i18n.size(plan.memory_bytes)}. " if plan else ""
                 card.show_figures(f"{need}{later}.")
             elif plan is None:
                 card.show_figures("")
             elif plan.verdict == "too_large":
-                card.show_figures(f"Needs {i18n.size(plan.memory_bytes)}: does not fit.", "bad")
+                card.show_figures(f"{i18n.size(plan.memory_bytes)}: does not fit.", "bad")
             else:
                 time = i18n.duration(plan.seconds) if plan.seconds and name in self.options.cards else ""
-                card.show_figures(" · ".join(filter(None, (i18n.size(plan.memory_bytes), time))))
+                word = "tight" if plan.verdict == "tight" else ""
+                card.show_figures(" · ".join(filter(None, (i18n.size(plan.memory_bytes), time, word))))
         self.advice_changed.emit()
 
     def facts(self) -> str:
@@ -282,9 +287,8 @@ class MethodStep(Step):
             self.cards[name].show_figures(fault, "bad")
 
     def _on_method_hovered(self, name: str) -> None:
-        plans = self.state.plans
-        plan = plans.methods.get(name) if plans is not None and name != self.method else None
-        self.ghost_changed.emit(plan.memory_bytes if plan is not None else None)
+        here = not name or name == self.method
+        self.ghost_changed.emit(None if here else (TITLES[name], method_values(self.state.recipe, name)))
 
     def _on_more_pressed(self) -> None:
         self._opened = not self._opened

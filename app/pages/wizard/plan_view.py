@@ -7,7 +7,7 @@ from typing import Any
 from app import i18n
 from app.pages.wizard.state import WizardState
 from app.widgets.field_text import write_value
-from app.widgets.plan_column import Advice, PlanFigures
+from app.widgets.plan_figures import Advice, PlanFigures
 from engine.recipe.fields import field_spec
 
 MOST_SUGGESTIONS = 3
@@ -31,6 +31,10 @@ def figures_of(state: WizardState) -> PlanFigures | None:
         total=plan.total_parameters,
         longest=(state.data.longest or None) if state.data is not None else None,
         tokens=plan.tokens,
+        memory_band=plan.memory_band,
+        seconds_band=plan.seconds_band,
+        basis=plan.basis,
+        gpu=plans.gpu,
     )
 
 
@@ -52,13 +56,25 @@ def suggestions_of(state: WizardState) -> list[Advice]:
         return []
     found = []
     for suggestion in plans.now.suggestions[:MOST_SUGGESTIONS]:
-        change = suggestion["set"]
-        saved = plans.now.memory_bytes - suggestion["memory_bytes"]
-        words = f"Needs {i18n.size(suggestion['memory_bytes'])}, {i18n.size(saved)} less."
-        found.append(
-            Advice("warn", change_words(change), words, ("Apply", lambda c=change: state.set_values(c)))
+        change, needed = suggestion["set"], i18n.size(suggestion["memory_bytes"])
+        words = f"{i18n.size(suggestion['saves_bytes'])} less: {needed}, " + (
+            "which fits." if suggestion["fits"] else "not enough by itself."
         )
+        found.append(fixing(state, "warn", change_words(change), "", "Apply", change, words))
     return found
+
+
+def fixing(
+    state: WizardState,
+    kind: str,
+    title: str,
+    text: str,
+    press: str,
+    fix: dict[str, Any],
+    figure: str = "",
+) -> Advice:
+    """Return a remark whose press changes fields as one change of its own, which Ctrl+Z takes back."""
+    return Advice(kind, title, text, (press, lambda: state.set_values(fix, apart=True)), fix, figure)
 
 
 def change_words(change: dict[str, Any]) -> str:

@@ -121,11 +121,15 @@ class WizardState(QObject):
 
     def set_value(self, path: str, value: Any) -> str:
         """Take a value; return the way out, having changed nothing, when it is not allowed."""
+        return self.set_values(self.changes_of(path, value))
+
+    def changes_of(self, path: str, value: Any) -> dict[str, Any]:
+        """Return all that changes with one value: alpha follows the rank while they are linked."""
         changes = {path: value}
         follows = self.alpha_linked and "lora_alpha" in OBEYED[self.recipe.adapter.method]
         if path == "adapter.r" and follows and isinstance(value, int):
             changes["adapter.lora_alpha"] = 2 * value
-        return self.set_values(changes)
+        return changes
 
     def set_values(self, changes: Mapping[str, Any], apart: bool = False) -> str:
         """Take several values as one change, which Ctrl+Z takes back as one.

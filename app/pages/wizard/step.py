@@ -11,6 +11,7 @@ from app.pages.wizard.fields import fault_of, offered_choices
 from app.pages.wizard.state import WizardState
 from app.theme.tokens import GAP
 from app.widgets.card import Card
+from app.widgets.field_text import choice_words, write_value
 from app.widgets.form import FieldRow, Form, FormRules
 from app.widgets.plan_column import Advice
 from engine.recipe.fields import field_spec
@@ -21,7 +22,7 @@ class Step(QWidget):
 
     Signals:
         advice_changed: `advice()` answers differently now.
-        ghost_changed: memory in bytes that another choice would need, or None.
+        ghost_changed: (title, the values it changes) of a choice that is looked at, or None.
         step_requested: (step, field) to go to.
     """
 
@@ -49,6 +50,7 @@ class Step(QWidget):
         """Tie a form to the recipe and return it."""
         form.edited.connect(self._on_edited)
         form.misread.connect(self.state.set_unread)
+        form.looked_at.connect(self._on_looked_at)
         self.forms.append(form)
         form.show_values(self.state.value, self.state.unread)
         return form
@@ -109,6 +111,16 @@ class Step(QWidget):
         fault = self.state.set_value(path, value)
         if fault:
             self.state.set_unread(path, str(value), fault)
+
+    def _on_looked_at(self, path: str, look: tuple[object] | None) -> None:
+        if look is None:
+            self.ghost_changed.emit(None)
+            return
+        spec, (value,) = field_spec(path), look
+        words = ("on" if value else "off") if spec.kind == "boolean" else write_value(spec, value)
+        if spec.kind == "choice":
+            words = choice_words(spec, value)
+        self.ghost_changed.emit((f"{spec.label} {words or 'empty'}", self.state.changes_of(path, value)))
 
     def _on_values_changed(self, paths: frozenset[str]) -> None:
         for path, row in self.rows.items():

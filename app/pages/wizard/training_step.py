@@ -207,7 +207,8 @@ class TrainingStep(Step):
         options = self.state.recipe.training.model_copy(update={"lr_scheduler_type": kind})
         return rate_line(options, self._drawn_steps, count)
 
-    def _on_schedule_looked_at(self, kind: str | None) -> None:
+    def _on_schedule_looked_at(self, look: tuple[str] | None) -> None:
+        kind = look[0] if look is not None else None
         same = kind in (None, self.state.recipe.training.lr_scheduler_type)
         self.schedule.show_other([] if same else self._line_of(str(kind), CURVE_POINTS))
 

@@ -16,7 +16,7 @@ from app.pages.wizard.data_step import DataStep
 from app.pages.wizard.fields import STEP_TITLES, step_of
 from app.pages.wizard.method_step import MethodStep
 from app.pages.wizard.model_step import ModelStep
-from app.pages.wizard.plan_view import figures_of, suggestions_of, waiting_words
+from app.pages.wizard.plan_side import PlanSide
 from app.pages.wizard.review_step import ReviewStep, start_words
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
@@ -26,7 +26,6 @@ from app.pages.wizard.wizard_footer import WizardFooter
 from app.services import Services
 from app.theme.style import current_theme
 from app.widgets.label import hairline
-from app.widgets.plan_column import PlanColumn, PlanStrip
 from app.widgets.stepper import Stepper
 from engine.errors import EngineError, from_os_error
 from engine.paths import runs_dir
@@ -88,14 +87,14 @@ class WizardPage(Page):
             area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
             self.stack.addWidget(area)
         middle.addWidget(self.stack, 1)
-        self.plan_column = PlanColumn()
+        self.plan = PlanSide(state)
+        self.plan_column, self.plan_strip = self.plan.column, self.plan.strip
         self._plan_place = scrolled(self.plan_column)
         self._side = QStackedWidget()
         self._side.addWidget(self._plan_place)
         self._side.addWidget(scrolled(self._data_step.side))
         middle.addWidget(self._side)
         column.addLayout(middle, 1)
-        self.plan_strip = PlanStrip()
         column.addWidget(self.plan_strip)
         self.footer = WizardFooter()
         column.addWidget(self.footer)
@@ -120,8 +119,9 @@ class WizardPage(Page):
             signal.connect(self._show_all)
         for step in self.steps.values():
             step.advice_changed.connect(self._show_advice)
-            step.ghost_changed.connect(self._on_ghost)
+            step.ghost_changed.connect(self.plan.look)
             step.step_requested.connect(self._on_step_requested)
+        self.plan.applied.connect(self._on_applied)
         self._review_step.checks_changed.connect(self._on_checks_changed)
         self._review_step.trial_requested.connect(self.start_trial)
         undo, redo = QKeySequence.StandardKey.Undo, QKeySequence.StandardKey.Redo
@@ -155,6 +155,7 @@ class WizardPage(Page):
     def settled(self) -> bool:
         state = self.state
         waiting = state.model_busy or state.data_busy or (state.facts is not None and state.plans is None)
+        waiting |= not self.plan.preview.settled()
         return not waiting and self.steps[self.step_name].settled()
 
     def primary_action(self) -> None:
@@ -311,7 +312,7 @@ class WizardPage(Page):
 
     def _show_all(self) -> None:
         self._show_steps()
-        self._show_plan()
+        self.plan.show_plan()
         self._show_advice()
 
     def _show_steps(self) -> None:
@@ -326,16 +327,8 @@ class WizardPage(Page):
         self.facts = f"{facts} on {data}"
         self.heading_changed.emit()
 
-    def _show_plan(self) -> None:
-        figures = figures_of(self.state)
-        waiting = waiting_words(self.state)
-        self.plan_column.show_plan(figures, waiting)
-        self.plan_strip.show_plan(figures, waiting)
-
     def _show_advice(self) -> None:
-        advice = suggestions_of(self.state) + self.steps[self.step_name].advice()
-        self.plan_column.show_advice(advice[:4])
-        self.plan_strip.show_advice(advice[:4])
+        self.plan.show_advice(self.steps[self.step_name].advice())
 
     def set_level(self, level: str) -> None:
         """Show about eight fields a step, or all."""
@@ -363,9 +356,11 @@ class WizardPage(Page):
         self.state.apply_preset(preset)
         self.footer.say(f"{preset.title}: {preset.description}")
 
-    def _on_ghost(self, memory_bytes: float | None) -> None:
-        self.plan_column.show_ghost(memory_bytes)
-        self.plan_strip.show_ghost(memory_bytes)
+    def _on_applied(self, paths: frozenset[str]) -> None:
+        """Let a remark's change be seen where its fields are in front."""
+        rows = self.steps[self.step_name].rows
+        for path in paths & rows.keys():
+            rows[path].flash()
 
     def _on_step_requested(self, step: str, field: str) -> None:
         self.go_to(step)
