@@ -14,7 +14,7 @@ from engine import paths
 from engine.errors import EngineError
 from engine.models.adapter_facts import AdapterFacts as AdapterFacts
 from engine.models.adapter_facts import read_adapter_facts as read_adapter_facts
-from engine.models.families import LLAMA, family_of
+from engine.models.families import UNKNOWN, family_of
 from engine.models.model_facts import CONV1D_TYPES, LAYER
 from engine.models.model_facts import Build as Build
 from engine.models.model_facts import Linear as Linear
@@ -70,7 +70,7 @@ def read_facts(folder: Path | str, *, weights: bool = True) -> ModelFacts:
     )
     if not weights:
         return facts
-    _compare(folder, config, sizes, tensors)
+    _compare(folder, sizes, tensors)
     return _with_weights(facts, headers, tensors)
 
 
@@ -89,12 +89,19 @@ def _facts(
 ) -> tuple[ModelFacts, Sizes]:
     """Return what config.json alone tells; `tensors`, where known, say whether a head is there."""
     model_type = str(config.get("model_type", ""))
+    if config.get("is_encoder_decoder") is True:
+        raise EngineError(
+            "This model is an encoder with a decoder, no causal language model.",
+            "Choose a causal language model, such as one of the family llama, qwen or gemma.",
+            "MODEL-05",
+            file=file,
+        )
     values = _flat(config)
     family = family_of(model_type)
     reader = Config(values, family.defaults if family else {}, file)
-    sizes = read_sizes(family or LLAMA, reader)
+    sizes = read_sizes(family or UNKNOWN, reader)
     tied = _tied(reader, tensors)
-    built = shapes_of(family or LLAMA, reader, sizes, tied=tied)
+    built = shapes_of(family or UNKNOWN, reader, sizes, tied=tied)
     dtype = _dtype_named(values)
     facts = ModelFacts(
         name=paths.show_name(name),
@@ -145,7 +152,8 @@ def _with_weights(facts: ModelFacts, headers: list[Header], tensors: list[Tensor
     if known:
         return facts
     linears = linears_of(tensors, facts.model_type)
-    return replace(facts, parameters=counted, linears=linears, tensors=(), rough=True)
+    build = replace(facts.build, gated=any("gate" in linear.leaf for linear in linears))
+    return replace(facts, parameters=counted, linears=linears, tensors=(), rough=True, build=build)
 
 
 def _tied(config: Config, tensors: list[TensorEntry]) -> bool:
@@ -199,8 +207,11 @@ def is_builtin(model_type: str) -> bool:
     ).is_dir()
 
 
-def _compare(folder: Path, config: Mapping[str, Any], sizes: Sizes, tensors: list[TensorEntry]) -> None:
+def _compare(folder: Path, sizes: Sizes, tensors: list[TensorEntry]) -> None:
     """Compare the sizes that config.json claims with the tensors that are there, before anything is built."""
+    tensors = [
+        tensor for tensor in tensors if "vision" not in tensor.name
+    ]  # pictures have layers of their own
     found = {int(m.group(1)) for t in tensors if (m := LAYER.search(t.name))}
     if found != set(range(sizes.layers)):
         raise EngineError(

@@ -24,10 +24,9 @@ GELU: dict[str, Any] = {"hidden_act": "gelu_pytorch_tanh"}
 UPPER: dict[str, Any] = {"use_sliding_window": False, "sliding_window": 4096, "max_window_layers": 28}
 
 _WITH_BIAS = attention("attention_bias")
+UNKNOWN = Family((*attention(), *gated(), *TWO), OUTSIDE, window="")  # Llama's kind, its switches unread
 LLAMA = Family(
-    (*_WITH_BIAS, *gated(bias="mlp_bias"), *TWO),
-    OUTSIDE,
-    {"intermediate_size": 11008, **SILU},
+    (*_WITH_BIAS, *gated(bias="mlp_bias"), *TWO), OUTSIDE, {"intermediate_size": 11008, **SILU}, window=""
 )
 _GEMMA: dict[str, Any] = {
     "head_dim": 256,

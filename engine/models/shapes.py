@@ -56,6 +56,11 @@ class Family:
     prepare: Callable[[Config], None] | None = None
     beside: tuple[Family, str] | None = None
 
+    @property
+    def sparse(self) -> bool:
+        """Return whether it has layers of experts."""
+        return any(part.layers == "sparse" for part in self.layer)
+
 
 @dataclass(frozen=True)
 class Shapes:
@@ -75,7 +80,7 @@ def read_sizes(family: Family, config: Config) -> Sizes:
     """Return the sizes in a configuration, and give it what follows from them."""
     if family.prepare:
         family.prepare(config)
-    return Sizes(config, own_head_dim=family.own_head_dim)
+    return Sizes(config, own_head_dim=family.own_head_dim, experts=family.sparse)
 
 
 def shapes_of(family: Family, config: Config, sizes: Sizes, *, tied: bool) -> Shapes:
@@ -85,13 +90,13 @@ def shapes_of(family: Family, config: Config, sizes: Sizes, *, tied: bool) -> Sh
         parts.append(Part("lm_head", ("V", "e"), "head"))
     if family.head_bias:
         parts.append(Part("lm_head.bias", ("V",), "parameter"))
-    tensors, linears = _expand(family, parts, config, _letters(config, sizes), sizes.layers)
+    tensors, linears = _expand(family, parts, config, _letters(sizes), sizes.layers)
     if family.beside:
         other, key = family.beside
         inner = config.get(key)
         seen = Config(inner if isinstance(inner, dict) else {}, other.defaults, config.file)
         found = read_sizes(other, seen)
-        letters = {**_letters(seen, found), "t": sizes.hidden}
+        letters = {**_letters(found), **_picture(seen), "t": sizes.hidden}
         more = _expand(other, list(other.outside), seen, letters, found.layers)
         tensors, linears = more[0] + tensors, more[1] + linears
     inside = [part for part in family.layer if _holds(part.when, config)]
@@ -138,8 +143,7 @@ def numel(shape: tuple[int, ...]) -> int:
     return count
 
 
-def _letters(config: Config, sizes: Sizes) -> dict[str, int]:
-    patch = config.number(("patch_size",), 1 << 10, 1)
+def _letters(sizes: Sizes) -> dict[str, int]:
     return {
         "": 1,
         "d": sizes.hidden,
@@ -153,10 +157,13 @@ def _letters(config: Config, sizes: Sizes) -> dict[str, int]:
         "m": sizes.expert,
         "s": sizes.shared_expert,
         "e": sizes.embedding,
-        "p": patch,
-        "c": config.number(("num_channels",), 64, 3),
-        "n": (config.number(("image_size",), 1 << 16, patch) // patch) ** 2,
     }
+
+
+def _picture(config: Config) -> dict[str, int]:
+    patch = config.number(("patch_size",), 1 << 10)
+    across = config.number(("image_size",), 1 << 16) // patch
+    return {"p": patch, "c": config.number(("num_channels",), 64, 3), "n": across**2}
 
 
 def _size(term: str, letters: Mapping[str, int]) -> int:
@@ -174,9 +181,7 @@ def _holds(condition: str, config: Config) -> bool:
 
 
 def _sparse_layers(family: Family, config: Config, layers: int) -> frozenset[int]:
-    if not any(part.layers == "sparse" for part in family.layer):
-        return frozenset()
-    if not config.number(EXPERTS, 4096, 0, least=0):
+    if not family.sparse or not config.number(EXPERTS, 4096, 0, least=0):
         return frozenset()
     step = config.number(("decoder_sparse_step",), 1024, 1)
     without = config.entries("mlp_only_layers", int) or []
@@ -185,10 +190,10 @@ def _sparse_layers(family: Family, config: Config, layers: int) -> frozenset[int
 
 def _windowed(family: Family, config: Config, layers: int) -> tuple[int | None, int]:
     """Return the sliding window in tokens, and how many layers have it."""
-    switched_off = config.get("use_sliding_window") is not None and not config.flag("use_sliding_window")
-    window = config.number(("sliding_window",), 1 << 32, 0, least=0)
-    if switched_off or not window:
+    switched_off = config.get("use_sliding_window") is False
+    if switched_off or not family.window:
         return None, 0
+    window = config.number(("sliding_window",), 1 << 32, 0, least=0)
     kinds = config.entries("layer_types", str)
     below = min(layers, config.number(("max_window_layers",), 1024, 0, least=0))
     if kinds is not None:
@@ -201,7 +206,7 @@ def _windowed(family: Family, config: Config, layers: int) -> tuple[int | None, 
         count = layers - layers // config.number(("sliding_window_pattern",), 1024, 1)
     else:
         count = layers if family.window == "all" else 0
-    return (window, count) if count else (None, 0)
+    return (window, count) if window and count else (None, 0)
 
 
 def _build(family: Family, config: Config, sizes: Sizes, inside: list[Part], sparse: frozenset[int]) -> Build:

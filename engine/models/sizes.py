@@ -78,7 +78,7 @@ class Config:
 class Sizes:
     """The sizes of a model (numbers of values, not bytes)."""
 
-    def __init__(self, config: Config, *, own_head_dim: bool = True) -> None:
+    def __init__(self, config: Config, *, own_head_dim: bool = True, experts: bool = False) -> None:
         number = config.number
         self.hidden = number(("hidden_size", "n_embd", "d_model", "dim"), _MAX_HIDDEN)
         self.layers = number(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), MAX_LAYERS)
@@ -92,8 +92,10 @@ class Sizes:
         self.positions = number(
             ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"), 1 << 32, 2048
         )
-        self.experts = number(EXPERTS, 4096, 0, least=0)
-        self.experts_per_token = number(("num_experts_per_tok",), 4096, 0, least=0)
-        self.expert = number(("moe_intermediate_size",), _MAX_WIDTH, self.intermediate)
-        self.shared_expert = number(("shared_expert_intermediate_size",), _MAX_WIDTH, 0, least=0)
         self.embedding = number(("word_embed_proj_dim",), _MAX_HIDDEN, self.hidden)
+        self.experts = number(EXPERTS, 4096, 0, least=0) if experts else 0
+        self.experts_per_token = number(("num_experts_per_tok",), 4096, 0, least=0) if experts else 0
+        self.expert = number(("moe_intermediate_size",), _MAX_WIDTH, self.intermediate) if experts else 0
+        self.shared_expert = (
+            number(("shared_expert_intermediate_size",), _MAX_WIDTH, 0, least=0) if experts else 0
+        )

@@ -1,7 +1,8 @@
-"""Say what transformers builds from configurations, on the meta device: no weight is made.
+"""Say what transformers builds from configurations, on the meta device; make the weights of some of them.
 
-usage: make_meta_models.py FOLDER   reads [{"name", "model_type", "values"}] from standard input and writes
-FOLDER/NAME/config.json and FOLDER/built.json: {name: {"tensors": {name: shape}, "linears": {name: sizes}}}.
+usage: make_meta_models.py FOLDER   reads [{"name", "model_type", "values", "save"}] from standard input and
+writes FOLDER/NAME/config.json, FOLDER/NAME-saved/ where `save` says so, and FOLDER/built.json:
+{name: {"tensors": {name: shape}, "linears": {name: [in, out]}, "tied", "sliding": layers with a window}}.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ def main() -> None:
     """Write configurations and what was built."""
     folder, built = Path(sys.argv[1]), {}
     t.logging.set_verbosity_error()
+    t.logging.disable_progress_bar()
     for asked in json.load(sys.stdin):
         config = t.AutoConfig.for_model(asked["model_type"], **asked["values"])
         with torch.device("meta"):
             model = t.AutoModelForCausalLM.from_config(config)
         config.architectures = [type(model).__name__]
         config.save_pretrained(folder / asked["name"])
+        if asked["save"]:
+            t.AutoModelForCausalLM.from_config(config).save_pretrained(folder / f"{asked['name']}-saved")
         head, linears = model.get_output_embeddings(), {}
         for name, module in model.named_modules():
             if module is head:

@@ -13,6 +13,7 @@ from typing import Any
 
 SCRIPT = Path(__file__).parents[1] / "data" / "make_meta_models.py"
 A_FAMILY = 5  # configurations of each
+SAVED = 1  # the one whose weights are made as well
 _EIGHTH: dict[str, tuple[Any, ...]] = {"head_dim": (8, 16)}
 _BIASES: dict[str, tuple[Any, ...]] = {"attention_bias": (False, True), "mlp_bias": (False, True)}
 _ATTENTION: dict[str, tuple[Any, ...]] = {"attention_bias": (False, True)}
@@ -103,7 +104,7 @@ def meta_models() -> tuple[Path, dict[str, Any]]:
     """Return the folder of the configurations and what was built of each, by family and number."""
     folder = Path(tempfile.mkdtemp(prefix="tunesmith-meta-"))
     asked = [
-        {"name": f"{family}-{number}", "model_type": family, "values": values}
+        {"name": f"{family}-{number}", "model_type": family, "values": values, "save": number == SAVED}
         for family in VARIED
         for number, values in enumerate(configurations(family))
     ]

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from engine.models.facts import read_facts
+from engine.models.facts import facts_of_config, read_facts
 from engine.plan.adapter_size import trainable_parameters
 from engine.recipe.codec import override
 from engine.recipe.recipe import Recipe
 from tests.unit.meta_models import VARIED, meta_models
+from tests.unit.models.test_families import LLAMA_2_7B
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "tests" / "data" / "make_meta_counts.py"
@@ -78,3 +79,14 @@ def test_that_trainable_parameters_are_those_of_peft_without_any_weights(name: s
 def test_that_twelve_families_and_more_train_each_of_six_choices(setting: str) -> None:
     trained = {name.split("-")[0] for name in TRIED if isinstance(counts()[name][setting], int)}
     assert len(trained) >= 22
+
+
+@pytest.mark.parametrize(
+    ("targets", "count"),
+    [(["query", "value"], 4_194_304), ("all-linear", 19_988_480), (["all-linear", "head"], 20_277_248)],
+)
+def test_that_a_llama_2_7b_of_which_only_the_configuration_is_here_trains_the_known_numbers(
+    targets: str | list[str], count: int
+) -> None:
+    recipe = override(Recipe(), {"adapter.r": 8, "adapter.target_modules": targets})
+    assert trainable_parameters(facts_of_config(LLAMA_2_7B), recipe.adapter) == count
