@@ -202,6 +202,8 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
             _argument("--exact", action="store_true", help="count by a dry run"),
             _argument("--device-memory", type=float, metavar="BYTES", help="such as 24e9"),
             _argument("--profile", default="own", choices=["own", "litgpt"]),
+            _argument("--probe", type=int, metavar="STEPS", help="try so many steps and measure, such as 20"),
+            _argument("--compare-qlora", action="store_true", help="try LoRA and QLoRA, and say which"),
         ],
     ),
     "advise": (

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import paths
+from engine.plan.ledger import Ledger
 
 FLOORS = {"torch": (2, 10), "transformers": (5, 3), "peft": (0, 20), "jinja2": (3, 1, 6)}
 OTHERS = (
@@ -117,12 +118,22 @@ def _several_gpus(count: int) -> list[Check]:
     return [Check("several GPUs", True, offer)]
 
 
+def _ledger() -> Check:
+    """Return what the plans of this machine rest on."""
+    book = Ledger.read()
+    if book.damage:
+        return Check("plan", True, book.damage, "The next run that ends sets it aside and begins anew.")
+    measured = sum(1 for entry in book.entries if entry.ratio("memory_bytes"))
+    words = f"corrected by {measured} measured runs" if measured else "by formula: no run was measured yet"
+    return Check("plan", True, words)
+
+
 def examine() -> dict[str, Any]:
     """Return the answer of `doctor`."""
     from engine.hardware.devices import probe
 
     machine = probe()
-    found = [*checks(), *_several_gpus(len(machine.devices))]
+    found = [*checks(), _ledger(), *_several_gpus(len(machine.devices))]
     return {
         "ok": all(check.ok for check in found),
         "checks": [asdict(check) for check in found],

@@ -168,8 +168,10 @@ def plan(args: Namespace) -> Answer:
     from engine.hardware.devices import probe
     from engine.models import library
     from engine.models.facts import look_at
+    from engine.plan.ledger import Ledger
     from engine.plan.planner import plan as make_plan
     from engine.recipe import codec
+    from engine.verbs.probe import plan_by_trial
     from engine.verbs.runs import check_inputs, read_recipe
 
     if args.exact:
@@ -182,7 +184,10 @@ def plan(args: Namespace) -> Answer:
         )
     recipe = read_recipe(args.recipe, args.set)
     codec.refuse_unsupported(recipe)
-    check_inputs(recipe, weights=False)
+    trial = args.probe is not None or args.compare_qlora
+    check_inputs(recipe, weights=trial)
+    if trial:
+        return plan_by_trial(args, recipe)
     folder = library.resolve_model(recipe.model.path, recipe.model.revision)
     facts, machine = look_at(folder), probe()
     memory = args.device_memory or (
@@ -190,7 +195,7 @@ def plan(args: Namespace) -> Answer:
     )
     unreadable = facts.from_config and not (folder / "tokenizer.json").is_file()
     data = None if unreadable else data_facts(recipe, folder)
-    result = make_plan(recipe, facts, data, memory, machine)
+    result = make_plan(recipe, facts, data, memory, machine, ledger=Ledger.read())
     return dataclasses.asdict(result)
 
 
