@@ -91,6 +91,26 @@ def test_that_plan_counts_and_names_its_terms(recipe_file: Path) -> None:
     assert plan["steps"] == 6 and sum(plan["terms"].values()) > 0
 
 
+def test_that_a_model_without_weights_is_shown_and_planned_but_not_trained(
+    recipe_file: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "described"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
+    shown, whole = (answer("models", "show", str(path))["models"][0] for path in (folder, tiny_model))
+    assert (shown["weights"], whole["weights"], shown["rough"]) == (False, True, False)
+    assert shown["parameters"] == whole["parameters"]
+    counted = answer("plan", str(recipe_file))
+    change = ("--set", f"model.path={folder}")
+    plan = answer("plan", str(recipe_file), *change)
+    assert plan["trainable_parameters"] == counted["trainable_parameters"] and plan["memory_bytes"] > 0
+    (folder / "tokenizer.json").write_bytes((tiny_model / "tokenizer.json").read_bytes())
+    assert answer("plan", str(recipe_file), *change)["steps"] == 6
+    done = call("train", str(recipe_file), *change, "--json", home=tmp_path / "home")
+    assert done.returncode == 2
+    assert json.loads(done.stdout.splitlines()[-1])["error"]["code"] == "MODEL-02"
+
+
 def test_that_doctor_names_every_check(tmp_path: Path) -> None:
     done = call("doctor", "--json", home=tmp_path / "home")
     value = json.loads(done.stdout)
