@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runtime import adapter, computing, memory, train
 from engine.runtime.dry import optimizers
-from engine.runtime.dry.kernels import OnGpu
+from engine.runtime.dry.kernels import of_a_gpu
 from engine.runtime.dry.model import imagine_base, plain_moves, read_config, try_layout
 from engine.runtime.dry.tracker import Tracker
 from engine.runtime.load import DTYPES, Compute
@@ -109,12 +109,10 @@ def _without_values(recipe: Recipe, remarks: list[str]) -> Recipe:
 
 @contextmanager
 def _imagined(device: str, tracker: Tracker) -> Iterator[None]:
-    with computing.imagined(device), plain_moves(), FakeTensorMode(allow_non_fake_inputs=True), tracker:
-        if device == "cpu":
+    kernels = nullcontext() if device == "cpu" else of_a_gpu()
+    with computing.imagined(device), plain_moves(), kernels:
+        with FakeTensorMode(allow_non_fake_inputs=True), tracker:
             yield
-        else:
-            with OnGpu():
-                yield
 
 
 def _rows(recipe: Recipe, data: DataFacts | None) -> list[Example]:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 FLASH_WIDEST = 256  # head_dim that a GPU's flash kernel takes
 _LOW = (torch.bfloat16, torch.float16)
 
 
-class OnGpu(TorchFunctionMode):  # type: ignore[misc]
-    """Within it dropout and attention of a processor's tensors keep what a GPU keeps.
+@contextmanager
+def of_a_gpu() -> Iterator[None]:
+    """Let dropout and attention of a processor's tensors keep what a GPU keeps.
 
     Dropout keeps a mask of one byte a value; a processor's is as wide as the values. Attention is one call
     of the flash kernel, of the memory-efficient one in float32 or with a mask: the output and a float32 a
-    query, never a weight a pair.
+    query, never a weight a pair. The two names are replaced for everyone: a mode of torch's own does not
+    reach layers that run again in a backward pass.
     """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        known = {F.dropout: _dropout, F.scaled_dot_product_attention: _attention}.get(func, func)
-        return known(*args, **(kwargs or {}))
+    real = F.dropout, F.scaled_dot_product_attention
+    F.dropout, F.scaled_dot_product_attention = _dropout, _attention
+    try:
+        yield
+    finally:
+        F.dropout, F.scaled_dot_product_attention = real
 
 
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -30,7 +31,8 @@ class Tracker(TorchDispatchMode):  # type: ignore[misc]
     """Counts the bytes of living storages by kind, and what there was of each at the peak.
 
     A storage is of the kind that is being made when it comes to be (`making`), or of the one it is given
-    later (`call`). Scores over the vocabulary are told by their last axis.
+    later (`call`). What comes to be in a backward pass is workspace, a layer that is computed again included.
+    Scores over the vocabulary are told by their last axis.
     """
 
     def __init__(self, look: Callable[[], None] = lambda: None) -> None:
@@ -89,9 +91,11 @@ class Tracker(TorchDispatchMode):  # type: ignore[misc]
         if self._operations % LOOK_EVERY == 0:
             self._look()
         out = func(*args, **(kwargs or {}))
+        backward = self._kind == "activations" and torch._C._current_graph_task_id() >= 0
+        kind = "workspace" if backward else self._kind
         for tensor in (out,) if isinstance(out, Tensor) else tree_leaves(out):
             if isinstance(tensor, Tensor):
                 wide = self.vocabulary and tensor.ndim > 1 and tensor.shape[-1] == self.vocabulary
-                scores = wide and self._kind in ("activations", "workspace")
-                self._add(tensor.untyped_storage(), "logits" if scores else self._kind)
+                scores = wide and kind in ("activations", "workspace")
+                self._add(tensor.untyped_storage(), "logits" if scores else kind)
         return out
