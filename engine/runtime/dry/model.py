@@ -45,6 +45,7 @@ def imagine_base(config: Any, recipe: Recipe, compute: Compute, layout: Layout, 
     dtype = torch.float32 if whole else DTYPES.get(options.dtype, compute.dtype)
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype, trust_remote_code=False)
+    model.tie_weights()  # left out above with the drawing of values
     model.eval()
     if options.load_in_4bit or options.load_in_8bit:
         from engine.runtime.dry.packed import pack
