@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from engine.advice.finding import Finding, in_words
 from engine.advice.memory_rules import ROOMY
 from engine.advice.situation import Situation
+from engine.models.facts import Linear
 from engine.plan.adapter_size import head_of
 from engine.recipe.targets import ALL_LINEAR, fits, in_group, named
 
@@ -95,8 +97,10 @@ def large_scale(s: Situation) -> Finding | None:
 
 
 def small_scale(s: Situation) -> Finding | None:
-    """R12: the update is multiplied with less than a quarter."""
+    """R12: the update is multiplied with less than a quarter; a smaller rank, where advised, mends it too."""
     if not s.lora or s.recipe.adapter.use_rslora or s.scale >= LOW_SCALE:
+        return None
+    if right_rank(s) < s.recipe.adapter.r:
         return None
     fix = {"adapter.lora_alpha": s.recipe.adapter.r}
     message = f"Scale {s.scale:.2g} is small; adapters may barely act."
@@ -104,9 +108,9 @@ def small_scale(s: Situation) -> Finding | None:
 
 
 def wide_without_rslora(s: Situation) -> Finding | None:
-    """R13: a large rank with plain scaling; silent where R16 advises a smaller rank anyway."""
+    """R13: a large rank with plain scaling; silent where a smaller rank is advised anyway."""
     adapter = s.recipe.adapter
-    if adapter.method != "lora" or adapter.r < WIDE_RANK or adapter.use_rslora or more_than_data(s):
+    if adapter.method != "lora" or adapter.r < WIDE_RANK or adapter.use_rslora or right_rank(s) < adapter.r:
         return None
     fix = {"adapter.use_rslora": True, "adapter.lora_alpha": adapter.r}
     message = "Large ranks train better with rank-stabilised scaling; compare both."
@@ -127,18 +131,13 @@ def rank_not_low(s: Situation) -> Finding | None:
     """R15: the rank is above half the narrower side of a module."""
     if not s.lora:
         return None
-    narrow = [
-        (linear, rank)
-        for linear, rank in s.modules
-        if rank > min(linear.in_features, linear.out_features) / 2
-    ]
+    narrow = [(linear, rank) for linear, rank in s.modules if rank > _narrow_side(linear) / 2]
     if not narrow:
         return None
-    linear, rank = max(narrow, key=lambda each: each[1] / min(each[0].in_features, each[0].out_features))
-    side = min(min(each.in_features, each.out_features) for each, _ in narrow)
-    most = power_below(side / 4)
+    linear, rank = max(narrow, key=lambda each: each[1] / _narrow_side(each[0]))
+    most = _low_rank(s)
     adapter = s.recipe.adapter
-    fix: dict[str, Any] = rank_fix(s, most) if adapter.r > most else {}
+    fix: dict[str, Any] = rank_fix(s, right_rank(s)) if adapter.r > most else {}
     if any(value > most for value in adapter.rank_pattern.values()):
         fix["adapter.rank_pattern"] = {key: min(value, most) for key, value in adapter.rank_pattern.items()}
     if adapter.target_r is not None and adapter.target_r > most:
@@ -149,16 +148,40 @@ def rank_not_low(s: Situation) -> Finding | None:
 
 def more_than_data(s: Situation) -> Finding | None:
     """R16: fewer than five tokens are seen for each trained value."""
+    if not s.lora or s.recipe.adapter.r <= LEAST_RANK or not _holds_by_heart(s):
+        return None
+    counts = f"{in_words(s.trained or 0)} trained values for {in_words(_tokens_seen(s) or 0)} tokens"
+    message = f"{counts} suggest memorising. Lower the rank."
+    return Finding("R16", "hint", message, rank_fix(s, right_rank(s)), ("A17",), "adapter.r")
+
+
+def _holds_by_heart(s: Situation) -> bool:
     seen = _tokens_seen(s)
-    if not s.lora or not seen or not s.trained or seen >= TOKENS_A_PARAMETER * s.trained:
-        return None
-    rank = s.recipe.adapter.r
-    if rank <= LEAST_RANK:
-        return None
-    right = power_below(rank * seen / (TOKENS_A_PARAMETER * s.trained))
-    fix = rank_fix(s, max(LEAST_RANK, right))
-    message = f"{in_words(s.trained)} trained values for {in_words(seen)} tokens suggest memorising. Lower the rank."
-    return Finding("R16", "hint", message, fix, ("A17",), "adapter.r")
+    return bool(seen and s.trained and seen < TOKENS_A_PARAMETER * s.trained)
+
+
+def right_rank(s: Situation) -> int:
+    """Return the rank that R15 and R16 together leave: the present one where neither speaks."""
+    adapter, seen = s.recipe.adapter, _tokens_seen(s)
+    rank = adapter.r
+    if not s.lora:
+        return rank
+    if any(each > _narrow_side(linear) / 2 for linear, each in s.modules):
+        rank = min(rank, _low_rank(s))
+    if adapter.r > LEAST_RANK and seen and s.trained and _holds_by_heart(s):
+        fitting = power_below(adapter.r * seen / (TOKENS_A_PARAMETER * s.trained))
+        rank = min(rank, max(LEAST_RANK, fitting))
+    return rank
+
+
+def _low_rank(s: Situation) -> int:
+    """Return the largest power of two up to a quarter of the narrowest of the modules that R15 names."""
+    sides = [_narrow_side(linear) for linear, rank in s.modules if rank > _narrow_side(linear) / 2]
+    return power_below(min(sides) / 4)
+
+
+def _narrow_side(linear: Linear) -> int:
+    return min(linear.in_features, linear.out_features)
 
 
 def less_than_data(s: Situation) -> Finding | None:
@@ -169,20 +192,22 @@ def less_than_data(s: Situation) -> Finding | None:
         return None
     if s.trained >= seen / TOKENS_FOR_MORE:
         return None
-    narrowest = min(min(each.in_features, each.out_features) for each, _ in s.modules) if s.modules else 0
+    narrowest = min((_narrow_side(each) for each, _ in s.modules), default=0)
     rank = min(MORE_RANK, power_below(narrowest / 4))
     fix = rank_fix(s, rank) if rank > adapter.r else {}
     if not fix or s.fits_with(fix, ROOMY) is False:
         return None
-    message = f"{in_words(seen)} tokens for {in_words(s.trained)} trained values: try a larger rank, such as {rank}."
+    counts = f"{in_words(seen)} tokens for {in_words(s.trained)} trained values"
+    message = f"{counts}: try a larger rank, such as {rank}."
     return Finding("R17", "hint", message, fix, ("S3",), "adapter.r")
 
 
 def rank_fix(s: Situation, rank: int) -> dict[str, Any]:
-    """Return the overrides for another rank, alpha in proportion."""
+    """Return the overrides for another rank: alpha in proportion, as far as R11, R12 and R14 let it."""
     adapter = s.recipe.adapter
     alpha = round(adapter.lora_alpha * rank / adapter.r)
-    return {"adapter.r": rank, "adapter.lora_alpha": min(HIGHEST_ALPHA, max(1, alpha))}
+    low, high = (1, rank) if adapter.use_rslora else (math.ceil(LOW_SCALE * rank), int(HIGH_SCALE * rank))
+    return {"adapter.r": rank, "adapter.lora_alpha": min(HIGHEST_ALPHA, high, max(1, low, alpha))}
 
 
 def power_below(value: float) -> int:

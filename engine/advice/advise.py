@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from engine.advice import adapter_rules, data_rules, learning_rules, memory_rules
@@ -61,6 +61,7 @@ RULES: dict[str, Rule] = {
 }
 # What may need more memory than before: of several of these, only what fits together is advised.
 NEED_MORE = frozenset({"R03", "R04", "R05", "R07", "R17", "R22", "R29", "R34", "R36"})
+LAST = ("R01", "R02")
 
 
 def advise(situation: Situation) -> list[Finding]:
@@ -77,11 +78,12 @@ def advise(situation: Situation) -> list[Finding]:
                 continue
             more = together
         found.append(finding)
-    found = [_with_sound_fix(situation.recipe, finding) for finding in found]
+    before = len(clashes(situation.recipe))
+    found = [_with_sound_fix(situation.recipe, before, finding) for finding in found]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def _with_sound_fix(recipe: Recipe, finding: Finding) -> Finding:
+def _with_sound_fix(recipe: Recipe, before: int, finding: Finding) -> Finding:
     """Take away a fix that cannot be had with the rest of the recipe; the finding stays true."""
     if not finding.fix:
         return finding
@@ -89,7 +91,7 @@ def _with_sound_fix(recipe: Recipe, finding: Finding) -> Finding:
         made = override(recipe, dict(finding.fix))
     except EngineError:
         return _without_fix(finding)
-    return _without_fix(finding) if len(clashes(made)) > len(clashes(recipe)) else finding
+    return _without_fix(finding) if len(clashes(made)) > before else finding
 
 
 def _without_fix(finding: Finding) -> Finding:
@@ -101,17 +103,16 @@ def apply(recipe: Recipe, finding: Finding) -> Recipe:
     return override(recipe, dict(finding.fix)) if finding.fix else recipe
 
 
-def apply_all(situation: Situation, findings: list[Finding]) -> tuple[Situation, dict[str, Any]]:
-    """Return the situation with the fixes of some findings, and what was set.
+def apply_all(situation: Situation) -> tuple[Situation, dict[str, Any]]:
+    """Return the situation once the advice of the moment is followed, and what was set.
 
-    Of two that set the same field the graver one is taken; what the other says is looked at anew after it.
+    Of two findings that set the same field the graver one is followed. Whether it fits is asked once all else
+    is quiet: much of the other advice saves memory, and nothing shall be given up for what is not short.
     """
+    findings = [finding for finding in advise(situation) if finding.fix]
+    others = [finding for finding in findings if finding.rule not in LAST]
     taken: dict[str, Any] = {}
-    for finding in findings:
-        if finding.fix and not _meets(finding.fix, taken):
+    for finding in others or findings:
+        if not any(path in taken for path in finding.fix):
             taken |= finding.fix
     return (situation.changed(taken) if taken else situation), taken
-
-
-def _meets(fix: Mapping[str, Any], taken: Mapping[str, Any]) -> bool:
-    return any(path in taken for path in fix)

@@ -130,10 +130,8 @@ def short_samples(s: Situation) -> Finding | None:
     fix = {"data.packing": True}
     if s.fits_with(fix, ROOMY) is False:
         return None
-    empty = 100 * (1 - mean * at_once / options.max_length)
-    message = (
-        f"Samples fill batches {empty:.0f} % short of {options.max_length} tokens; packing speeds training."
-    )
+    filled = f"{100 * mean * at_once / options.max_length:.0f} % of {options.max_length} tokens"
+    message = f"A batch holds only {filled}; packing fills it and speeds training."
     return Finding("R36", "hint", message, fix, ("S10",), "data.packing")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.advice.adapter_rules import right_rank
 from engine.advice.finding import Finding
 from engine.advice.memory_rules import ADAM, FEW_TRAINED
 from engine.advice.situation import Situation
@@ -67,7 +68,8 @@ def low_rate_for_sgd(s: Situation) -> Finding | None:
         return None
     fix: dict[str, Any] = {RATE: USUAL_SGD_RATE}
     message = "SGD needs a far higher rate than Adam; run a rate sweep."
-    if s.trained is not None and s.trained < FEW_TRAINED:
+    left = right_rank(s) / s.recipe.adapter.r  # of the trained values, where a smaller rank is advised too
+    if s.trained is not None and s.trained * left < FEW_TRAINED:
         fix = {"training.optim": "adamw"}
         message = "SGD needs a far higher rate than Adam; Adam costs hardly any memory here."
         if s.fits_with(fix) is False:

@@ -7,8 +7,9 @@ from typing import Any
 
 from engine.advice.finding import Finding, gigabytes
 from engine.advice.situation import Situation
-from engine.plan.optimizers import IN_8_BITS, PAGED, runs_here
+from engine.plan.optimizers import IN_8_BITS, PAGED, runs_here, state_bytes
 from engine.plan.planner import TIGHT
+from engine.recipe.codec import override
 
 ROOMY = 0.85  # of the memory: below it a change that needs more is safe to advise
 SMALL_MODEL = 1e9  # parameters
@@ -25,7 +26,9 @@ def does_not_fit(s: Situation) -> Finding | None:
     plan = s.plan
     if plan is None or s.free is None or plan.memory_bytes <= s.free:
         return None
-    found = lighter(s, TIGHT * s.free) or lighter(s, s.free)
+    found, saved = lighter(s, TIGHT * s.free)
+    if not found:
+        found, saved = lighter(s, s.free)
     way_out = "Apply the cheapest change that fits." if found else "No change of the recipe makes it fit."
     return Finding(
         "R01",
@@ -34,7 +37,7 @@ def does_not_fit(s: Situation) -> Finding | None:
         found,
         ("A3", "A14", "K8"),
         "training.per_device_train_batch_size",
-        _saved(s, found),
+        saved,
     )
 
 
@@ -43,7 +46,7 @@ def has_little_headroom(s: Situation) -> Finding | None:
     plan = s.plan
     if plan is None or not s.free or not TIGHT * s.free < plan.memory_bytes <= s.free:
         return None
-    found = lighter(s, TIGHT * s.free)
+    found, saved = lighter(s, TIGHT * s.free)
     left = 100 * (1 - plan.memory_bytes / s.free)
     return Finding(
         "R02",
@@ -52,31 +55,33 @@ def has_little_headroom(s: Situation) -> Finding | None:
         found,
         ("P12",),
         "training.gradient_checkpointing",
-        _saved(s, found),
+        saved,
     )
 
 
-def lighter(s: Situation, limit: float) -> dict[str, Any]:
-    """Return the cheapest changes that bring the peak to `limit` bytes or less, none where nothing does.
+def lighter(s: Situation, limit: float) -> tuple[dict[str, Any], float | None]:
+    """Return the cheapest changes that bring the peak to `limit` bytes or less, and the bytes they save.
 
     The plan lists them by the harm they do; where no single one suffices they are taken one on another.
+    Empty where nothing does.
     """
     if s.plan is None or s.replan is None:
-        return {}
+        return {}, None
+    now = s.plan.memory_bytes
     for each in _allowed(s, s.plan.suggestions):
         if each["memory_bytes"] <= limit:
-            return dict(each["set"])
+            return dict(each["set"]), now - each["memory_bytes"]
     taken: dict[str, Any] = {}
     plan = s.plan
     for _ in range(MOST_CHANGES):
         following = next(iter(_allowed(s, plan.suggestions)), None)
         if following is None:
-            return {}
+            break
         taken |= following["set"]
         plan = s.replan(taken)
         if plan.memory_bytes <= limit:
-            return taken
-    return {}
+            return taken, now - plan.memory_bytes
+    return {}, None
 
 
 def _allowed(s: Situation, suggestions: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -188,8 +193,8 @@ def large_optimizer_states(s: Situation) -> Finding | None:
     sharded = s.recipe.launcher.strategy == "fsdp"
     fix = {"training.optim": name} if runs_here(name) and not sharded else {}
     message = f"Optimizer states take {gigabytes(states)} GB; an 8-bit or paged optimizer cuts this."
-    evidence = ("A8", "K6", "K7")
-    return Finding("R30", "hint", message, fix, evidence, "training.optim", _saved(s, fix))
+    saved = states - state_bytes(override(s.recipe, fix), s.plan.trainable_parameters) if fix else None
+    return Finding("R30", "hint", message, fix, ("A8", "K6", "K7"), "training.optim", saved)
 
 
 def _on_gpu_in_4bit(s: Situation) -> bool:

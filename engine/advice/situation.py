@@ -203,10 +203,14 @@ def situation_of(
     if facts is None:
         return Situation(recipe, None, data, None, machine)
     model = facts
+    made: dict[str, Plan] = {}  # several rules ask for the same change
 
     def replan(changes: Mapping[str, Any]) -> Plan:
-        asked = override(recipe, dict(changes)) if changes else recipe
-        counts = None if data is None else data.counts_for(asked.data)
-        return make_plan(asked, model, counts, device_memory, machine, **known)
+        key = repr(sorted(changes.items(), key=lambda item: item[0]))
+        if key not in made:
+            asked = override(recipe, dict(changes)) if changes else recipe
+            counts = None if data is None else data.counts_for(asked.data)
+            made[key] = make_plan(asked, model, counts, device_memory, machine, **known)
+        return made[key]
 
     return Situation(recipe, facts, data, replan({}), machine, replan)
