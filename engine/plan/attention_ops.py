@@ -39,12 +39,8 @@ def attended(way: Way) -> list[Op]:
         kept = turned + both + value
     if kind in ("banded", "mask"):
         kept += way.row * n  # the mask as numbers, made anew in each layer
-    if kind == "each":
-        answer += q * n  # beside each sequence's own
-    if kind == "eager":
-        scores = way.heads * way.row * (4 + (n if n < 4 else 0))
-        return [*norms, Op(kept + q * n + scores, 2 * way.heads * way.row * n, gradients + 2 * scores)]
-    if kind == "softcap":
-        scores = way.heads * way.row * (2 * n + 4 + (n if n < 4 else 0))
-        return [*norms, Op(kept + q * n + scores, 2 * way.heads * way.row * n, gradients + scores)]
+    if kind in ("eager", "softcap"):  # float32 weights, and as numbers; under a cap its tanh too
+        capped = n if kind == "softcap" else 0
+        scores = way.heads * way.row * (4 + (n if n < 4 else 0) + capped)
+        return [*norms, Op(kept + scores, 2 * way.heads * way.row * n, gradients + scores)]
     return [*norms, Op(kept + answer, 2 * k * n, gradients + back)]

@@ -7,7 +7,7 @@ falls through the backward one; the peak is somewhere on the way, and where it i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,13 @@ def measure(ops: Sequence[Op], tokens: float, *, resident: bool) -> Block:
         live -= op.kept * tokens + op.held
         made += 0.0 if resident else op.gradients
     return Block(kept, most_forward, most_backward, sum(op.gradients for op in ops))
+
+
+def from_first_trained(ops: Sequence[Op]) -> list[Op]:
+    """Return the operations of the first layer that trains: no gradient goes further back than that."""
+    start = next((n for n, op in enumerate(ops) if op.gradients), 0)
+    before = [replace(op, kept=0.0, held=0.0, backward=0.0) for op in ops[:start]]
+    return [*before, *ops[start:]]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from engine.models.facts import ModelFacts
 from engine.plan.adapter_size import head_of
 from engine.plan.chain import Peak
 from engine.plan.layout import Layout
-from engine.plan.way import Setting, Way
+from engine.plan.way import HEAD_INSIDE, Setting, Way
 from engine.recipe.recipe import Recipe
 from engine.recipe.targets import fits
 
@@ -51,7 +51,8 @@ def head_moments(recipe: Recipe, facts: ModelFacts, setting: Setting, way: Way, 
         back = 2 * chosen + hidden
         return [Peak(kept + hidden + 2 * chosen, scores, 0.0), Peak(kept, max(back, norm_back + chosen), 0.0)]
     positions = tokens if setting.padded or not _is_flat(recipe) else supervised
-    scores = float(vocabulary) * max(n + 8, FULL_LOGITS) * positions
+    capped = n if facts.build.logit_softcap else 0
+    scores = float(vocabulary) * (max(n + 8, FULL_LOGITS) + capped) * positions
     rank = layout.head_rank
     adapted = positions * (d * (n + way.mask) + rank * n) if rank else 0.0
     whole = positions * d * n + vocabulary * d * n if head_is_trained(recipe, facts) else 0.0
@@ -70,5 +71,6 @@ def head_is_trained(recipe: Recipe, facts: ModelFacts) -> bool:
 
 def head_is_apart(recipe: Recipe, facts: ModelFacts, layout: Layout) -> bool:
     """Return whether the head is a plain, frozen product, so that its loss can be made in chunks."""
-    plain = not facts.build.logit_softcap and recipe.launcher.strategy != "fsdp"
+    plain = facts.model_type not in HEAD_INSIDE and not facts.build.logit_softcap
+    plain = plain and recipe.launcher.strategy != "fsdp"
     return plain and not head_is_trained(recipe, facts) and not layout.head_rank

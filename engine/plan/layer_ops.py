@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.models.facts import ModelFacts
 from engine.plan.attention_ops import attended
@@ -11,16 +12,26 @@ from engine.plan.layout import Layer, Matrix
 from engine.plan.method_ops import other_method
 from engine.plan.way import Way
 
+ACTIVATION_KEEPS = {"gelu_new": 4, "gelu_fast": 5, "relu2": 2}  # tensors of the MLP's width; others one
+
 
 def layer_ops(layer: Layer, way: Way, facts: ModelFacts) -> list[Op]:
     """Return one layer in the order of its forward pass."""
+    if way.own_attention and not joins_attention(layer):
+        way = replace(way, own_attention=False)
     into = joined(layer.into, way) if way.own_attention else apart(layer.into, way)
-    out = joined(layer.out, way) if way.own_attention else apart(layer.out, way, shared=True)
+    out = joined(layer.out, way) if way.own_attention else apart(layer.out, way, shared=way.keeps_answer)
     mlp = _mlp(layer, way) if layer.wide else []
     norms = max(2, facts.build.layer_norms) if not way.parallel else facts.build.layer_norms
     first, second = norms - norms // 2, norms // 2
-    attention = [*[norm(way)] * first, *into, *attended(way), *out]
-    return [*attention, *[norm(way)] * second, *mlp, *experts(way, facts, bool(layer.wide))]
+    dropped = [Op(kept=way.hidden)] if way.base_dropout else []
+    attention = [*[norm(way)] * first, *into, *attended(way), *out, *dropped]
+    return [*attention, *[norm(way)] * second, *mlp, *dropped, *experts(way, facts, bool(layer.wide))]
+
+
+def joins_attention(layer: Layer) -> bool:
+    """Return whether the engine computes a layer's attention itself where it knows the family."""
+    return any(matrix.adapted for matrix in (*layer.into, *layer.out))
 
 
 def norm(way: Way) -> Op:
@@ -114,11 +125,10 @@ def _mlp(layer: Layer, way: Way) -> list[Op]:
     if way.own_mlp:
         act = Op(2 * f * n, f * n, 5 * f * n + way.hidden * n)
         return [*joined(layer.wide, way), act, *joined(layer.down, way)]
-    kept = (3 if gated else 1) * f * n
-    if gated and len(layer.wide) == 1:
-        kept = 3 * f * n
+    kept = (3 if gated else ACTIVATION_KEEPS.get(way.activation, 1)) * f * n
     act = Op(kept, 2 * f * n, (4 if gated else 3) * f * n + way.hidden * n)
-    return [*apart(layer.wide, way), act, *apart(layer.down, way)]
+    shared = not gated and way.activation == "relu"  # its output is what it keeps
+    return [*apart(layer.wide, way), act, *apart(layer.down, way, shared=shared)]
 
 
 def experts(way: Way, facts: ModelFacts, beside: bool) -> list[Op]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from engine.models.facts import ModelFacts
 from engine.plan import litgpt
-from engine.plan.chain import Block, Peak, measure, through
+from engine.plan.chain import Block, Peak, from_first_trained, measure, through
 from engine.plan.head_ops import head_moments
 from engine.plan.layer_ops import layer_ops
 from engine.plan.layout import Layout, layout_of
@@ -88,16 +88,18 @@ def _blocks(
     """Return the layers from the first that trains on: those before it keep nothing, unless checkpointed."""
     window = facts.sliding_window is not None and setting.row > facts.sliding_window
     narrow = way_of(recipe, facts, setting, profile, windowed=True) if window else way
-    made: dict[tuple[int, bool], Block] = {}
+    made: dict[tuple[int, bool, bool], Block] = {}
     found: list[Block] = []
     begun = recipe.adapter.method == "full" or setting.checkpointing
     for number, layer in enumerate(layout.layers):
-        begun = begun or layer.is_adapted
+        first = not begun and layer.is_adapted
+        begun = begun or first
         if not begun:
             continue
-        key = (id(layer), window and number < facts.build.sliding_layers)
+        key = (id(layer), window and number < facts.build.sliding_layers, first)
         if key not in made:
             ops = layer_ops(layer, narrow if key[1] else way, facts)
+            ops = from_first_trained(ops) if first else ops
             made[key] = measure(ops, setting.batch_tokens, resident=setting.resident)
         found.append(made[key])
     return found

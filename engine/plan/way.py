@@ -13,6 +13,9 @@ ADAPTER_BYTES = 4  # adapters are trained in float32
 JOINED_ATTENTION = frozenset("llama mistral mixtral qwen2 qwen3 qwen2_moe qwen3_moe gemma gemma2".split())
 JOINED_MLP = frozenset("llama mistral qwen2 qwen3 gemma gemma2 smollm3".split())
 OWN_NORM = frozenset("llama mistral mixtral qwen2 qwen3 phi3".split())
+HEAD_INSIDE = frozenset({"opt"})  # families whose head cannot be told apart from what is below it
+BASE_DROPOUT = frozenset({"gpt2", "opt", "openai-gpt", "biogpt"})  # active in the base while training
+ATTENTION_DROPOUT = frozenset({"gpt2", "openai-gpt"})
 OWN_ACTIVATIONS = ("silu", "swish", "gelu_pytorch_tanh")
 MOST_BESIDE = 2  # sequences side by side on a CPU: at most so many times as long as a head is wide
 
@@ -68,10 +71,17 @@ class Way:
     query_norm: bool
     norm: str
     parallel: bool
+    activation: str
+    base_dropout: bool  # of what attention and MLP add to the residual
     joins_alone: bool = False  # adapted layers outside of a joined block are the engine's own product too
     gathered: bool = False  # weights are spread over processes, and whole only while they compute
     full: bool = False
     profile: str = "own"
+
+    @property
+    def keeps_answer(self) -> bool:
+        """Return whether attention keeps the very output that the next product reads."""
+        return self.attention in ("flash", "many", "plain", "mask", "banded")
 
     @property
     def casts(self) -> bool:
@@ -84,7 +94,10 @@ def way_of(recipe: Recipe, facts: ModelFacts, setting: Setting, profile: str, *,
     adapter, build = recipe.adapter, facts.build
     quantised = "4bit" if recipe.model.load_in_4bit else "8bit" if recipe.model.load_in_8bit else ""
     plain = adapter.method == "lora" and adapter.bias == "none" and profile == "own"
-    joins = plain and not adapter.use_dora and not quantised and recipe.launcher.strategy == "ddp"
+    conv = facts.fan_in_fan_out  # transformers' Conv1D, whose products are not joined
+    joins = (
+        plain and not conv and not adapter.use_dora and not quantised and recipe.launcher.strategy == "ddp"
+    )
     joined = recipe.model.attn_implementation != "eager" and joins
     kept_mask = setting.number_bytes if setting.device == "cpu" else 1
     drops = adapter.lora_dropout > 0 and adapter.method in ("lora", "adalora", "vera")
@@ -109,6 +122,8 @@ def way_of(recipe: Recipe, facts: ModelFacts, setting: Setting, profile: str, *,
         query_norm=bool(build.query_norm),
         norm=build.norm,
         parallel=build.parallel,
+        activation=build.activation,
+        base_dropout=facts.model_type in BASE_DROPOUT,
         joins_alone=joins,
         gathered=plain and recipe.launcher.strategy == "fsdp",
         full=adapter.method == "full",
@@ -132,7 +147,8 @@ def attention_kind(
     if setting.device == "cpu":
         beside = setting.sequences > 1 and setting.row <= MOST_BESIDE * facts.head_dim
         return "beside" if beside else "cpu"
-    if setting.sequences > 1 and setting.number_bytes == 2 and facts.head_dim <= 256:
+    one_call = setting.number_bytes == 2 and facts.head_dim <= 256
+    if setting.sequences > 1 and one_call and facts.model_type not in ATTENTION_DROPOUT:
         return "many"
     if window is not None and setting.row > window:
         return "banded"

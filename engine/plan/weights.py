@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.models.facts import ModelFacts
+from engine.plan.layer_ops import joins_attention
 from engine.plan.layout import Layer, Layout, Matrix
 from engine.plan.optimizers import PAGED, state_bytes
 from engine.plan.way import Setting, Way
@@ -37,7 +38,7 @@ def adapter_bytes(recipe: Recipe, setting: Setting, layout: Layout, way: Way) ->
     if adapter.method == "vera":
         held += 4.0 * _drawn_once(layout.layers)
     for layer, count in layout.kinds:
-        groups = [layer.into, layer.out] if way.own_attention else []
+        groups = [layer.into, layer.out] if way.own_attention and joins_attention(layer) else []
         groups += [layer.wide, layer.down] if way.own_mlp else []
         alone = [m for m in layer.matrices if m.adapted and not any(m in group for group in groups)]
         groups += [(m,) for m in alone] if way.joins_alone else []
