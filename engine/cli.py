@@ -199,7 +199,7 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
         [
             _argument("recipe"),
             SET,
-            _argument("--exact", action="store_true", help="count by a dry run"),
+            _argument("--exact", action="store_true", help="count memory by a dry run too"),
             _argument("--device-memory", type=float, metavar="BYTES", help="such as 24e9"),
             _argument("--profile", default="own", choices=["own", "litgpt"]),
             _argument("--probe", type=int, metavar="STEPS", help="try so many steps and measure, such as 20"),

@@ -6,13 +6,12 @@ not known here is kept as `Unknown`, never an error.
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-MAX_LINE_BYTES = 16 * 1024
+from engine.event_lines import MAX_LINE_BYTES as MAX_LINE_BYTES
+from engine.event_lines import encode as encode
 
 
 class _Event(BaseModel):
@@ -260,6 +259,24 @@ class Probed(_Event):
     loss: float | None = None
 
 
+class DryRunDone(_Event):
+    """What two steps on tensors without values would hold of a device's memory at most, in bytes.
+
+    `terms` say what that was; `layout` how batches were laid out; `remarks` what was counted in another way
+    than it will be.
+    """
+
+    type: Literal["dry_run_done"] = "dry_run_done"
+    peak_bytes: int
+    terms: dict[str, int] = {}
+    trainable_parameters: int
+    seconds: float
+    device: str
+    precision: str
+    layout: str = ""
+    remarks: list[str] = []
+
+
 class Paused(_Event):
     """Saved, device memory freed, waiting for `resume`."""
 
@@ -347,6 +364,7 @@ KnownEvent = Annotated[
     | Log
     | Warned
     | Probed
+    | DryRunDone
     | Paused
     | Resumed
     | Finished
@@ -360,28 +378,6 @@ Event = KnownEvent | Unknown
 
 _KNOWN: TypeAdapter[Any] = TypeAdapter(KnownEvent)
 END_TYPES = ("finished", "stopped", "failed")
-
-
-def encode(event: BaseModel) -> bytes:
-    """Return the event as one ASCII JSON line; numbers that are not finite travel as null."""
-    values = event.model_dump()
-    head = {k: values.pop(k) for k in ("type", "seq", "attempt", "time", "mono")}
-    line = json.dumps(_finite({**head, **values}), separators=(",", ":")).encode() + b"\n"
-    if len(line) > MAX_LINE_BYTES:
-        long = {k: v for k, v in values.items() if isinstance(v, str) and len(v) > 1000}
-        values |= {k: v[:1000] + " … (shortened)" for k, v in long.items()}
-        line = json.dumps(_finite({**head, **values}), separators=(",", ":")).encode() + b"\n"
-    return line
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value
 
 
 def decode(line: bytes) -> Event:

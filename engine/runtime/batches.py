@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.runtime.attention import Rows
+from engine.runtime.computing import is_imagined
 
 if TYPE_CHECKING:
     from engine.data.dataset import Example
@@ -86,7 +87,8 @@ def collate(
         real = np.zeros((len(rows), width), dtype=np.int64)
         for number, row in enumerate(rows):
             ids[number, : len(row)], real[number, : len(row)] = row, 1
-        mask = torch.from_numpy(real).to(device)
+        if len(rows) > 1 or not is_imagined():  # a real mask that hides nothing is looked at and left out
+            mask = torch.from_numpy(real).to(device)
         where = [at + number * width for number, at in enumerate(trained)]
     return Batch(
         input_ids=torch.from_numpy(ids.astype(np.int64)).to(device),

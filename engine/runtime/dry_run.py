@@ -13,30 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from engine.data.dataset import Example, Prepared
 from engine.data.report import Report
-from engine.plan.planner import DataFacts, precision_of
+from engine.errors import EngineError
+from engine.plan.data_facts import DataFacts
+from engine.plan.setting import precision_of
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runtime import adapter, computing, memory, train
+from engine.runtime import adapter, computing, imports, kernels, memory, train
 from engine.runtime.dry import optimizers
 from engine.runtime.dry.kernels import of_a_gpu
 from engine.runtime.dry.model import imagine_base, plain_moves, read_config, try_layout
+from engine.runtime.dry.rows import micro_batches
 from engine.runtime.dry.tracker import Tracker
-from engine.runtime.load import DTYPES, Compute
+from engine.runtime.load import DTYPES, Compute, Layout
 from engine.runtime.loss import plain_head
 from engine.runtime.methods import adalora
-from engine.runtime.timetable import Timetable
+from engine.runtime.timetable import make_timetable
 from engine.runtime.training import Training
 
 STEPS = 1000  # of an imagined run: AdaLoRA prunes late in one
-ENOUGH = 2  # micro-batches of a step, and pieces of one: the second stands beside the first one's gradient
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class Measured:
     terms: dict[str, int]
     trainable_parameters: int
     seconds: float
+    precision: str
     layout: str
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # what was counted in another way than it will be
 
 
 def dry_run(
@@ -58,35 +60,41 @@ def dry_run(
     *,
     device: str = "cuda",
     precision: str | None = None,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = lambda stage, done: None,
     look: Callable[[], None] = lambda: None,
+    alone: bool = False,
 ) -> Measured:
     """Measure a recipe on the model of `folder`, of which config.json is enough.
 
     `device` is cuda or cpu, `precision` fp32 or bf16 where the recipe leaves it open. `look` is called now
-    and then, and may raise to end the work.
+    and then, and may raise to end the work. `alone` says that this process does nothing else.
+    Raises EngineError for what cannot be counted so.
     """
     began = time.monotonic()
-    progress("building", 0, 3)
+    imports.hold_collector(alone)
+    progress("building", 0)
     config = read_config(folder)
     compute = Compute(torch.device("cpu"), _dtype(recipe, device, precision))
-    remarks: list[str] = []
-    recipe = _without_values(recipe, remarks)
+    recipe, remarks = _without_values(recipe, device)
     layout = try_layout(config, recipe.model.attn_implementation)
     tracker = Tracker(look)
+    micro = micro_batches(recipe, data, device)
     with _imagined(device, tracker):
-        run = _build(recipe, config, folder, compute, layout, tracker, _rows(recipe, data))
+        run = _build(recipe, config, folder, compute, layout, tracker, micro)
+        if alone:
+            imports.release_collector()
         for step in (1, 2):
-            progress(f"step {step}", step, 3)
+            progress(f"step {step}", step)
             tracker.forget_peak()
-            _step(run, step, tracker)
+            _step(run, step, micro[:step], tracker)
     return Measured(
         peak_bytes=tracker.peak,
         terms={kind: size for kind, size in tracker.at_peak.items() if size},
         trainable_parameters=sum(p.numel() for p in adapter.trainable(run.model).values()),
         seconds=time.monotonic() - began,
+        precision="fp32" if compute.dtype == torch.float32 else "bf16",
         layout=layout.reason,
-        remarks=tuple(remarks),
+        remarks=remarks,
     )
 
 
@@ -98,36 +106,42 @@ def _dtype(recipe: Recipe, device: str, precision: str | None) -> torch.dtype:
     return DTYPES["bfloat16" if precision == "bf16" else "float32"]
 
 
-def _without_values(recipe: Recipe, remarks: list[str]) -> Recipe:
-    """Return the recipe with an adapter that begins without looking at weights: of the same shapes."""
-    begin = recipe.adapter.init_lora_weights
-    if begin in ("pissa", "olora", "eva"):
-        remarks.append(f"{begin} counted as a plain start, which has the same shapes")
-        return codec.override(recipe, {"adapter.init_lora_weights": True})
-    return recipe
+def _without_values(recipe: Recipe, device: str) -> tuple[Recipe, tuple[str, ...]]:
+    """Return what is measured in the recipe's place, and in words where it is not the very same.
+
+    Raises EngineError REC-01 for what has to be computed to be counted.
+    """
+    for field, value in (
+        ("training.use_liger_kernel", recipe.training.use_liger_kernel),
+        ("model.attn_implementation", recipe.model.attn_implementation == kernels.FLASH),
+        ("launcher.strategy", recipe.launcher.strategy == "fsdp" and recipe.launcher.processes > 1),
+    ):
+        if value:
+            raise EngineError(
+                f"{field}: what this takes cannot be counted without a GPU's own kernels.",
+                "Use the formula's figure, or try 20 steps.",
+                "REC-01",
+                field=field,
+            )
+    remarks, begin = [], recipe.adapter.init_lora_weights
+    if recipe.adapter.method == "lora" and begin in ("pissa", "olora", "eva"):
+        remarks.append(f"init_lora_weights {begin}: counted as a plain start, whose shapes are the same.")
+        recipe = codec.override(recipe, {"adapter.init_lora_weights": True})
+    if recipe.adapter.method == "adalora":
+        remarks.append("adalora: counted before it begins to prune.")
+    if recipe.model.load_in_8bit:
+        remarks.append("load_in_8bit: counted without columns of outliers, which depend on values.")
+    if recipe.training.optim.startswith("paged"):
+        remarks.append(f"{recipe.training.optim}: its states lie in managed memory and are not counted.")
+    return recipe, tuple(remarks)
 
 
 @contextmanager
 def _imagined(device: str, tracker: Tracker) -> Iterator[None]:
-    kernels = nullcontext() if device == "cpu" else of_a_gpu()
-    with computing.imagined(device), plain_moves(), kernels:
+    ways = nullcontext() if device == "cpu" else of_a_gpu()
+    with computing.imagined(device), plain_moves(), ways:
         with FakeTensorMode(allow_non_fake_inputs=True), tracker:
             yield
-
-
-def _rows(recipe: Recipe, data: DataFacts | None) -> list[Example]:
-    """Return the rows of a step: each as long as the longest of the data, and trained throughout."""
-    longest = recipe.data.max_length
-    if data is not None and not recipe.data.packing:
-        longest = min(longest, data.longest_tokens)
-    longest = max(2, longest)
-    trained = np.ones(longest, dtype=bool)
-    many = recipe.training.per_device_train_batch_size * min(
-        ENOUGH, recipe.training.gradient_accumulation_steps
-    )
-    # Each begins with a token of its own, so that nothing is shared.
-    ids = [np.full(longest, number, dtype=np.int32) for number in range(many)]
-    return [Example(row, trained, number, 0) for number, row in enumerate(ids)]
 
 
 def _build(
@@ -135,34 +149,20 @@ def _build(
     config: Any,
     folder: Path,
     compute: Compute,
-    layout: Any,
+    layout: Layout,
     tracker: Tracker,
-    rows: list[Example],
+    micro: list[list[Example]],
 ) -> Training:
+    rows = [row for rows in micro for row in rows]
     whole = recipe.adapter.method == "full"
     base = imagine_base(config, recipe, compute, layout, whole=whole)
-    with tracker.making("adapter"):
-        begin = adapter.Beginning(STEPS, rows, folder, True, compute.device, compute.dtype)
-        model = adapter.add_adapter(base, recipe, begin)
+    begin = adapter.Beginning(STEPS, rows, folder, True, compute.device, compute.dtype)
+    model = adapter.add_adapter(base, recipe, begin)
     _name_parts(model, tracker, whole)
     if recipe.training.gradient_checkpointing == "all":
         memory.checkpoint_layers(base)
     tracker.vocabulary = int(config.get_text_config().vocab_size)
     none: Any = None
-    lengths = tuple(len(row.ids) for row in rows)
-    table = Timetable(
-        lengths,
-        0,
-        recipe.training.per_device_train_batch_size,
-        1,
-        False,
-        1,
-        STEPS,
-        None,
-        STEPS,
-        None,
-        recipe.data.max_length if recipe.data.packing else None,
-    )
     return Training(
         job=none,
         recipe=recipe,
@@ -170,7 +170,7 @@ def _build(
         compute=compute,
         layout=layout,
         data=Prepared(rows, [], Report()),
-        table=table,
+        table=make_timetable(recipe, [len(row.ids) for row in rows]),
         optimizer=optimizers.make_optimizer(model, recipe.training),
         head=plain_head(model.get_base_model()) if layout.head_apart else None,
         prompts=[],
@@ -193,11 +193,8 @@ def _name_parts(model: nn.Module, tracker: Tracker, whole: bool) -> None:
             parameter.register_post_accumulate_grad_hook(lambda p: tracker.call(p.grad, "gradients"))
 
 
-def _step(run: Training, step: int, tracker: Tracker) -> None:
+def _step(run: Training, step: int, micro: list[list[Example]], tracker: Tracker) -> None:
     """Take a step as `train.take_step` does, without reading what came out."""
-    size = run.recipe.training.per_device_train_batch_size
-    rows = run.data.train
-    micro = [rows[at : at + size] for at in range(0, len(rows), size)]
     with tracker.making("activations"):
         train.add_up(run, step, micro)
     parameters = [p for group in run.optimizer.param_groups for p in group["params"]]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.runtime.batches import Batch
+from engine.runtime.computing import is_imagined
 from engine.runtime.training import Training
 
 _ODD = 0x7FFFFFFFFFFFFFFF
@@ -42,6 +43,8 @@ def noise(run: Training, batch: Batch, step: int) -> Iterator[None]:
 def _drawn(output: Tensor, batch: Batch, alpha: float, seeds: tuple[int, int]) -> Tensor:
     """Return the noise of a batch in the shape of its embeddings; nothing is added where rows are padded."""
     drawn = torch.zeros_like(output, requires_grad=False)
+    if is_imagined():
+        return drawn
     places = drawn[0].split(batch.lengths) if batch.attention_mask is None else list(drawn)
     ids = batch.input_ids.cpu()
     rows = ids[0].split(batch.lengths) if batch.attention_mask is None else list(ids)

@@ -171,13 +171,11 @@ def plan(args: Namespace) -> Answer:
     from engine.plan.ledger import Ledger
     from engine.plan.planner import plan as make_plan
     from engine.recipe import codec
+    from engine.verbs.advice import imagined
+    from engine.verbs.exact import exactly
     from engine.verbs.probe import plan_by_trial
     from engine.verbs.runs import check_inputs, read_recipe
 
-    if args.exact:
-        raise EngineError(
-            "The exact dry run is not available in this version yet.", "Leave --exact away.", "REC-01"
-        )
     if args.profile != "own":
         raise EngineError(
             f"The profile {args.profile} is not available in this version yet.", "Use own.", "REC-01"
@@ -189,14 +187,18 @@ def plan(args: Namespace) -> Answer:
     if trial:
         return plan_by_trial(args, recipe)
     folder = library.resolve_model(recipe.model.path, recipe.model.revision)
-    facts, machine = look_at(folder), probe()
+    facts, machine = look_at(folder), imagined(probe(), args.device_memory)
     memory = args.device_memory or (
         machine.devices[0].total_bytes if machine.devices else machine.ram_total_bytes
     )
     unreadable = facts.from_config and not (folder / "tokenizer.json").is_file()
     data = None if unreadable else data_facts(recipe, folder)
     result = make_plan(recipe, facts, data, memory, machine, ledger=Ledger.read())
-    return dataclasses.asdict(result)
+    answer = dataclasses.asdict(result)
+    if args.exact:
+        kind = "cuda" if machine.devices else "cpu"
+        answer |= exactly(recipe, folder, data, result, kind, quiet=args.json)
+    return answer
 
 
 def data_facts(recipe: Any, model_folder: Path) -> Any:

@@ -26,7 +26,7 @@ def read_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise EngineError(
             f"{folder.name} cannot be read: {str(error).splitlines()[0][:200]}",
@@ -34,6 +34,14 @@ def read_config(folder: Path) -> Any:
             "MODEL-05",
             file=str(folder),
         ) from error
+    if getattr(config, "quantization_config", None) is not None:
+        raise EngineError(
+            f"{folder.name} is quantised already: what its layers hold cannot be counted from config.json.",
+            "Use the formula's figure, or the model in full numbers with load_in_4bit.",
+            "MODEL-05",
+            file=str(folder),
+        )
+    return config
 
 
 def imagine_base(config: Any, recipe: Recipe, compute: Compute, layout: Layout, *, whole: bool) -> Any:
