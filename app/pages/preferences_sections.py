@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.i18n import number, set_language, size
+from app.pages.preferences_estimates import EstimatesSection
 from app.pages.preferences_folders import FoldersSection
 from app.pages.preferences_section import Section
 from app.services import Services
@@ -239,6 +240,7 @@ SECTIONS = (
     LanguageSection,
     FoldersSection,
     HardwareSection,
+    EstimatesSection,
     PrivacySection,
     ShortcutsSection,
     AboutSection,

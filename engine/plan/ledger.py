@@ -70,19 +70,27 @@ class Entry:
     model: str = ""
     formula: int = FORMULA
 
-    def ratio(self, figure: str) -> float | None:
+    def pair(self, figure: Figure) -> tuple[float, float]:
+        """Return what was predicted and what was measured; nan where there is none."""
+        predicted, measured = getattr(self, f"predicted_{figure}"), getattr(self, f"measured_{figure}")
+        return _float(predicted), _float(measured)
+
+    def ratio(self, figure: Figure) -> float | None:
         """Return measured / predicted, None where either is missing or means nothing."""
-        predicted = getattr(self, f"predicted_{figure}")
-        measured = getattr(self, f"measured_{figure}")
+        predicted, measured = self.pair(figure)
         if not _positive(predicted) or not _positive(measured):
             return None
         if figure == "memory_bytes" and predicted < LEAST_MEMORY:
             return None
-        return float(measured / predicted)
+        return measured / predicted
 
 
-def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value > 0
+def _float(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,19 @@ class Ledger:
         """Return what calibration.json holds."""
         return {"format": FORMAT, "runs": [asdict(entry) for entry in self.entries]}
 
+    def known(self, figure: Figure, device: str) -> list[Entry]:
+        """Return the entries of a device that tell something of a figure under the present formula."""
+        return [
+            e
+            for e in self.entries
+            if e.device == device and e.formula == FORMULA and e.ratio(figure) is not None
+        ]
+
+    def overall(self, figure: Figure, device: str) -> Correction:
+        """Return the correction that all runs of a device give together, whatever they were."""
+        prior = MEMORY_PRIOR if figure == "memory_bytes" else TIME_PRIOR
+        return judge(_ratios(self.known(figure, device), figure), prior)
+
     def memory(
         self,
         device: str,
@@ -204,20 +225,16 @@ class Ledger:
 
     def _correction(
         self,
-        figure: str,
+        figure: Figure,
         device: str,
         alike: list[Callable[[Entry], bool]],
         near: float | None,
         prior: float,
     ) -> Correction:
         """Judge the finest group that has enough runs, else the largest of them all."""
-        known = [
-            e
-            for e in self.entries
-            if e.device == device and e.formula == FORMULA and e.ratio(figure) is not None
-        ]
+        known = self.known(figure, device)
         if near:
-            known = [e for e in known if 1 / NEAR <= getattr(e, f"predicted_{figure}") / near <= NEAR]
+            known = [e for e in known if 1 / NEAR <= e.pair(figure)[0] / near <= NEAR]
         for group in alike:
             found = [e for e in known if group(e)]
             if len(found) >= ENOUGH:
@@ -225,7 +242,7 @@ class Ledger:
         return judge(_ratios(known, figure), prior)
 
 
-def _ratios(entries: Iterable[Entry], figure: str) -> list[float]:
+def _ratios(entries: Iterable[Entry], figure: Figure) -> list[float]:
     return [ratio for e in entries if (ratio := e.ratio(figure)) is not None][-LOOKED_AT:]
 
 

@@ -21,7 +21,7 @@ def measured_words(outcome: Outcome) -> str:
         measured, foreseen = outcome.memory_bytes, outcome.predicted_memory_bytes
         words.append(
             f"Memory: {measured / 1e9:.2f} GB measured, {foreseen / 1e9:.2f} GB planned "
-            f"({measured / foreseen - 1:+.0%})."
+            f"({100 * (measured / foreseen - 1):+.0f}\u00a0%)."
         )
     if outcome.tokens_per_second and outcome.predicted_tokens_per_second:
         measured, foreseen = outcome.tokens_per_second, outcome.predicted_tokens_per_second
@@ -44,15 +44,16 @@ def compare(lora: Outcome, qlora: Outcome, room: float | None = None) -> str:
     said = f"QLoRA {', '.join(differences)}."
     if saved < LEAST_SAVING:
         return f"Take LoRA: 4-bit weights save nothing that matters here. {said}"
-    if room is not None and lora.process_bytes > ROOMY * room:
-        return f"Take QLoRA: LoRA fills {lora.process_bytes / room:.0%} of the memory. {said}"
     if room is not None:
-        return f"Take LoRA: it fits, with {1 - lora.process_bytes / room:.0%} of the memory left. {said}"
+        full = lora.process_bytes / room
+        if full > ROOMY:
+            return f"Take QLoRA: LoRA fills {100 * full:.0f}\u00a0% of the memory. {said}"
+        return f"Take LoRA: it fits, with {100 * (1 - full):.0f}\u00a0% of the memory left. {said}"
     return f"LoRA where the memory is there, QLoRA where it is not. {said}"
 
 
 def _memory(saved: float) -> str:
-    return f"takes {abs(saved):.0%} {'less' if saved >= 0 else 'more'} memory"
+    return f"takes {100 * abs(saved):.0f}\u00a0% {'less' if saved >= 0 else 'more'} memory"
 
 
 def _speed(lora: Outcome, qlora: Outcome) -> list[str]:
@@ -61,7 +62,7 @@ def _speed(lora: Outcome, qlora: Outcome) -> list[str]:
     share = qlora.tokens_per_second / lora.tokens_per_second - 1
     if abs(share) < SAME_SPEED:
         return ["is as fast"]
-    return [f"is {abs(share):.0%} {'slower' if share < 0 else 'faster'}"]
+    return [f"is {100 * abs(share):.0f}\u00a0% {'slower' if share < 0 else 'faster'}"]
 
 
 def _loss(lora: Outcome, qlora: Outcome) -> list[str]:
