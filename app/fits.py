@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from typing import Any
 
-from engine.hardware.devices import probe
-from engine.models.facts import Linear, ModelFacts
+from app.widgets.size_ladder import Need, Rung
+from engine.hardware.devices import Machine, probe
+from engine.models.facts import ModelFacts, facts_of_config
 from engine.plan.planner import plan
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 
 SHOWN = 5
+METHOD_WORDS = {"QLoRA": "QLoRA", "LoRA": "LoRA", "Full": "every weight trained"}
 VERDICT_TOKENS = {"fits": "ok", "tight": "warn", "too_large": "bad"}
 
 
@@ -60,46 +62,57 @@ class Fit:
 
 
 def facts_of(shape: Shape) -> ModelFacts:
-    """Return a model's facts from its shape alone."""
-    head = shape.head_dim or shape.hidden // shape.heads
-    queries, keys = shape.heads * head, shape.kv_heads * head
-    one = (
-        ("self_attn.q_proj", shape.hidden, queries),
-        ("self_attn.k_proj", shape.hidden, keys),
-        ("self_attn.v_proj", shape.hidden, keys),
-        ("self_attn.o_proj", queries, shape.hidden),
-        ("mlp.gate_proj", shape.hidden, shape.intermediate),
-        ("mlp.up_proj", shape.hidden, shape.intermediate),
-        ("mlp.down_proj", shape.intermediate, shape.hidden),
-    )
-    linears = tuple(
-        Linear(f"model.layers.{layer}.{name}", wide, narrow)
-        for layer in range(shape.layers)
-        for name, wide, narrow in one
-    )
-    inside = sum(wide * narrow for _, wide, narrow in one) * shape.layers
-    norms = (2 * shape.layers + 1) * shape.hidden
-    parameters = inside + norms + shape.vocab * shape.hidden * (1 if shape.tied else 2)
-    return ModelFacts(
-        name=shape.name,
-        path=Path(shape.name),
-        architecture="LlamaForCausalLM",
-        model_type="llama",
-        parameters=parameters,
-        layers=shape.layers,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        heads=shape.heads,
-        kv_heads=shape.kv_heads,
-        head_dim=head,
-        vocab_size=shape.vocab,
-        max_positions=8192,
-        dtype="bfloat16",
-        tied=shape.tied,
-        chat_template=True,
-        weights_bytes=2 * parameters,
-        linears=linears,
-    )
+    """Return a model's facts from its shape alone, as its config.json would tell them."""
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "num_hidden_layers": shape.layers,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim or shape.hidden // shape.heads,
+        "vocab_size": shape.vocab,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": shape.tied,
+        "torch_dtype": "bfloat16",
+    }
+    return facts_of_config(config, shape.name)
+
+
+def ladder(machine: Machine, own: ModelFacts | None = None) -> tuple[list[Rung], float]:
+    """Return every size with what its methods need, and the memory of `machine` they stand against (bytes).
+
+    `own` is the chosen model, put between its neighbours.
+    """
+    gpu = bool(machine.devices)
+    memory = float(machine.devices[0].total_bytes if gpu else machine.ram_total_bytes)
+    known = [(facts_of(shape), False) for shape in SHAPES]
+    known += [(own, True)] if own is not None else []
+    rungs = []
+    for facts, mine in sorted(known, key=lambda pair: pair[0].parameters):
+        needs = []
+        for method in ("QLoRA", "LoRA", "Full") if gpu else ("LoRA", "Full"):
+            answer = plan(_recipe(method), facts, None, memory, machine)
+            needs.append(Need(method, answer.memory_bytes, answer.verdict or "fits"))
+        rungs.append(Rung("chosen" if mine else facts.name, tuple(needs), mine))
+    return rungs, memory
+
+
+def largest_words(rungs: list[Rung]) -> str:
+    """Return the largest well-known size that each method fits with."""
+    parts = []
+    for method in ("QLoRA", "LoRA", "Full"):
+        fitting = [
+            rung.name
+            for rung in rungs
+            for need in rung.needs
+            if need.method == method and need.verdict != "too_large" and not rung.own
+        ]
+        known = any(need.method == method for rung in rungs for need in rung.needs)
+        if known:
+            parts.append(f"{fitting[-1] if fitting else 'none'} with {METHOD_WORDS[method]}")
+    return f"The largest that fits: {', '.join(parts)}."
 
 
 @lru_cache(maxsize=1)
@@ -112,19 +125,20 @@ def what_fits() -> tuple[list[Fit], float]:
     for shape in SHAPES:
         facts = facts_of(shape)
         # 4-bit weights save nothing on the machines that have no GPU to compute with them.
-        methods = (("LoRA", False), ("QLoRA", True)) if gpu else (("LoRA", False),)
-        for name, four_bit in methods:
-            answer = plan(_recipe(four_bit), facts, None, memory, machine)
+        for name in ("LoRA", "QLoRA") if gpu else ("LoRA",):
+            answer = plan(_recipe(name), facts, None, memory, machine)
             found.append(Fit(f"{shape.name} {name}", answer.memory_bytes, answer.verdict or "fits"))
     return _around_the_edge(found), memory
 
 
-def _recipe(four_bit: bool) -> Recipe:
-    changes = {
+def _recipe(method: str) -> Recipe:
+    changes: dict[str, Any] = {
         "data.max_length": 1024,
         "training.per_device_train_batch_size": 1,
-        "model.load_in_4bit": four_bit,
+        "model.load_in_4bit": method == "QLoRA",
     }
+    if method == "Full":
+        changes |= {"adapter.method": "full", "training.learning_rate": 2e-5}
     return codec.override(Recipe.model_validate({"data": {"train": ["x.jsonl"]}}), changes)
 
 

@@ -90,10 +90,12 @@ class AdviceCard(Notice):
                 compact=True,
                 name=f"{advice.action[0]}: {advice.title}",
             )
-            Look(self.press, lambda looked: self.looked_at.emit(advice if looked else None))
+            Look(self.press, lambda looked: self.looked_at.emit(advice if looked else None), self)
             row.addWidget(self.press)
         for source in advice.sources:
-            link = button(source.id, kind="link", compact=True, name=f"Evidence {source.id}: {source.title}")
+            words = f"{source.tag.lower()} {source.id}".strip()
+            link = button(words, kind="link", compact=True, name=f"Evidence {source.id}: {source.title}")
+            link.setFixedHeight(button("Apply", compact=True).sizeHint().height())
             link.clicked.connect(lambda _checked=False, s=source, a=link: SourceCard(s, a).open())
             row.addWidget(link)
             self.links.append(link)

@@ -10,7 +10,9 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
+from app.widgets.button import button
 from app.widgets.label import TextLabel, hairline
+from app.widgets.look import Look
 from app.widgets.mark import Mark
 
 STATE_MARKS = {
@@ -24,11 +26,12 @@ STATE_WORDS = {"ok": "in order", "warn": "look at it", "bad": "has to be mended"
 
 @dataclass(frozen=True)
 class CheckLine:
-    """What one line says."""
+    """What one line says; `press` names what its button does, where it has one."""
 
     state: str
     title: str
     detail: str
+    press: str = ""
 
 
 class _Line(QFrame):
@@ -36,9 +39,13 @@ class _Line(QFrame):
 
     Signals:
         pressed: by mouse or Enter.
+        acted: its button was pressed.
+        looked_at: its button is pointed at or has the keyboard (True), or no longer.
     """
 
     pressed = Signal()
+    acted = Signal()
+    looked_at = Signal(bool)
 
     def __init__(self, line: CheckLine) -> None:
         super().__init__()
@@ -59,6 +66,11 @@ class _Line(QFrame):
         if line.detail:
             words.addWidget(TextLabel(line.detail, "small", wrap=True))
         row.addLayout(words, 1)
+        if line.press:
+            press = button(line.press, kind="link", compact=True, name=f"{line.press}: {line.title}")
+            press.clicked.connect(lambda _checked=False: self.acted.emit())
+            Look(press, self.looked_at.emit, self)
+            row.addWidget(press, 0, Qt.AlignmentFlag.AlignVCenter)
         row.addWidget(Mark("chevron-right", "dim", 16), 0, Qt.AlignmentFlag.AlignVCenter)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
@@ -77,9 +89,13 @@ class CheckList(QWidget):
 
     Signals:
         chosen: the index of the line pressed.
+        acted: the index of the line whose button was pressed.
+        looked_at: the index of the line whose button is looked at, -1 when it is left.
     """
 
     chosen = Signal(int)
+    acted = Signal(int)
+    looked_at = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,4 +119,6 @@ class CheckList(QWidget):
                 self._column.addWidget(hairline())
             made = _Line(line)
             made.pressed.connect(lambda i=index: self.chosen.emit(i))
+            made.acted.connect(lambda i=index: self.acted.emit(i))
+            made.looked_at.connect(lambda over, i=index: self.looked_at.emit(i if over else -1))
             self._column.addWidget(made)

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QPlainTextEdit,
     QPushButton,
     QSizePolicy,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -23,9 +24,17 @@ from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.field_text import bound_words, choice_words, way_out, write_value
 from app.widgets.flow import FlowLayout
+from app.widgets.label import TextLabel
 from app.widgets.look import Look
 from app.widgets.switch import Switch
 from engine.recipe.fields import FieldSpec, parse_text
+
+
+def _row(place: QWidget | None = None) -> QHBoxLayout:
+    row = QHBoxLayout(place)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(6)
+    return row
 
 
 class Editor(QWidget):
@@ -53,10 +62,7 @@ class Editor(QWidget):
 
     def _in_line(self) -> QHBoxLayout:
         """Give the editor a row for its parts and return it."""
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        return row
+        return _row(self)
 
     def _in_flow(self) -> FlowLayout:
         """Give the editor a row for chips that wraps, and return it."""
@@ -77,7 +83,7 @@ class Editor(QWidget):
 
     def _watch(self, widget: QWidget, value: Callable[[], Any]) -> None:
         """Tell what pressing a part of the control would choose, while it is looked at."""
-        Look(widget, lambda looked: self.looked_at.emit((value(),) if looked else None))
+        Look(widget, lambda looked: self.looked_at.emit((value(),) if looked else None), self)
 
     def _give_name(self, widget: QWidget) -> None:
         widget.setAccessibleName(self.spec.label)
@@ -156,8 +162,7 @@ class TypedEditor(Editor):
         except ValueError as error:
             self.misread.emit(text, way_out(self.spec, error))
             return
-        fault = bound_words(self.spec, value)
-        if fault:
+        if fault := bound_words(self.spec, value):
             self.misread.emit(text, fault)
         else:
             self.edited.emit(value)
@@ -168,15 +173,13 @@ class TypedEditor(Editor):
 
 
 class UsualEditor(TypedEditor):
-    """A number with its usual values beside it, one press each."""
+    """A number with its usual values below it, one press each."""
 
     def __init__(self, spec: FieldSpec) -> None:
         super().__init__(spec)
         self.chips: dict[Any, QPushButton] = {}
         usual = QWidget()
-        row = QHBoxLayout(usual)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
+        row = _row(usual)
         for value in spec.suggestions:
             words = write_value(spec, value)
             chip = button(words, kind="chip", name=f"{spec.label}: {words}")
@@ -185,10 +188,20 @@ class UsualEditor(TypedEditor):
             row.addWidget(chip)
             self.chips[value] = chip
         row.addStretch(1)
-        self._place_usual(usual)
+        self._end_line()
+        self._column.addWidget(usual)
 
-    def _place_usual(self, usual: QWidget) -> None:
-        self._row.addWidget(usual)
+    def _end_line(self) -> None:
+        self._row.addWidget(TextLabel(self.spec.unit, "dim"))
+        self._row.addStretch(1)
+
+    def _in_line(self) -> QHBoxLayout:
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(6)
+        row = _row()
+        self._column.addLayout(row)
+        return row
 
     def show_value(self, value: Any) -> None:
         super().show_value(value)
@@ -273,8 +286,7 @@ class SegmentsEditor(Editor):
         self.setFocusProxy(next(iter(self.chips.values())))
 
     def show_value(self, value: Any) -> None:
-        chip = self.chips.get(value)
-        if chip is not None:
+        if (chip := self.chips.get(value)) is not None:
             chip.setChecked(True)
             self.setFocusProxy(chip)
 
@@ -299,8 +311,7 @@ class ComboEditor(Editor):
         return super().eventFilter(watched, event)
 
     def show_value(self, value: Any) -> None:
-        index = self.combo.findData(value)
-        if index >= 0:
+        if (index := self.combo.findData(value)) >= 0:
             self.combo.setCurrentIndex(index)
 
 

@@ -57,7 +57,7 @@ class HelpCard(Floating):
             chip = button(write_value(spec, value), kind="chip", name=f"Use {write_value(spec, value)}")
             chip.setCheckable(False)
             chip.clicked.connect(lambda _checked=False, v=value: self._on_chip_pressed(v))
-            Look(chip, lambda over, v=value: self.looked_at.emit((v,) if over else None))
+            Look(chip, lambda over, v=value: self.looked_at.emit((v,) if over else None), self)
             row.addWidget(chip)
             self.chips.append(chip)
         row.addStretch(1)

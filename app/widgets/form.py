@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
 from app.widgets.button import button
-from app.widgets.editors import Editor, make_editor
+from app.widgets.editors import Editor, UsualEditor, make_editor
 from app.widgets.field_help import HelpCard
 from app.widgets.field_text import write_value
 from app.widgets.label import TextLabel
@@ -83,7 +83,7 @@ class FieldRow(QWidget):
         line.setSpacing(8)
         grows = self.editor.grows
         line.addWidget(self.editor, 1 if grows else 0)
-        if self.spec.unit:
+        if self.spec.unit and not isinstance(self.editor, UsualEditor):
             line.addWidget(TextLabel(self.spec.unit, "dim"))
         if beside is not None:
             line.addWidget(beside)
@@ -124,7 +124,7 @@ class FieldRow(QWidget):
         self.editor.misread.connect(self._on_misread)
         self.editor.left.connect(self._show_fault)
         self.editor.looked_at.connect(self._tell_look)
-        Look(self.back, lambda over: self._tell_look((self._rules.base(self.spec.path),) if over else None))
+        Look(self.back, self._on_back_looked_at, self)
         key = QShortcut(
             QKeySequence(Qt.Key.Key_F1), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut
         )
@@ -219,6 +219,9 @@ class FieldRow(QWidget):
     def _on_misread(self, text: str, fault: str) -> None:
         self._set_fault(fault)
         self.misread.emit(self.spec.path, text, fault)
+
+    def _on_back_looked_at(self, over: bool) -> None:
+        self._tell_look((self._rules.base(self.spec.path),) if over else None)
 
     def _tell_look(self, look: object) -> None:
         self.looked_at.emit(self.spec.path, look)

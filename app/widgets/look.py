@@ -6,17 +6,21 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject
 from PySide6.QtWidgets import QWidget
+from shiboken6 import isValid
 
 COMES = (QEvent.Type.Enter, QEvent.Type.FocusIn)
 GOES = (QEvent.Type.Leave, QEvent.Type.FocusOut, QEvent.Type.Hide)
 
 
 class Look(QObject):
-    """Watches one widget and calls `tell` with True when it is looked at, and with False when no longer."""
+    """Watches one widget and calls `tell` with True when it is looked at, and with False when no longer.
 
-    def __init__(self, widget: QWidget, tell: Callable[[bool], object]) -> None:
+    `owner` is whose signal `tell` emits: while it is being destroyed, its parts are left in silence.
+    """
+
+    def __init__(self, widget: QWidget, tell: Callable[[bool], object], owner: QObject) -> None:
         super().__init__(widget)
-        self._tell = tell
+        self._tell, self._owner = tell, owner
         self._looked = False
         widget.installEventFilter(self)
 
@@ -24,5 +28,6 @@ class Look(QObject):
         kind = event.type()
         if kind in COMES or (kind in GOES and self._looked):
             self._looked = kind in COMES
-            self._tell(self._looked)
+            if isValid(self._owner):
+                self._tell(self._looked)
         return False

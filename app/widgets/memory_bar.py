@@ -13,6 +13,7 @@ from app.widgets.plan_figures import (
     FAINT,
     NOTHING,
     TERM_HELP,
+    TERM_TOKENS,
     Ghost,
     PlanFigures,
     difference,
@@ -79,7 +80,7 @@ class MemoryBar(QWidget):
 
     def sizeHint(self) -> QSize:
         theme = current_theme()
-        rows = (len(self._parts) + 1) // 2 if self._legend else 0
+        rows = (len(TERM_TOKENS) + 1) // 2 if self._legend and self._parts else 0
         height = theme.px(ABOVE + self._bar + BELOW) + (theme.px(4) + rows * theme.px(LINE) if rows else 0)
         return QSize(theme.px(200), height)
 
@@ -203,7 +204,7 @@ class MemoryBar(QWidget):
         gap, line = theme.px(18), theme.px(LINE)
         width = (self.width() - gap) // 2
         middle = Qt.AlignmentFlag.AlignVCenter
-        for index, part in enumerate(self._parts):
+        for index, part in enumerate(self._listed()):
             place = QRect((index % 2) * (width + gap), top + (index // 2) * line, width, line)
             square = QRectF(place.x(), place.y() + (line - side) / 2, side, side)
             painter.setPen(Qt.PenStyle.NoPen)
@@ -217,10 +218,15 @@ class MemoryBar(QWidget):
             painter.setPen(theme.color(token))
             painter.drawText(place, middle | Qt.AlignmentFlag.AlignRight, text)
 
+    def _listed(self) -> list[Part]:
+        """Return every part there can be, so that the list stays where it is whatever is chosen."""
+        here = {part.name: part for part in self._parts}
+        return [here.get(name, Part(name, 0.0, token, "–")) for name, token in TERM_TOKENS.items()]
+
     def _amount(self, part: Part) -> tuple[str, str]:
         """Return what stands behind a part's name: its size, or by how much the other choice changes it."""
         if self._ghost is None:
-            return part.text, "text"
+            return part.text, "text" if part.value else "dim"
         other = self._ghost.terms.get(part.name, 0.0)
         if abs(other - part.value) < NOTHING:
             return part.text, "dim"
@@ -243,7 +249,8 @@ class MemoryBar(QWidget):
         top = theme.px(ABOVE + self._bar + BELOW + 4)
         if self._legend and y >= top:
             index = int((y - top) // theme.px(LINE)) * 2 + (1 if x > self.width() / 2 else 0)
-            return self._parts[index] if index < len(self._parts) else None
+            listed = self._listed()
+            return listed[index] if index < len(listed) else None
         left, whole = 0.0, sum(part.value for part in self._parts)
         scale = self._plan.memory_bytes / whole if self._plan is not None and whole else 1.0
         for part in self._parts:

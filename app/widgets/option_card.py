@@ -57,7 +57,7 @@ class OptionCard(QFrame):
         self.need.hide()
         self.column.addWidget(self.need)
         self.chosen, self.available = False, True
-        Look(self, self.hovered.emit)
+        Look(self, self.hovered.emit, self)
         self._name()
 
     def set_chosen(self, chosen: bool) -> None:

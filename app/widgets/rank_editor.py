@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
-from PySide6.QtWidgets import QHBoxLayout, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSlider
 
 from app.widgets.editors import UsualEditor
 from engine.recipe.fields import FieldSpec
@@ -64,19 +64,8 @@ class RankEditor(UsualEditor):
         self.slider.valueChanged.connect(self._on_slid)
         self.slider.pointed_at.connect(self._on_pointed_at)
 
-    def _in_line(self) -> QHBoxLayout:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        row = QHBoxLayout()
-        row.setSpacing(6)
-        column.addLayout(row)
-        return row
-
-    def _place_usual(self, usual: QWidget) -> None:
-        layout = self.layout()
-        assert layout is not None
-        layout.addWidget(usual)
+    def _end_line(self) -> None:
+        """The slider takes what room there is."""
 
     def show_value(self, value: Any) -> None:
         super().show_value(value)

@@ -1,9 +1,10 @@
-"""The coming run drawn to scale: load, train with its evaluations and saves, close."""
+"""The coming run drawn to scale: load, train with its epochs, evaluations and saves, by the clock."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
@@ -13,6 +14,7 @@ from app import i18n
 from app.theme.style import current_theme
 
 SMALLEST_SHARE = 0.012
+TOP = 18  # the row of clock times
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,40 @@ class Phase:
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run's phases, and where in its training it is measured and saved (shares of the steps, 0 to 1)."""
+    """A run's phases, and where in its training it is measured and saved (shares of the steps, 0 to 1).
+
+    `epochs` are where each pass through the data ends; `begins` is when it would begin (Unix time).
+    """
 
     phases: Sequence[Phase]
     evaluations: Sequence[float] = field(default_factory=tuple)
     saves: Sequence[float] = field(default_factory=tuple)
     steps: int = 0
+    epochs: Sequence[float] = field(default_factory=tuple)
+    begins: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the whole run takes."""
+        return sum(phase.seconds for phase in self.phases)
+
+    def clock(self, share: float) -> str:
+        """Return the time of day at a share of the training, or an empty text."""
+        if self.begins is None:
+            return ""
+        passed = 0.0
+        for phase in self.phases:
+            if phase.name == "train":
+                return clock_words(self.begins, passed + share * phase.seconds)
+            passed += phase.seconds
+        return ""
+
+
+def clock_words(begins: float, later: float) -> str:
+    """Return the time of day some seconds after a moment, with the day where it is another one."""
+    first, last = datetime.fromtimestamp(begins), datetime.fromtimestamp(begins + later)
+    days = (last.date() - first.date()).days
+    return i18n.clock(begins + later) + (f" +{days} d" if days else "")
 
 
 class Timeline(QWidget):
@@ -48,13 +78,14 @@ class Timeline(QWidget):
         """Draw another run."""
         self._line = line
         said = [f"{phase.name} {i18n.duration(phase.seconds)}" for phase in line.phases]
+        ends = f"; ends about {line.clock(1.0)}" if line.begins is not None and line.phases else ""
         self.setAccessibleDescription(
-            f"{', '.join(said)}; {len(line.evaluations)} evaluations, {len(line.saves)} saves"
+            f"{', '.join(said)}; {len(line.evaluations)} evaluations, {len(line.saves)} saves{ends}"
         )
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(current_theme().px(420), current_theme().px(82))
+        return QSize(current_theme().px(420), current_theme().px(TOP + 84))
 
     def _places(self) -> list[tuple[Phase, QRectF]]:
         theme = current_theme()
@@ -65,7 +96,7 @@ class Timeline(QWidget):
         places, x = [], 0.0
         for phase, share in zip(self._line.phases, shares, strict=True):
             width = room * share / sum(shares)
-            places.append((phase, QRectF(x, theme.px(22), width, theme.px(24))))
+            places.append((phase, QRectF(x, theme.px(TOP + 18), width, theme.px(24))))
             x += width + gap
         return places
 
@@ -80,6 +111,7 @@ class Timeline(QWidget):
             painter.drawRoundedRect(place, theme.px(3), theme.px(3))
             if phase.name == "train":
                 self._paint_marks(painter, place)
+                self._paint_clock(painter, place)
         self._paint_words(painter, places)
 
     def _paint_marks(self, painter: QPainter, place: QRectF) -> None:
@@ -91,14 +123,39 @@ class Timeline(QWidget):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.color("series2"))
         for share in self._line.evaluations:
-            x = place.left() + share * place.width()
-            painter.drawEllipse(QPointF(x, place.top() - theme.px(9)), theme.px(4), theme.px(4))
+            x = min(place.left() + share * place.width(), self.width() - theme.px(4))
+            painter.drawEllipse(QPointF(x, place.top() - theme.px(8)), theme.px(3.5), theme.px(3.5))
+
+    def _paint_clock(self, painter: QPainter, place: QRectF) -> None:
+        """Write when it begins, when each epoch ends and when it is done; what has no room is left out."""
+        line, theme = self._line, current_theme()
+        metrics, end = theme.metrics("least"), 0.0
+        if line.begins is None:
+            return
+        painter.setFont(theme.font("least"))
+        last = f"done about {line.clock(1.0)}"
+        stop = self.width() - metrics.horizontalAdvance(last) - theme.px(10)
+        marks = [(0.0, f"start {i18n.clock(line.begins)}")]
+        for number, share in enumerate(line.epochs[:-1], 1):
+            marks.append((place.left() + share * place.width(), f"epoch {number} · {line.clock(share)}"))
+            x = marks[-1][0]
+            painter.setPen(QPen(theme.color("text"), 1, Qt.PenStyle.DashLine))
+            painter.drawLine(QPointF(x, theme.px(TOP)), QPointF(x, place.bottom() + theme.px(3)))
+        painter.setPen(theme.color("dim"))
+        for x, words in marks:
+            width = metrics.horizontalAdvance(words)
+            left = max(0.0, x - width / 2)
+            if left >= end and left + width <= stop:
+                painter.drawText(QPointF(left, metrics.ascent()), words)
+                end = left + width + theme.px(12)
+        painter.setPen(theme.color("text"))
+        painter.drawText(QPointF(stop + theme.px(10), metrics.ascent()), last)
 
     def _paint_words(self, painter: QPainter, places: list[tuple[Phase, QRectF]]) -> None:
         theme = current_theme()
         painter.setFont(theme.font("least"))
         metrics = theme.metrics("least")
-        rows = [theme.px(50), theme.px(50) + metrics.height()]
+        rows = [theme.px(TOP + 46), theme.px(TOP + 46) + metrics.height()]
         edges = [float("-inf")] * len(rows)
         painter.setPen(theme.color("dim"))
         for phase, place in places:

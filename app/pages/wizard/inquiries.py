@@ -13,8 +13,10 @@ from engine.errors import EngineError
 from engine.hardware.devices import Machine
 from engine.models import library
 from engine.models.facts import ModelFacts, read_facts
+from engine.plan.ledger import Ledger
 from engine.plan.planner import Plan, plan
 from engine.recipe import codec
+from engine.recipe.combinations import clashes
 from engine.recipe.recipe import Recipe
 
 
@@ -47,10 +49,12 @@ class ModelLine:
 def list_models(recipe: Recipe, machine: Machine | None, data: DataView | None = None) -> list[ModelLine]:
     """Return the models on disk, the starter first, then those that fit this machine, each with its plan."""
     counts = None if data is None or not data.train_examples else data.counts
-    lines = []
+    lines, ledger = [], Ledger.read()
     for facts in library.list_models():
         starter = facts.path.resolve() == library.starter_folder().resolve()
-        answer = plan(codec.override(recipe, method_values(recipe, "lora")), facts, counts, None, machine)
+        answer = plan(
+            codec.override(recipe, method_values(recipe, "lora")), facts, counts, None, machine, ledger=ledger
+        )
         lines.append(
             ModelLine(
                 library.STARTER if starter else str(facts.path),
@@ -76,14 +80,15 @@ class Plans:
 def make_plans(recipe: Recipe, facts: ModelFacts, data: DataView | None, machine: Machine | None) -> Plans:
     """Plan the recipe and its alternatives; some milliseconds each."""
     counts = None if data is None or not data.train_examples else data.counts
-    now = plan(recipe, facts, counts, None, machine)
+    ledger = Ledger.read()
+    now = plan(recipe, facts, counts, None, machine, ledger=ledger)
     methods = {}
     for name in METHODS:
         try:
             other = codec.override(recipe, method_values(recipe, name))
         except EngineError:
             continue  # the card says why when it is pressed
-        methods[name] = plan(other, facts, counts, None, machine)
+        methods[name] = plan(other, facts, counts, None, machine, ledger=ledger)
     return Plans(now, methods, device_name(machine), bool(machine and machine.devices))
 
 
@@ -99,10 +104,14 @@ def plan_with(
     Raises EngineError when they cannot be had with the rest.
     """
     other = codec.override(recipe, dict(changes))
+    before = {clash.field for clash in clashes(recipe)}
+    for clash in clashes(other):
+        if clash.field not in before:
+            raise EngineError(clash.message, clash.hint, "REC-01", field=clash.field)
     counts = None if data is None or not data.train_examples else data.counts
     if counts is not None and data is not None and "data.max_length" in changes:
         counts = counts_at(data, other.data.max_length)
-    return plan(other, facts, counts, None, machine)
+    return plan(other, facts, counts, None, machine, ledger=Ledger.read())
 
 
 def plan_at_length(
@@ -110,7 +119,7 @@ def plan_at_length(
 ) -> Plan:
     """Plan the recipe as if its rows were cut at `limit` tokens."""
     longer = codec.override(recipe, {"data.max_length": limit})
-    return plan(longer, facts, counts_at(data, limit), None, machine)
+    return plan(longer, facts, counts_at(data, limit), None, machine, ledger=Ledger.read())
 
 
 def device_name(machine: Machine | None) -> str:

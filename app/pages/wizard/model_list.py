@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
-from app.fits import Fit
+from app.fits import largest_words
 from app.pages.wizard.inquiries import ModelLine
 from app.theme.style import current_theme
 from app.widgets.card import Card
@@ -15,6 +15,7 @@ from app.widgets.label import TextLabel
 from app.widgets.meter import Meter
 from app.widgets.option_card import OptionCard
 from app.widgets.pill import Pill
+from app.widgets.size_ladder import MethodMark, Rung, SizeDrawing
 from engine.models.library import STARTER
 
 VERDICT_TOKENS = {"fits": "accent", "tight": "warn", "too_large": "bad"}
@@ -65,9 +66,11 @@ class ModelList(QWidget):
 
     Signals:
         chosen: the recipe's name of the model.
+        looked_at: the ModelLine that pointer or keyboard is at, or None.
     """
 
     chosen = Signal(str)
+    looked_at = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,6 +89,7 @@ class ModelList(QWidget):
         self.rows = [ModelRow(line) for line in lines]
         for row in self.rows:
             row.pressed.connect(lambda r=row: self.chosen.emit(r.line.path))
+            row.hovered.connect(lambda over, r=row: self.looked_at.emit(r.line if over else None))
             self._column.addWidget(row)
         self.choose(self._chosen)
         self.filter(self._words)
@@ -131,30 +135,32 @@ class ModelList(QWidget):
 
 
 class SizeLadder(Card):
-    """Well-known sizes of model, each with the memory it needs, against this machine's."""
+    """Well-known sizes of model, each with the memory it needs by method, against this machine's."""
 
     def __init__(self) -> None:
-        super().__init__("Which size fits this machine?")
+        legend = QWidget()
+        self._legend = QHBoxLayout(legend)
+        self._legend.setContentsMargins(0, 0, 0, 0)
+        self._legend.setSpacing(5)
+        super().__init__("Which size fits this machine?", legend)
         self.filled = False
-        self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(14)
-        self._grid.setVerticalSpacing(8)
-        self._grid.setColumnStretch(1, 1)
-        self.body.addLayout(self._grid)
+        self.drawing = SizeDrawing()
+        self.body.addWidget(self.drawing)
         self.words = TextLabel("", "small", wrap=True)
         self.body.addWidget(self.words)
+        self._said = ""
+        self.drawing.pointed.connect(self._on_pointed)
 
-    def show_sizes(self, fits: list[Fit], memory: float) -> None:
-        """Show one bar a size."""
+    def show_sizes(self, rungs: list[Rung], memory: float) -> None:
+        """Show one rung a size."""
+        if not self.filled:
+            for need in rungs[0].needs:
+                self._legend.addWidget(MethodMark(need.method))
+                self._legend.addWidget(TextLabel(need.method, "least"))
         self.filled = True
-        for row, fit in enumerate(fits):
-            self._grid.addWidget(TextLabel(fit.name, "mono"), row, 0)
-            bar = Meter(fit.bytes / memory, fit.token, 8, f"{fit.name} of this machine's memory")
-            self._grid.addWidget(bar, row, 1)
-            words = TextLabel(i18n.size(fit.bytes), "mono_dim")
-            words.setAlignment(Qt.AlignmentFlag.AlignRight)
-            words.set_token("bad" if fit.verdict == "too_large" else "dim")
-            self._grid.addWidget(words, row, 2)
-        self.words.setText(
-            f"Memory of a run against {i18n.size(memory)}, with batch 1 and 1,024 tokens; rough estimates."
-        )
+        self.drawing.show_rungs(rungs, memory)
+        self._said = f"{largest_words(rungs)} With batch 1 and 1,024 tokens, by formula."
+        self._on_pointed("")
+
+    def _on_pointed(self, words: str) -> None:
+        self.words.setText(words or self._said)

@@ -12,7 +12,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
-from app.fits import what_fits
+from app.fits import ladder
 from app.pages.wizard import inquiries
 from app.pages.wizard.fields import short_model
 from app.pages.wizard.model_list import ModelList, SizeLadder
@@ -109,6 +109,7 @@ class ModelStep(Step):
 
     def _connect(self) -> None:
         self.list.chosen.connect(self.choose)
+        self.list.looked_at.connect(self._on_model_looked_at)
         self.search.textChanged.connect(self._on_search_changed)
         self.search.returnPressed.connect(self._on_search_entered)
         self.state.model_changed.connect(self.show_model)
@@ -122,6 +123,13 @@ class ModelStep(Step):
 
     def _on_probed(self, machine: object) -> None:
         self.list_again()
+        self._show_ladder()
+
+    def _on_model_looked_at(self, line: inquiries.ModelLine | None) -> None:
+        if line is None or line.path == self.state.recipe.model.path:
+            self.ghost_changed.emit(None)
+        else:
+            self.ghost_changed.emit((line.facts.name, {"model.path": line.path}, line.facts))
 
     # -- showing -------------------------------------------------------------------------------------------
     def shown(self) -> None:
@@ -130,15 +138,19 @@ class ModelStep(Step):
         self._show_ladder()
 
     def settled(self) -> bool:
-        return not self._listing and not self.state.model_busy and self.ladder.filled
+        known = self.state.services.hardware.machine is not None
+        return not self._listing and not self.state.model_busy and (self.ladder.filled or not known)
 
     def set_level(self, level: str) -> None:
         super().set_level(level)
         self.more.setVisible(level == "all")
 
     def _show_ladder(self) -> None:
-        if not self.ladder.filled:
-            self.state.services.background.run(what_fits, lambda answer: self.ladder.show_sizes(*answer))
+        machine, own = self.state.services.hardware.machine, self.state.facts
+        if machine is not None:
+            self.state.services.background.run(
+                lambda: ladder(machine, own), lambda answer: self.ladder.show_sizes(*answer)
+            )
 
     def list_again(self) -> None:
         """Look for the models on this computer."""
@@ -191,6 +203,8 @@ class ModelStep(Step):
         elif facts is not None:
             self.pill.set("ready", "ok")
             self._draw(facts)
+            if self.isVisible():
+                self._show_ladder()
         self.advice_changed.emit()
 
     def _draw(self, facts: Any) -> None:

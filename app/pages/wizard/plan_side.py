@@ -6,6 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from app.pages.wizard.advice_view import Adviser
 from app.pages.wizard.plan_view import figures_of, suggestions_of, waiting_words
 from app.pages.wizard.preview import Preview
 from app.pages.wizard.state import WizardState
@@ -21,15 +22,18 @@ class PlanSide(QObject):
 
     Signals:
         applied: the paths of the fields that a remark's press has changed.
+        advice_changed: the engine has other advice.
     """
 
     applied = Signal(object)
+    advice_changed = Signal()
 
     def __init__(self, state: WizardState) -> None:
         super().__init__(state)
         self._state = state
         self.column, self.strip = PlanColumn(), PlanStrip()
-        self.preview = Preview(state)
+        self.preview, self.adviser = Preview(state), Adviser(state)
+        self.adviser.changed.connect(self.advice_changed)
         self._figures: PlanFigures | None = None
         self._made: Recipe | None = None  # by the remark applied last
         self.preview.known.connect(self._show_ghost)
@@ -46,11 +50,18 @@ class PlanSide(QObject):
         self.column.show_plan(self._figures, waiting)
         self.strip.show_plan(self._figures, waiting)
 
-    def show_advice(self, advice: list[Advice]) -> None:
-        """Show what makes the plan fit, then what the step has to say."""
-        shown = (suggestions_of(self._state) + advice)[:MOST_REMARKS]
-        self.column.show_advice(shown)
-        self.strip.show_advice(shown)
+    def settled(self) -> bool:
+        """Say whether nothing is being planned or thought about."""
+        return self.preview.settled() and self.adviser.settled()
+
+    def show_advice(self, step: str, own: list[Advice]) -> None:
+        """Show what makes the plan fit, the engine's advice for a step, then the step's `own` remarks."""
+        shown = suggestions_of(self._state)
+        for each in self.adviser.advice(step) + own:
+            if not any(_same(each, other) for other in shown):
+                shown.append(each)
+        self.column.show_advice(shown[:MOST_REMARKS])
+        self.strip.show_advice(shown[:MOST_REMARKS])
 
     def look(self, choice: tuple[Any, ...] | None) -> None:
         """Preview a choice, (title, changes) or (title, changes, facts of another model), or leave it."""
@@ -88,3 +99,8 @@ class PlanSide(QObject):
             self._made = None
             for place in (self.column, self.strip):
                 place.show_undo("")
+
+
+def _same(first: Advice, second: Advice) -> bool:
+    """Say whether two remarks are about the same field, the first that each changes."""
+    return bool(first.fix and second.fix and next(iter(first.fix)) == next(iter(second.fix)))

@@ -64,7 +64,7 @@ class Preview(QObject):
             self._end(asked, Ghost(title, plan.memory_bytes, dict(plan.terms), plan.seconds, plan.verdict))
 
         def failed(error: EngineError) -> None:
-            self._end(asked, Ghost(title, fault=error.hint or error.message))
+            self._end(asked, Ghost(title, fault=error.message))
 
         state.services.background.run(lambda: plan_with(recipe, changes, facts, data, machine), taken, failed)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from app.pages.wizard.fields import step_of
 
@@ -11,12 +14,17 @@ OK, WARN, BAD, WAIT = "ok", "warn", "bad", "wait"
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at: its state, its words, and the field that a press on it leads to."""
+    """What was looked at: its state, its words, and the field that a press on it leads to.
+
+    `press` names a button that changes the recipe by `fix`.
+    """
 
     state: str
     title: str
     detail: str
     field: str
+    press: str = ""
+    fix: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def step(self) -> str:

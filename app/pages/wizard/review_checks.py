@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from app import i18n
 from app.pages.wizard.fields import counted
 from app.pages.wizard.inquiries import DataView, Plans
+from app.pages.wizard.plan_view import change_words
 from app.pages.wizard.review_check import BAD, OK, WAIT, WARN, Check
 from app.pages.wizard.review_methods import method_checks
+from app.widgets.plan_figures import size_range
 from engine import paths
 from engine.errors import EngineError
 from engine.hardware.devices import Machine, probe
 from engine.models.facts import ModelFacts, read_facts
 from engine.models.library import resolve_model, starter_ready
 from engine.plan.optimizers import refuse, state_bytes
+from engine.plan.planner import Plan
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe
@@ -34,17 +38,21 @@ def needed_disk(recipe: Recipe, trainable: int) -> float:
 
 
 def examine(
-    recipe: Recipe, data: DataView | None, plans: Plans | None, unread: dict[str, str]
+    recipe: Recipe,
+    data: DataView | None,
+    plans: Plans | None,
+    unread: dict[str, str],
+    machine: Machine | None = None,
 ) -> list[Check]:
     """Make every check now; call it in the background."""
-    machine = probe()
+    machine = machine or probe()
     checks = [_fields(recipe, unread, machine)]
     model, facts = _model(recipe)
     checks.append(model)
     checks.append(_data(recipe, data))
     if data is not None and facts is not None:
         checks.append(_template(facts, data))
-        checks += _lengths(recipe, data)
+        checks += _lengths(recipe, data, facts)
     if facts is not None:
         checks += method_checks(recipe, facts, plans, machine)
     checks.append(_memory(plans))
@@ -111,7 +119,7 @@ def _template(facts: ModelFacts, data: DataView) -> Check:
     return Check(WARN, "The model brings no chat template", words, "data.chat_template")
 
 
-def _lengths(recipe: Recipe, data: DataView) -> list[Check]:
+def _lengths(recipe: Recipe, data: DataView, facts: ModelFacts) -> list[Check]:
     cut = data.truncated
     if not cut:
         return [
@@ -121,7 +129,29 @@ def _lengths(recipe: Recipe, data: DataView) -> list[Check]:
     how = words[recipe.data.too_long]
     title = f"{counted(cut, 'example', 'examples')} {how} at {i18n.number(recipe.data.max_length)} tokens"
     detail = f"the longest has {i18n.number(data.longest)}"
-    return [Check(BAD if recipe.data.too_long == "error" else WARN, title, detail, "data.max_length")]
+    state = BAD if recipe.data.too_long == "error" else WARN
+    raised = min(data.longest, facts.max_positions or data.longest)
+    if raised <= recipe.data.max_length:
+        return [Check(state, title, detail, "data.max_length")]
+    press, fix = f"Raise to {i18n.number(raised)}", {"data.max_length": raised}
+    return [Check(state, title, detail, "data.max_length", press, fix)]
+
+
+def memory_words(plan: Plan) -> str:
+    """Return what the memory of a plan rests on, and how far it may be off."""
+    words = "by formula" if plan.basis == "formula" else f"from {plan.basis}"
+    if plan.memory_runs:
+        words += f" ({counted(plan.memory_runs, 'run', 'runs')})"
+    low, high = plan.memory_band
+    return f"{words}, {size_range(low, high)}" if high > low > 0 else words
+
+
+def _way_out(plan: Plan) -> tuple[str, dict[str, Any]]:
+    """Return the change that makes a plan fit at the least cost, as a button and what it sets."""
+    for suggestion in plan.suggestions:
+        if suggestion["fits"]:
+            return change_words(suggestion["set"]), suggestion["set"]
+    return "", {}
 
 
 def _memory(plans: Plans | None) -> Check:
@@ -137,12 +167,13 @@ def _memory(plans: Plans | None) -> Check:
         if plan.device_memory_bytes
         else needed
     )
-    rough = "a rough first estimate"
+    rough = memory_words(plan)
     field = "training.per_device_train_batch_size"
     if plan.verdict == "too_large":
-        return Check(BAD, f"Does not fit: {of}", f"{rough}; the Plan column has changes that help", field)
+        return Check(BAD, f"Does not fit: {of}", rough, field, *_way_out(plan))
     if plan.verdict == "tight":
-        return Check(WARN, f"Tight: {of}", f"{rough}; other programs may not leave that much", field)
+        words = f"{rough} · other programs may not leave that much"
+        return Check(WARN, f"Tight: {of}", words, field, *_way_out(plan))
     return Check(OK, f"Fits: {of}", rough, field)
 
 

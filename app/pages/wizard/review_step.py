@@ -13,6 +13,7 @@ from app import i18n
 from app.pages.wizard.fields import short_model
 from app.pages.wizard.review_check import BAD, OK, WAIT, WARN, Check
 from app.pages.wizard.review_checks import examine
+from app.pages.wizard.review_line import run_line, time_words
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
 from app.services import Services
@@ -24,19 +25,17 @@ from app.widgets.form import FieldRow, Form
 from app.widgets.label import TextLabel
 from app.widgets.pill import Pill
 from app.widgets.plan_column import Advice
-from app.widgets.timeline import Phase, RunLine, Timeline
+from app.widgets.plan_figures import size_range
+from app.widgets.timeline import RunLine, Timeline
 from engine.durable import write_file
 from engine.errors import EngineError, from_os_error
 from engine.paths import home
-from engine.plan import pace
-from engine.plan.duration import steps_per_epoch
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.method_names import method_words
 from engine.recipe.recipe import Recipe
 from engine.runs.store import readable_name
 
-LOAD_SECONDS, PREPARE_SECONDS_PER_EXAMPLE, CLOSE_SECONDS = 8.0, 0.0004, 4.0
 TRIAL_STEPS = 20
 
 
@@ -72,6 +71,8 @@ class ReviewStep(Step):
         self.column.addWidget(checks)
         self.column.addStretch(1)
         self.list.chosen.connect(self._on_check_chosen)
+        self.list.acted.connect(self._on_check_acted)
+        self.list.looked_at.connect(self._on_check_looked_at)
         for signal in (state.plan_changed, state.data_changed, state.model_changed, state.faults_changed):
             signal.connect(self._on_state_changed)
 
@@ -131,13 +132,16 @@ class ReviewStep(Step):
             facts.append(f"about {i18n.duration(plan.seconds)}")
         if plan is not None:
             of = f" of {i18n.size(plan.device_memory_bytes)}" if plan.device_memory_bytes else ""
-            facts.append(f"roughly {i18n.size(plan.memory_bytes)}{of}")
+            facts.append(f"{i18n.size(plan.memory_bytes)}{of}")
         self.sentence.setText(": ".join(filter(None, [parts[0], ", ".join(facts)])) + ".")
         below = []
         if plan is not None and plan.total_parameters:
             share = 100 * plan.trainable_parameters / plan.total_parameters
             trained = i18n.number(plan.trainable_parameters)
             below.append(f"{i18n.number(share, 2)} % of the weights are trained ({trained})")
+            low, high = plan.memory_band
+            if high > low:
+                below.append(f"memory {size_range(low, high)}")
         below += [f"seed {recipe.training.seed}", f"name {readable_name(recipe)}"]
         self.below.setText(" · ".join(below))
         editor = self.name_row.editor
@@ -152,24 +156,8 @@ class ReviewStep(Step):
             self.timeline.show_line(RunLine(()))
             self.timeline_words.setText("Drawn once model and data are known.")
             return
-        steps = plan.steps
-        examples = self.state.data.train_examples if self.state.data else 0
-        prepare = 1.0 + PREPARE_SECONDS_PER_EXAMPLE * examples
-        train = max(1.0, (plan.seconds or 0.0) - LOAD_SECONDS - prepare - CLOSE_SECONDS)
-        phases = (
-            Phase("load", LOAD_SECONDS, "series5"),
-            Phase("prepare", prepare, "series4"),
-            Phase("train", train, "accent"),
-            Phase("close", CLOSE_SECONDS, "series3"),
-        )
-        per_epoch = steps_per_epoch(recipe, self.state.data.counts.rows) if self.state.data else steps
-        measured = _marks(pace.eval_every(recipe, per_epoch, steps), steps)
-        saved = _marks(pace.save_every(recipe, per_epoch, steps), steps)
-        self.timeline.show_line(RunLine(phases, measured, saved, steps))
-        self.timeline_words.setText(
-            f"{len(measured)} evaluations with sample answers, {len(saved)} checkpoints of which "
-            f"{recipe.checkpoint.save_total_limit} are kept."
-        )
+        self.timeline.show_line(run_line(recipe, plan, self.state.data))
+        self.timeline_words.setText(time_words(recipe, plan, self.state.data))
 
     def examine(self) -> None:
         """Make the checks in the background."""
@@ -179,6 +167,7 @@ class ReviewStep(Step):
         state = self.state
         recipe, data, plans = state.recipe, state.data, state.plans
         unread = {path: fault for path, (_, fault) in state.unread.items()}
+        machine = state.services.hardware.machine
 
         def taken(checks: list[Check]) -> None:
             self._examining = False
@@ -192,11 +181,11 @@ class ReviewStep(Step):
             self._checked_for = (recipe, data, plans)
             self._show_checks([Check(BAD, error.message, error.hint, error.field or "model.path")])
 
-        state.services.background.run(lambda: examine(recipe, data, plans, unread), taken, failed)
+        state.services.background.run(lambda: examine(recipe, data, plans, unread, machine), taken, failed)
 
     def _show_checks(self, checks: list[Check]) -> None:
         self.checks = checks
-        self.list.show_lines([CheckLine(c.state, c.title, c.detail) for c in checks])
+        self.list.show_lines([CheckLine(c.state, c.title, c.detail, c.press) for c in checks])
         bad, warn = (sum(1 for c in checks if c.state == state) for state in (BAD, WARN))
         if bad:
             self.verdict.set(f"{bad} to mend", "bad")
@@ -242,6 +231,13 @@ class ReviewStep(Step):
         trial = Advice("info", "Not sure?", text, (f"Try {TRIAL_STEPS} steps", self.trial_requested.emit))
         return [trial] if not self.blocking else []
 
+    def _on_check_acted(self, index: int) -> None:
+        self.state.set_values(dict(self.checks[index].fix), apart=True)
+
+    def _on_check_looked_at(self, index: int) -> None:
+        check = self.checks[index] if 0 <= index < len(self.checks) else None
+        self.ghost_changed.emit((check.press, check.fix) if check is not None and check.fix else None)
+
     def _on_check_chosen(self, index: int) -> None:
         check = self.checks[index]
         self.step_requested.emit(check.step, check.field)
@@ -282,16 +278,6 @@ class ReviewStep(Step):
             self.state.services.notify(told.message, "bad", hint=told.hint)
         else:
             self.state.services.notify(f"Recipe written to {file.name}.", "ok", hint=str(file))
-
-
-def _marks(every: int | None, steps: int) -> tuple[float, ...]:
-    """Return where marks stand, as shares of the run; the last step always has one."""
-    if every is None:
-        return (1.0,)
-    marks = list(range(every, steps + 1, every))[:400]
-    if not marks or marks[-1] != steps:
-        marks.append(steps)
-    return tuple(step / steps for step in marks)
 
 
 def start_words(services: Services) -> str:

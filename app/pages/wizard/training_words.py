@@ -7,6 +7,7 @@ from functools import partial
 from app import i18n
 from app.pages.wizard.fields import step_of
 from app.pages.wizard.method_advice import LEAST_RATES
+from app.pages.wizard.plan_view import fixing
 from app.pages.wizard.state import WizardState
 from app.widgets.field_text import choice_words, write_number, write_value
 from app.widgets.plan_column import Advice
@@ -124,9 +125,12 @@ def _on_optimizer(state: WizardState) -> list[Advice]:
     except EngineError as error:
         other = PAGED.get(training.optim, "adamw") if "GPU" in error.message else "adamw"
         words = choice_words(field_spec("training.optim"), other)
-        press = (f"Use {words}", lambda: state.set_value("training.optim", other))
-        chosen = choice_words(field_spec("training.optim"), training.optim)
-        return [Advice("bad", f"{chosen} cannot run here", error.message.partition(": ")[2], press)]
+        chosen, why = (
+            choice_words(field_spec("training.optim"), training.optim),
+            error.message.partition(": ")[2],
+        )
+        fix = {"training.optim": other}
+        return [fixing(state, "bad", f"{chosen} cannot run here", why, f"Use {words}", fix)]
     return []
 
 
@@ -143,13 +147,10 @@ def _on_rate(state: WizardState) -> list[Advice]:
             text = "Full finetuning usually learns best between 5e-6 and 5e-5. Higher rates often forget."
         else:
             text = "LoRA usually learns best between 5e-5 and 1e-3. Higher rates often diverge."
-        press = (
-            f"Use {write_number(better)}",
-            lambda: state.set_value("training.learning_rate", better),
-        )
-        return [Advice("warn", "A very high learning rate", text, press)]
+        press, fix = f"Use {write_number(better)}", {"training.learning_rate": better}
+        return [fixing(state, "warn", "A very high learning rate", text, press, fix)]
     if optimizer == "sgd" and rate < LOWEST_OF_SGD:
         text = "SGD's steps are as small as its gradients: at this rate hardly anything is learned."
-        press = ("Use 0.1", lambda: state.set_value("training.learning_rate", 0.1))
-        return [Advice("warn", "A low learning rate for SGD", text, press)]
+        fix = {"training.learning_rate": 0.1}
+        return [fixing(state, "warn", "A low learning rate for SGD", text, "Use 0.1", fix)]
     return []

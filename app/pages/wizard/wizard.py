@@ -122,6 +122,7 @@ class WizardPage(Page):
             step.ghost_changed.connect(self.plan.look)
             step.step_requested.connect(self._on_step_requested)
         self.plan.applied.connect(self._on_applied)
+        self.plan.advice_changed.connect(self._show_advice)
         self._review_step.checks_changed.connect(self._on_checks_changed)
         self._review_step.trial_requested.connect(self.start_trial)
         undo, redo = QKeySequence.StandardKey.Undo, QKeySequence.StandardKey.Redo
@@ -155,7 +156,7 @@ class WizardPage(Page):
     def settled(self) -> bool:
         state = self.state
         waiting = state.model_busy or state.data_busy or (state.facts is not None and state.plans is None)
-        waiting |= not self.plan.preview.settled()
+        waiting |= not self.plan.settled()
         return not waiting and self.steps[self.step_name].settled()
 
     def primary_action(self) -> None:
@@ -328,7 +329,7 @@ class WizardPage(Page):
         self.heading_changed.emit()
 
     def _show_advice(self) -> None:
-        self.plan.show_advice(self.steps[self.step_name].advice())
+        self.plan.show_advice(self.step_name, self.steps[self.step_name].advice())
 
     def set_level(self, level: str) -> None:
         """Show about eight fields a step, or all."""
