@@ -15,7 +15,7 @@ from app.widgets.samples_view import Answers
 from engine.paths import show_name
 from engine.recipe.method_names import method_label
 from engine.recipe.recipe import Recipe
-from engine.runs.eta import spoken_eta
+from engine.runs.eta import spoken_band, spoken_eta
 from engine.runs.history import LogLine, RunHistory
 
 # state: (word, kind of pill, icon or None for the kind's own)
@@ -85,7 +85,19 @@ def _show_time(strip: RunStrip, state: str, history: RunHistory) -> None:
     figure.set_caption(f"Elapsed {elapsed}")
     left = history.eta_seconds()
     figure.show_figure({"paused": "paused", "queued": "waiting", "idle": "–"}.get(state) or spoken_eta(left))
-    set_tip(figure, "" if left is None else f"Ends at about {clock(time.time() + left)}")
+    set_tip(figure, _time_tip(history, left))
+
+
+def _time_tip(history: RunHistory, left: float | None) -> str:
+    """Return when the run ends, and within which bounds; before that is known, what the plan says."""
+    planned = history.planned
+    if left is not None:
+        band = spoken_band(history.eta_band())
+        return f"Ends at about {clock(time.time() + left)}" + (f", {band}" if band else "")
+    if planned is None or planned.seconds is None or planned.seconds_band is None:
+        return ""
+    low, high = planned.seconds_band
+    return f"The plan says {duration(planned.seconds)}, between {duration(low)} and {duration(high)}"
 
 
 def phases(history: RunHistory) -> list[tuple[str, str, str]]:

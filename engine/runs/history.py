@@ -143,7 +143,17 @@ class RunHistory:
         """Return the seconds left, None while estimating and after the end."""
         if self.state in ("finished", "stopped", "failed", "queued") or not self.total_steps:
             return None
-        return self._pace.seconds_left(self.step, self.total_steps)
+        return self._pace.seconds_left(self.step, self.total_steps, self._between_steps())
+
+    def eta_band(self) -> tuple[float, float] | None:
+        """Return between which bounds `eta_seconds` lies, None where that is None."""
+        if self.eta_seconds() is None:
+            return None
+        return self._pace.band(self.step, self.total_steps, self._between_steps())
+
+    def _between_steps(self) -> float:
+        terms = self.planned.time_terms if self.planned else {}
+        return sum(terms.get(name, 0.0) for name in ("evaluations", "samples", "saves"))
 
     def sample_steps(self) -> list[int]:
         """Return the steps that have answers, the base (0) first."""
