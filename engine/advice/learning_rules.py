@@ -94,7 +94,7 @@ def few_steps(s: Situation) -> Finding | None:
     way_out = "Reduce the effective batch or add data."
     if s.recipe.training.max_steps is not None:
         way_out = "Raise the limit of steps or remove it."
-    words = f"Only {steps} updates: expect little learning. {way_out}"
+    words = f"Only {steps} {'update' if steps == 1 else 'updates'}: expect little learning. {way_out}"
     return Finding("R32", "warn", words, fix, ("S3",), field)
 
 

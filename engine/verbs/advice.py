@@ -23,15 +23,17 @@ def advise(args: Namespace) -> Answer:
     from engine.advice.situation import situation_of
     from engine.hardware.devices import probe
     from engine.models import library
-    from engine.models.facts import read_facts
+    from engine.models.facts import look_at
+    from engine.plan.ledger import Ledger
     from engine.verbs.runs import check_inputs, read_recipe
 
     recipe = read_recipe(args.recipe, args.set)
-    check_inputs(recipe)
+    check_inputs(recipe, weights=False)
     folder = library.resolve_model(recipe.model.path, recipe.model.revision)
-    machine = imagined(probe(), args.device_memory)
-    data = statistics(recipe, folder) if recipe.data.train else None
-    found = look(situation_of(recipe, read_facts(folder), data, machine, args.device_memory))
+    facts, machine = look_at(folder), imagined(probe(), args.device_memory)
+    readable = (folder / "tokenizer.json").is_file() or not facts.from_config
+    data = statistics(recipe, folder) if recipe.data.train and readable else None
+    found = look(situation_of(recipe, facts, data, machine, args.device_memory, ledger=Ledger.read()))
     if args.json:
         return {"findings": [finding.as_dict() for finding in found]}
     print(told(found))

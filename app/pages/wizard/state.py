@@ -162,7 +162,7 @@ class WizardState(QObject):
     def apply_preset(self, preset: Preset) -> None:
         """Start method and training from a preset; the model and the data stay, how it is held does not."""
         self.preset = preset.name
-        self._base = _base_of(preset.name)
+        self._base = _base_of(preset.name, self.facts)
         self.unread = {p: v for p, v in self.unread.items() if step_of(p) not in ("method", "training")}
         self.alpha_linked = self._base.adapter.lora_alpha == 2 * self._base.adapter.r
         keep = {
@@ -244,6 +244,7 @@ class WizardState(QObject):
             if turn != self._turns["model"]:
                 return
             self.facts, self.model_error, self.model_busy = facts, error, False
+            self._base = _base_of(self.preset, facts)
             self.model_changed.emit()
             self._ask_data()
             self._timers["plan"].start()
@@ -354,10 +355,12 @@ def _get(recipe: Recipe, path: str) -> Any:
     return getattr(getattr(recipe, section), name) if section else getattr(recipe, name)
 
 
-def _base_of(name: str) -> Recipe:
+def _base_of(name: str, facts: Any = None) -> Recipe:
+    """Return the recipe that a preset makes for a model, as far as that is known."""
     for preset in presets():
         if preset.name == name:
-            return codec.override(Recipe(), preset.overrides)
+            parameters = None if facts is None else facts.parameters
+            return codec.override(Recipe(), preset.overrides_for(parameters))
     return Recipe()
 
 

@@ -133,5 +133,7 @@ def test_that_presets_are_sound_recipes() -> None:
         "balanced quick thorough little-memory gentle much-to-learn raw-text few-numbers every-weight".split()
     )
     for preset in found:
-        assert codec.problems(codec.override(Recipe(), preset.overrides).model_dump()) == []
+        for parameters in (None, 135_000_000, 7_000_000_000):
+            values = preset.overrides_for(parameters)
+            assert codec.problems(codec.override(Recipe(), values).model_dump()) == []
         assert preset.title and preset.description.endswith(".")
