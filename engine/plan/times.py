@@ -22,7 +22,7 @@ from engine.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from engine.plan.planner import DataFacts
 
-IMPORTS_SECONDS = {"cpu": 6.0, "cuda": 15.0}
+IMPORTS_SECONDS = {"cpu": 4.0, "cuda": 15.0}
 READ_BYTES_A_SECOND = 5e8  # weights from the disk into place
 SAMPLE_PROMPTS = 3  # as many as a run asks of its validation rows
 SAMPLE_TOKENS = 64  # of the 96 at most that an answer takes
