@@ -215,23 +215,3 @@ def test_that_the_example_starts_with_two_presses_even_before_it_is_read(qtbot, 
     finally:
         services.run_queue.cancel(gone[0][1]["run"].name)
         services.run_queue.close()
-
-
-def test_that_twenty_steps_are_tried_and_the_draft_stays(qtbot, services, page, tiny_model, rows):
-    services.run_queue = RunQueue(services)
-    ready(qtbot, page, tiny_model, rows)
-    page.go_to("review")
-    settle(qtbot, page)
-    gone: list[Any] = []
-    page.navigate_requested.connect(lambda name, argument: gone.append(argument["run"]))
-    review = page.steps["review"]
-    assert isinstance(review, ReviewStep)
-    review.trial_requested.emit()
-    try:
-        assert load_recipe(gone[0]).training.max_steps == 20
-        assert load_recipe(gone[0]).name.endswith("-trial")
-        assert page.state.recipe.training.max_steps is None
-        assert page.state.recipe.data.train == [str(rows)]
-    finally:
-        services.run_queue.cancel(gone[0].name)
-        services.run_queue.close()

@@ -321,3 +321,75 @@ def test_that_a_check_mends_what_it_names(qtbot, services, model, tmp_path):
     settle(qtbot, page)
     assert page.state.plans.now.fits
     assert not any(check.title.startswith("Does not fit") for check in step.checks)
+
+
+# -- checked, tried ----------------------------------------------------------------------------------------
+@pytest.fixture
+def small_page(qtbot: Any, services: Services, tiny_model: Path, tmp_path: Path) -> WizardPage:
+    made = open_page(qtbot, services)
+    ready(qtbot, made, tiny_model, write_rows(tmp_path / "tickets.jsonl"))
+    made.go_to("review")
+    settle(qtbot, made)
+    return made
+
+
+def check_line(page: WizardPage) -> int:
+    return next(i for i, c in enumerate(page.steps["review"].checks) if c.title.startswith("Fits"))
+
+
+def test_that_a_plan_is_checked_exactly_and_the_figure_stands_beside_the_formulas(qtbot, small_page):
+    page, exactly = small_page, small_page.exactly
+    row = page.plan_column.exact_place.itemAt(0).widget()
+    assert not row.start.isHidden() and page.steps["review"].checks[check_line(page)].press == "Check exactly"
+    page.steps["review"].list.acted.emit(check_line(page))
+    assert exactly.busy and not row.cancel.isHidden() and row.start.isHidden()
+    qtbot.waitUntil(lambda: exactly.memory_bytes is not None, timeout=120_000)
+    settle(qtbot, page)
+    counted = exactly.memory_bytes
+    assert counted == pytest.approx(page.state.plans.now.memory_bytes, rel=0.1)
+    assert row.words.text().startswith("Checked exactly: ") and row.start.isHidden()
+    assert page.plan_column.bar._plan.exact_bytes == counted
+    assert "checked exactly" in page.steps["review"].checks[check_line(page)].detail
+    page.state.set_value("adapter.r", 64)
+    settle(qtbot, page)
+    assert exactly.memory_bytes is None and not row.start.isHidden()  # another recipe, not yet checked
+    page.state.undo()
+    settle(qtbot, page)
+    assert exactly.memory_bytes == counted
+
+
+def test_that_a_check_is_cancelled_and_leaves_nothing(qtbot, small_page, home):
+    page, exactly = small_page, small_page.exactly
+    row = page.plan_column.exact_place.itemAt(0).widget()
+    QTest.mouseClick(row.start, LEFT)
+    qtbot.waitUntil(lambda: exactly._check is not None, timeout=30_000)
+    folder = exactly._check.folder
+    assert folder.is_dir()
+    QTest.mouseClick(row.cancel, LEFT)
+    qtbot.waitUntil(lambda: not exactly.busy, timeout=60_000)
+    assert not folder.exists() and exactly.answer is None
+    assert not row.start.isHidden()
+
+
+def test_that_the_card_that_tries_stands_beside_the_review_or_below_its_checks(qtbot, small_page):
+    page = small_page
+    probe = page.steps["review"].probe
+    assert probe.isVisible() and probe.try_button.isEnabled()
+    assert not page.plan_column.isAncestorOf(probe)  # the test's window is narrow: the column is folded
+    page.resize(1440, 860)
+    settle(qtbot, page)
+    assert page.plan_column.isAncestorOf(probe) and probe.isVisible()
+    page.go_to("training")
+    assert not probe.isVisible()
+    page.go_to("review")
+    page.resize(1100, 700)
+    settle(qtbot, page)
+    assert page.steps["review"].isAncestorOf(probe) and probe.isVisible()
+
+
+def test_that_what_a_trial_measured_is_planned_with(qtbot, small_page):
+    asked = []
+    small_page.state.plan_changed.connect(lambda: asked.append(True))
+    small_page.steps["review"].probe.measured.emit()
+    settle(qtbot, small_page)
+    assert asked

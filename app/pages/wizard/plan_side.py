@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from app.pages.wizard.advice_view import Adviser
+from app.pages.wizard.exactly import Exactly, ExactRow
 from app.pages.wizard.plan_view import figures_of, suggestions_of, waiting_words
 from app.pages.wizard.preview import Preview
 from app.pages.wizard.state import WizardState
@@ -28,10 +29,13 @@ class PlanSide(QObject):
     applied = Signal(object)
     advice_changed = Signal()
 
-    def __init__(self, state: WizardState) -> None:
+    def __init__(self, state: WizardState, exactly: Exactly) -> None:
         super().__init__(state)
         self._state = state
         self.column, self.strip = PlanColumn(), PlanStrip()
+        self._exactly = exactly
+        self.column.exact_place.addWidget(ExactRow(exactly, state))
+        exactly.changed.connect(self._on_exact_changed)
         self.preview, self.adviser = Preview(state), Adviser(state)
         self.adviser.changed.connect(self.advice_changed)
         self._figures: PlanFigures | None = None
@@ -45,10 +49,14 @@ class PlanSide(QObject):
 
     def show_plan(self) -> None:
         """Show the present plan, or what it waits for."""
-        self._figures = figures_of(self._state)
+        self._figures = figures_of(self._state, self._exactly.memory_bytes)
         waiting = waiting_words(self._state)
         self.column.show_plan(self._figures, waiting)
         self.strip.show_plan(self._figures, waiting)
+
+    def _on_exact_changed(self) -> None:
+        if self._figures is not None and self._figures.exact_bytes != self._exactly.memory_bytes:
+            self.show_plan()
 
     def settled(self) -> bool:
         """Say whether nothing is being planned or thought about."""

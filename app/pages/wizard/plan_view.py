@@ -13,8 +13,8 @@ from engine.recipe.fields import field_spec
 MOST_SUGGESTIONS = 3
 
 
-def figures_of(state: WizardState) -> PlanFigures | None:
-    """Return the figures of the present plan, or None while there is none."""
+def figures_of(state: WizardState, exact_bytes: float | None = None) -> PlanFigures | None:
+    """Return the figures of the present plan, or None while there is none; `exact_bytes` were counted."""
     plans = state.plans
     if plans is None:
         return None
@@ -35,6 +35,7 @@ def figures_of(state: WizardState) -> PlanFigures | None:
         seconds_band=plan.seconds_band,
         basis=plan.basis,
         gpu=plans.gpu,
+        exact_bytes=exact_bytes,
     )
 
 

@@ -16,7 +16,7 @@ OK, WARN, BAD, WAIT = "ok", "warn", "bad", "wait"
 class Check:
     """What was looked at: its state, its words, and the field that a press on it leads to.
 
-    `press` names a button that changes the recipe by `fix`.
+    `press` names a button that changes the recipe by `fix`, or checks the memory exactly where there is none.
     """
 
     state: str

@@ -43,8 +43,9 @@ def examine(
     plans: Plans | None,
     unread: dict[str, str],
     machine: Machine | None = None,
+    counted_bytes: float | None = None,
 ) -> list[Check]:
-    """Make every check now; call it in the background."""
+    """Make every check now; call it in the background. `counted_bytes` is what an exact check found."""
     machine = machine or probe()
     checks = [_fields(recipe, unread, machine)]
     model, facts = _model(recipe)
@@ -55,7 +56,7 @@ def examine(
         checks += _lengths(recipe, data, facts)
     if facts is not None:
         checks += method_checks(recipe, facts, plans, machine)
-    checks.append(_memory(plans))
+    checks.append(_memory(plans, counted_bytes))
     checks.append(_disk(recipe, plans))
     checks.append(_validation(recipe, data))
     return checks
@@ -154,7 +155,7 @@ def _way_out(plan: Plan) -> tuple[str, dict[str, Any]]:
     return "", {}
 
 
-def _memory(plans: Plans | None) -> Check:
+def _memory(plans: Plans | None, counted_bytes: float | None) -> Check:
     if plans is None:
         return Check(WAIT, "Memory is known once the model can be read", "", "model.path")
     plan = plans.now
@@ -168,13 +169,15 @@ def _memory(plans: Plans | None) -> Check:
         else needed
     )
     rough = memory_words(plan)
+    if counted_bytes is not None:
+        rough += f" · checked exactly {i18n.size(counted_bytes)}"
     field = "training.per_device_train_batch_size"
     if plan.verdict == "too_large":
         return Check(BAD, f"Does not fit: {of}", rough, field, *_way_out(plan))
     if plan.verdict == "tight":
         words = f"{rough} · other programs may not leave that much"
         return Check(WARN, f"Tight: {of}", words, field, *_way_out(plan))
-    return Check(OK, f"Fits: {of}", rough, field)
+    return Check(OK, f"Fits: {of}", rough, field, "" if counted_bytes is not None else "Check exactly")
 
 
 def _disk(recipe: Recipe, plans: Plans | None) -> Check:

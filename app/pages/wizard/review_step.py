@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QWidget
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
+from app.pages.wizard.exactly import Exactly
 from app.pages.wizard.fields import short_model
+from app.pages.wizard.probe_card import ProbeCard
 from app.pages.wizard.review_check import BAD, OK, WAIT, WARN, Check
 from app.pages.wizard.review_checks import examine
 from app.pages.wizard.review_line import run_line, time_words
@@ -24,7 +27,6 @@ from app.widgets.editors import TypedEditor, make_editor
 from app.widgets.form import FieldRow, Form
 from app.widgets.label import TextLabel
 from app.widgets.pill import Pill
-from app.widgets.plan_column import Advice
 from app.widgets.plan_figures import size_range
 from app.widgets.timeline import RunLine, Timeline
 from engine.durable import write_file
@@ -33,10 +35,7 @@ from engine.paths import home
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.method_names import method_words
-from engine.recipe.recipe import Recipe
 from engine.runs.store import readable_name
-
-TRIAL_STEPS = 20
 
 
 class ReviewStep(Step):
@@ -44,16 +43,18 @@ class ReviewStep(Step):
 
     Signals:
         checks_changed: other checks are shown.
-        trial_requested: a run of a few steps is wanted, the draft staying as it is.
     """
 
     checks_changed = Signal()
-    trial_requested = Signal()
 
     name = "review"
 
-    def __init__(self, state: WizardState) -> None:
+    def __init__(self, state: WizardState, exactly: Exactly) -> None:
         super().__init__(state)
+        self._exactly, self._counted = exactly, exactly.memory_bytes
+        self.probe = ProbeCard(state.services)
+        self.probe.measured.connect(state.plan_again)
+        exactly.changed.connect(self._on_exact_changed)
         self.checks: list[Check] = []
         self._examining = False
         self._checked_for: tuple[Any, Any, Any] = (None, None, None)
@@ -167,13 +168,14 @@ class ReviewStep(Step):
         state = self.state
         recipe, data, plans = state.recipe, state.data, state.plans
         unread = {path: fault for path, (_, fault) in state.unread.items()}
-        machine = state.services.hardware.machine
+        machine, counted = state.services.hardware.machine, self._counted
 
         def taken(checks: list[Check]) -> None:
             self._examining = False
             self._checked_for = (recipe, data, plans)
             self._show_checks(checks)
-            if recipe is not state.recipe or plans is not state.plans or data is not state.data:
+            other = recipe is not state.recipe or plans is not state.plans or data is not state.data
+            if other or counted != self._counted:
                 self.examine()
 
         def failed(error: EngineError) -> None:
@@ -181,7 +183,9 @@ class ReviewStep(Step):
             self._checked_for = (recipe, data, plans)
             self._show_checks([Check(BAD, error.message, error.hint, error.field or "model.path")])
 
-        state.services.background.run(lambda: examine(recipe, data, plans, unread, machine), taken, failed)
+        state.services.background.run(
+            lambda: examine(recipe, data, plans, unread, machine, counted), taken, failed
+        )
 
     def _show_checks(self, checks: list[Check]) -> None:
         self.checks = checks
@@ -193,8 +197,8 @@ class ReviewStep(Step):
             self.verdict.set("looking", "dim")
         else:
             self.verdict.set(f"{warn} to look at" if warn else "ready", "warn" if warn else "ok")
+        self._offer_probe()
         self.checks_changed.emit()
-        self.advice_changed.emit()
 
     @property
     def blocking(self) -> list[Check]:
@@ -218,21 +222,40 @@ class ReviewStep(Step):
         """Say whether everything was looked at and nothing stands in the way."""
         return bool(self.checks) and all(check.state in (OK, WARN) for check in self.checks)
 
-    def trial(self) -> Recipe:
-        """Return the recipe of a run that ends after a few steps and says so in its name."""
-        recipe = self.state.recipe
-        changes = {"training.max_steps": TRIAL_STEPS, "name": f"{readable_name(recipe)[:90]}-trial"}
-        return codec.override(recipe, changes)
+    def place_probe(self, beside: QVBoxLayout | None) -> None:
+        """Put the card that tries the recipe into the column beside, or below the checks."""
+        if beside is None:
+            self.column.insertWidget(self.column.count() - 1, self.probe)
+        else:
+            beside.addWidget(self.probe)
+        self.probe.setVisible(self.isVisible())
 
-    def advice(self) -> list[Advice]:
-        text = (
-            f"Trains {TRIAL_STEPS} steps and stops: real speed and memory on this machine. The draft stays."
-        )
-        trial = Advice("info", "Not sure?", text, (f"Try {TRIAL_STEPS} steps", self.trial_requested.emit))
-        return [trial] if not self.blocking else []
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.probe.show()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self.probe.hide()
+
+    def _offer_probe(self) -> None:
+        """A recipe that may not fit can be tried too: that is what a trial is for."""
+        stopped = [check for check in self.blocking if not check.title.startswith("Does not fit")]
+        known = self.state.plans is not None and self.state.data is not None and not self.state.data_busy
+        self.probe.set_recipe(self.state.recipe if known and not stopped else None)
+
+    def _on_exact_changed(self) -> None:
+        if self._exactly.memory_bytes != self._counted:
+            self._counted = self._exactly.memory_bytes
+            if self.isVisible():
+                self.examine()
 
     def _on_check_acted(self, index: int) -> None:
-        self.state.set_values(dict(self.checks[index].fix), apart=True)
+        fix = self.checks[index].fix
+        if fix:
+            self.state.set_values(dict(fix), apart=True)
+        else:
+            self._exactly.start()
 
     def _on_check_looked_at(self, index: int) -> None:
         check = self.checks[index] if 0 <= index < len(self.checks) else None

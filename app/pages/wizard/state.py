@@ -231,6 +231,10 @@ class WizardState(QObject):
         """Look at model and data once more, after files have changed."""
         self._ask_model()
 
+    def plan_again(self) -> None:
+        """Plan once more, after this machine has measured something."""
+        self._timers["plan"].start()
+
     def _next(self, what: str) -> int:
         self._turns[what] += 1
         return self._turns[what]

@@ -13,6 +13,7 @@ from app.drafts import STEPS, Draft, delete_draft, load_draft, save_draft
 from app.drop import kind_of
 from app.pages.page import Page, scrolled
 from app.pages.wizard.data_step import DataStep
+from app.pages.wizard.exactly import Exactly
 from app.pages.wizard.fields import STEP_TITLES, step_of
 from app.pages.wizard.method_step import MethodStep
 from app.pages.wizard.model_step import ModelStep
@@ -77,7 +78,8 @@ class WizardPage(Page):
         middle.addWidget(hairline(vertical=True))
         state = self.state
         self._model_step, self._data_step = ModelStep(state), DataStep(state)
-        self._review_step = ReviewStep(state)
+        self.exactly = Exactly(state)
+        self._review_step = ReviewStep(state, self.exactly)
         middle_steps = (MethodStep(state), TrainingStep(state))
         made = (self._model_step, self._data_step, *middle_steps, self._review_step)
         self.steps: dict[str, Step] = {step.name: step for step in made}
@@ -87,7 +89,7 @@ class WizardPage(Page):
             area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
             self.stack.addWidget(area)
         middle.addWidget(self.stack, 1)
-        self.plan = PlanSide(state)
+        self.plan = PlanSide(state, self.exactly)
         self.plan_column, self.plan_strip = self.plan.column, self.plan.strip
         self._plan_place = scrolled(self.plan_column)
         self._side = QStackedWidget()
@@ -124,7 +126,6 @@ class WizardPage(Page):
         self.plan.applied.connect(self._on_applied)
         self.plan.advice_changed.connect(self._show_advice)
         self._review_step.checks_changed.connect(self._on_checks_changed)
-        self._review_step.trial_requested.connect(self.start_trial)
         undo, redo = QKeySequence.StandardKey.Undo, QKeySequence.StandardKey.Redo
         for keys, act in ((undo, state.undo), (redo, state.redo)):
             QShortcut(QKeySequence(keys), self).activated.connect(act)
@@ -260,10 +261,6 @@ class WizardPage(Page):
         if self._submit(recipe):
             self._forget(recipe)
 
-    def start_trial(self) -> None:
-        """Start a run of a few steps; the draft stays for the real one."""
-        self._submit(self._review_step.trial())
-
     def _submit(self, recipe: Recipe) -> bool:
         if self._review_step.blocking:
             check = self._review_step.blocking[0]
@@ -386,6 +383,7 @@ class WizardPage(Page):
         self._side.setVisible(not narrow)
         self._data_step.set_narrow(narrow)
         self.plan_strip.setVisible(narrow)
+        self._review_step.place_probe(None if narrow else self.plan_column.extra)
         self.stepper.set_compact(self.window().width() < current_theme().px(COMPACT_BELOW))
 
 
