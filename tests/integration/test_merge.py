@@ -164,6 +164,9 @@ def test_that_what_cannot_be_merged_says_why_and_writes_nothing(
 def test_that_two_adapters_and_an_existing_folder_are_refused(adapters: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="2 adapters"):
         merge_adapter([adapters / "plain-adapter"] * 2, tmp_path / "merged")
+    with pytest.raises(EngineError, match="bases differ") as told:
+        merge_adapter([adapters / "plain-adapter", adapters / "gpt2-adapter"], tmp_path / "merged")
+    assert told.value.code == "MODEL-05" and told.value.hint == "Use adapters of one base."
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("do not lose me")
     with pytest.raises(EngineError) as told:

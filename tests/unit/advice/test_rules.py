@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -258,3 +259,39 @@ def test_that_nothing_is_said_of_what_is_not_known() -> None:
     from engine.recipe.recipe import Recipe
 
     assert advise(Situation(Recipe())) == []
+
+
+def test_that_nothing_that_speaks_against_it_is_taken_to_make_a_run_fit() -> None:
+    cpu = RULES["R01"](
+        situation({LENGTH: 2048}, gigabytes=None, data=statistics(longest=2000, max_length=2048))
+    )
+    assert cpu is None or FOUR not in cpu.fix
+    cuts = {"mean": 1500, "longest": 2000, "max_length": 2048}
+    tight = situation({LENGTH: 2048, "adapter.r": 256}, gigabytes=12, data=statistics(**cuts))
+    found = RULES["R01"](tight)
+    assert found is not None
+    assert found.fix.get(LENGTH, 2048) >= 1800  # 95 % of the samples are no longer
+
+
+def test_that_four_bits_stay_where_they_are_the_only_way() -> None:
+    now = situation({FOUR: True}, gigabytes=None)
+    found = RULES["R04"](replace(now, replan=lambda changes: _too_large(now)))
+    assert found is not None and (found.severity, dict(found.fix)) == ("warn", {})
+
+
+def _too_large(now: Situation) -> Any:
+    assert now.plan is not None
+    return replace(now.plan, memory_bytes=1e15)
+
+
+def test_that_advice_is_quick() -> None:
+    now = situation({LENGTH: 2048, "adapter.r": 256}, gigabytes=16)
+    advise(now)
+
+    def once() -> float:
+        fresh = situation({LENGTH: 2048, "adapter.r": 256}, gigabytes=16)
+        began = time.process_time()
+        advise(fresh)
+        return time.process_time() - began
+
+    assert min(once() for _ in range(5)) < 0.03  # 0.016 s; twice as long where a core is shared

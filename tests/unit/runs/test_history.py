@@ -273,4 +273,5 @@ def test_that_rising_validation_is_remarked_with_the_step_it_rises_from():
             tape.add(Evaluated(step=step, loss=1.0 + abs(step - 20) / 100))
     (remark,) = remarks(folded(tape))
     assert remark.text.startswith("Validation rises since step 20")
+    assert (remark.rule, remark.evidence) == ("R21", ("A18",))
     assert any("clipped" in r.text for r in remarks(folded(tape), max_grad_norm=0.1))
