@@ -15,6 +15,7 @@ from app.widgets.button import button
 from app.widgets.editors import Editor
 from app.widgets.flow import FlowLayout
 from app.widgets.label import TextLabel, set_tip
+from app.widgets.look import Look
 from engine.recipe.fields import FieldSpec
 
 COLUMNS = ("attention_in", "attention_out", "mlp_in", "mlp_out", "head", "other")
@@ -113,9 +114,11 @@ class ModuleMap(QWidget):
 
     Signals:
         toggled: the row of the box that was pressed.
+        looked_at: the row of the box that pointer or keyboard is at, -1 when it is left.
     """
 
     toggled = Signal(int)
+    looked_at = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,6 +137,7 @@ class ModuleMap(QWidget):
             made = ModuleBox(box)
             made.setParent(self)
             made.clicked.connect(lambda _checked=False, row=box.row: self.toggled.emit(row))
+            Look(made, lambda over, row=box.row: self.looked_at.emit(row if over else -1), self)
             made.show()
             self.boxes[box.row] = made
         self._columns = []

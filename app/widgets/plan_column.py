@@ -108,6 +108,7 @@ class PlanColumn(QFrame):
         column.addLayout(self._build_figures())
         self.extra = QVBoxLayout()  # for cards of the step in front
         self.extra.setSpacing(8)
+        self.extra.setContentsMargins(0, theme.px(10), 0, 0)
         column.addLayout(self.extra)
         column.addSpacing(12)
         column.addLayout(self._build_advice())

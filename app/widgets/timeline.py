@@ -85,7 +85,7 @@ class Timeline(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(current_theme().px(420), current_theme().px(TOP + 84))
+        return QSize(current_theme().px(420), current_theme().px(TOP + 66))
 
     def _places(self) -> list[tuple[Phase, QRectF]]:
         theme = current_theme()

@@ -19,6 +19,7 @@ from app.widgets.editors import ComboEditor, SegmentsEditor, SwitchEditor, Usual
 from app.widgets.label import TextLabel
 from app.widgets.rank_editor import RankEditor
 from engine.models.facts import look_at
+from engine.recipe.presets import presets
 from tests.gui.plan_place import machine_with, seven_billion
 from tests.gui.wizard_place import open_page, ready, settle, write_rows
 
@@ -165,6 +166,36 @@ def test_that_every_kind_of_control_previews_what_it_would_choose(qtbot, page, s
     settle(qtbot, page)
     assert page.state.plans.now.memory_bytes == ghost.memory_bytes
     assert page.state.plans.now.seconds == ghost.seconds
+
+
+def test_that_a_module_of_the_block_is_previewed(qtbot, page):
+    step = page.steps["method"]
+    box = next(b for b in step.modules.map.boxes.values() if b.box.words == "gate")
+    point_at(box)
+    settle(qtbot, page)
+    ghost = page.plan_column.bar.ghost
+    assert ghost is not None and ghost.title == "Without gate"
+    assert ghost.terms["adapter"] < page.state.plans.now.terms["adapter"]
+    QTest.mouseClick(box, LEFT)
+    settle(qtbot, page)
+    assert page.state.plans.now.memory_bytes == ghost.memory_bytes
+
+
+def test_that_a_preset_of_the_menu_is_previewed(qtbot, page):
+    preset = next(p for p in presets() if "little" in p.name)
+    before = page.state.recipe
+    menu = page.bar.preset_button.menu()
+    action = next(a for a in menu.actions() if a.text().startswith(preset.title))
+    action.hover()
+    settle(qtbot, page)
+    ghost = page.plan_column.bar.ghost
+    assert ghost is not None and ghost.title == preset.title
+    assert page.state.recipe is before
+    menu.aboutToHide.emit()
+    assert page.plan_column.bar.ghost is None
+    action.trigger()
+    settle(qtbot, page)
+    assert page.state.plans.now.memory_bytes == pytest.approx(ghost.memory_bytes)
 
 
 def test_that_a_choice_that_cannot_be_had_says_why(qtbot, page):

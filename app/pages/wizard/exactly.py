@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
@@ -161,8 +161,9 @@ class ExactRow(QWidget):
         )
         self.stage = ElidedLabel("", "small")
         row.addWidget(self.start)
-        row.addWidget(self.stage, 1)
-        row.addWidget(self.cancel, 0, Qt.AlignmentFlag.AlignRight)
+        row.addWidget(self.stage, 100)
+        row.addStretch(1)
+        row.addWidget(self.cancel)
         column.addWidget(self.words)
         column.addLayout(row)
         self.meter = Meter(height=4, name="Progress of the check")

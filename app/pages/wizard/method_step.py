@@ -134,6 +134,7 @@ class MethodStep(Step):
             options.chosen.connect(self._on_method_chosen)
             options.hovered.connect(self._on_method_hovered)
         self.modules.toggled.connect(self.painter.toggle_row)
+        self.modules.map.looked_at.connect(self._on_module_looked_at)
         self.modules.stray_dropped.connect(self._on_stray_dropped)
         self.state.model_changed.connect(self.show_model)
         self.state.plan_changed.connect(self.show_plans)
@@ -289,6 +290,12 @@ class MethodStep(Step):
     def _on_method_hovered(self, name: str) -> None:
         here = not name or name == self.method
         self.ghost_changed.emit(None if here else (TITLES[name], method_values(self.state.recipe, name)))
+
+    def _on_module_looked_at(self, row: int) -> None:
+        box = self.modules.map.boxes.get(row)
+        values = self.painter.values_of_row(row) if box is not None else {}
+        verb = "Without" if box is not None and box.isChecked() else "With"
+        self.ghost_changed.emit((f"{verb} {box.box.words}", values) if box is not None and values else None)
 
     def _on_more_pressed(self) -> None:
         self._opened = not self._opened

@@ -180,14 +180,21 @@ class PainterCard(Card):
 
     def toggle_row(self, row: int) -> None:
         """Take a kind of module in wherever it is not adapted yet, or leave it out everywhere."""
-        if self.model is None:
-            return
+        if self.model is not None:
+            self.write(self._toggled(row))
+
+    def _toggled(self, row: int) -> dict[Cell, int]:
         cells = [cell for cell in self.painter.ranks if cell[0] == row]
         used = all(self.painter.ranks[cell] for cell in cells)
         ranks = dict(self.painter.ranks)
         for cell in cells:
             ranks[cell] = 0 if used else ranks[cell] or self.adapter.r
-        self.write(ranks)
+        return ranks
+
+    def values_of_row(self, row: int) -> dict[str, Any]:
+        """Return the fields that toggling a kind of module would set; empty where it cannot be."""
+        ranks = self._toggled(row)
+        return self._values(ranks) if any(ranks.values()) else {}
 
     def write(self, ranks: dict[Cell, int]) -> None:
         """Put the painted grid into the recipe as one change; an empty grid is refused."""
@@ -197,14 +204,17 @@ class PainterCard(Card):
             self._show_ranks(self._facts)
             self.here.setText("At least one module has to stay.")
             return
-        if self.ranked:
-            before = self.model.ranks(self._facts, self.adapter)
-            values = self.model.fields(before, ranks, self.adapter, self.state.alpha_linked)
-        else:
-            values = self.model.places(ranks)
-        fault = self.state.set_values(values, apart=True)
+        fault = self.state.set_values(self._values(ranks), apart=True)
         if fault:
             self.here.setText(fault)
+
+    def _values(self, ranks: dict[Cell, int]) -> dict[str, Any]:
+        if self.model is None or self._facts is None:
+            return {}
+        if not self.ranked:
+            return self.model.places(ranks)
+        before = self.model.ranks(self._facts, self.adapter)
+        return self.model.fields(before, ranks, self.adapter, self.state.alpha_linked)
 
 
 def _painter_grid(model: RankGrid) -> PainterGrid:

@@ -173,6 +173,13 @@ class WizardState(QObject):
         self._remember("preset")
         self._take(self.recipe.model_copy(update={**keep, "model": model}), force=True)
 
+    def preset_values(self, preset: Preset) -> dict[str, Any]:
+        """Return all fields that a preset would set."""
+        base = _base_of(preset.name, self.facts)
+        sections = ("adapter", "training", "evaluation", "checkpoint")
+        paths = [s.path for s in field_specs() if s.path.startswith(sections) or step_of(s.path) == "method"]
+        return {path: _get(base, path) for path in paths}
+
     def replace(self, recipe: Recipe) -> None:
         """Start from another recipe altogether."""
         self.unread = {}

@@ -113,6 +113,7 @@ class WizardPage(Page):
         self.bar.search.found.connect(self.go_to_field)
         self.bar.level_chosen.connect(self._on_level_chosen)
         self.bar.preset_chosen.connect(self._on_preset_chosen)
+        self.bar.preset_looked_at.connect(self._on_preset_looked_at)
         self.bar.start_over_requested.connect(self.start_over)
         state = self.state
         state.values_changed.connect(lambda _paths: self._on_changed())
@@ -349,6 +350,9 @@ class WizardPage(Page):
     def _on_level_chosen(self, level: str) -> None:
         self.services.settings.change(form_level=level)
         self.set_level(level)
+
+    def _on_preset_looked_at(self, preset: Any) -> None:
+        self.plan.look((preset.title, self.state.preset_values(preset)) if preset is not None else None)
 
     def _on_preset_chosen(self, preset: Any) -> None:
         self.state.apply_preset(preset)

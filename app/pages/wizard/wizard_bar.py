@@ -19,11 +19,13 @@ class WizardBar(QObject):
     Signals:
         level_chosen: simple or all.
         preset_chosen: an engine.recipe.presets.Preset.
+        preset_looked_at: the preset that is pointed at in the menu, None when it closes.
         start_over_requested: begin a new recipe.
     """
 
     level_chosen = Signal(str)
     preset_chosen = Signal(object)
+    preset_looked_at = Signal(object)
     start_over_requested = Signal()
 
     def __init__(self, parent: QObject) -> None:
@@ -50,7 +52,9 @@ class WizardBar(QObject):
                 continue  # asks for what this version does not obey yet
             action = menu.addAction(f"{preset.title}: {preset.description}")
             action.triggered.connect(lambda _checked=False, p=preset: self.preset_chosen.emit(p))
+            action.hovered.connect(lambda p=preset: self.preset_looked_at.emit(p))
         menu.addSeparator()
+        menu.aboutToHide.connect(lambda: self.preset_looked_at.emit(None))
         menu.addAction("Start over").triggered.connect(self.start_over_requested)
         return menu
 
