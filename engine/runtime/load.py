@@ -231,6 +231,9 @@ def _close(found: Tensor, expected: Tensor) -> bool:
 def _head_is_apart(model: Any, ids: Tensor) -> tuple[Tensor, bool]:
     """Return a sequence's logits, and whether they are just `head @ hidden`, without a cap or a scale."""
     weight, seen = plain_head(model), list[Tensor]()
+    # A cap on the logits does nothing to small ones: two short sequences cannot show it.
+    if getattr(model.config.get_text_config(), "final_logit_softcapping", None) is not None:
+        weight = None
     if weight is None or not hasattr(model, model.base_model_prefix):
         return model(input_ids=ids, use_cache=False).logits, False
     decoder = decoder_of(model)
