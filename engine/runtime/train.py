@@ -166,6 +166,7 @@ def add_up(
             loss = loss_sum(run.base, batch, run.head)
             (loss / count).backward()
         total += loss.detach()
+        del loss  # through its graph it would hold this batch's embeddings during the next one
     return total, count, batches
 
 
