@@ -6,21 +6,25 @@ from engine.plan.chain import Op
 from engine.plan.way import Way
 
 
-def attended(way: Way) -> list[Op]:
+def attended(way: Way, *, together: bool) -> list[Op]:
     """Return the operations between the products into attention and the one out of it.
 
     q, k and v are rotated copies, or v a part of the joined product; the output and a float32 log-sum-exp for
     each head are kept by every kernel. Without one that takes grouped heads, k and v are copied once for
-    each query head.
+    each query head. `together`: q, k and v come out of one product, which v is a part of.
     """
     n, q, k = way.number, way.queries, way.keys
     joined, grouped = way.own_attention, k < q
-    turned, both = (q + k) * n, (q + 2 * k) * n if joined else 0
-    value = 0 if joined else k * n
+    whole = joined or (together and way.rotary)
+    turned, both = (q + k) * n, (q + 2 * k) * n if whole else 0
+    value = 0 if whole else k * n
     answer = q * n + 4 * way.heads
     gradients = (2 * q + 2 * k) * n  # to the output, to q, k and v
     back = 2 * (q + 2 * k) * n if joined else (q + k) * n  # rotation's, and the parts of a joined product
-    norms = [Op(kept=4 * way.heads)] if way.query_norm else []
+    norms = []
+    if way.query_norm:  # their input; in joined products that is kept anyway
+        width = 0 if joined else (q + k) * (n if way.own_norm else 4)
+        norms = [Op(kept=width + 8 * way.heads)]
     kind = way.attention
     if kind == "beside":  # float32 weights of all heads; the joined product alone is kept beside them
         kept = (q + 2 * k) * n + 4 * way.heads * way.row

@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Op:
-    """One operation of a layer: bytes for each token, those of the second row whatever the tokens.
+    """One operation of a layer: bytes for each token, the last three whatever the tokens.
 
     `kept` lives from its forward to its backward pass; `forward` and `backward` is what lives beside that
-    while it computes. `held` is kept whatever the tokens, `once` needed meanwhile in either pass, `gradients`
-    those of its trained values.
+    while it computes. `held` is kept whatever the tokens, `once` needed for a moment in either pass while
+    `beside` for each token is there, `gradients` those of its trained values.
     """
 
     kept: float = 0.0
     forward: float = 0.0
     backward: float = 0.0
+    beside: float = 0.0
     held: float = 0.0
     once: float = 0.0
     gradients: float = 0.0
@@ -42,10 +43,11 @@ def measure(ops: Sequence[Op], tokens: float, *, resident: bool) -> Block:
     live = most_forward = 0.0
     for op in ops:
         live += op.kept * tokens + op.held
-        most_forward = max(most_forward, live + op.forward * tokens + op.once)
+        most_forward = max(most_forward, live + max(op.forward * tokens, op.once))
     kept, most_backward, made = live, live, 0.0
     for op in reversed(ops):
-        most_backward = max(most_backward, live + op.backward * tokens + op.once + op.gradients + made)
+        needed = max(op.backward * tokens, op.beside * tokens + op.once)
+        most_backward = max(most_backward, live + needed + op.gradients + made)
         live -= op.kept * tokens + op.held
         made += 0.0 if resident else op.gradients
     return Block(kept, most_forward, most_backward, sum(op.gradients for op in ops))
@@ -54,7 +56,7 @@ def measure(ops: Sequence[Op], tokens: float, *, resident: bool) -> Block:
 def from_first_trained(ops: Sequence[Op]) -> list[Op]:
     """Return the operations of the first layer that trains: no gradient goes further back than that."""
     start = next((n for n, op in enumerate(ops) if op.gradients), 0)
-    before = [replace(op, kept=0.0, held=0.0, backward=0.0) for op in ops[:start]]
+    before = [replace(op, kept=0.0, held=0.0, backward=0.0, beside=0.0) for op in ops[:start]]
     return [*before, *ops[start:]]
 
 

@@ -24,9 +24,12 @@ def layer_ops(layer: Layer, way: Way, facts: ModelFacts) -> list[Op]:
     mlp = _mlp(layer, way) if layer.wide else []
     norms = max(2, facts.build.layer_norms) if not way.parallel else facts.build.layer_norms
     first, second = norms - norms // 2, norms // 2
+    again = norm(way)
+    if way.parallel:  # of the very input that the first one keeps
+        again = replace(again, kept=again.kept - way.hidden * (4 if way.norm == "rms" else way.number))
     dropped = [Op(kept=way.hidden)] if way.base_dropout else []
-    attention = [*[norm(way)] * first, *into, *attended(way), *out, *dropped]
-    return [*attention, *[norm(way)] * second, *mlp, *dropped, *experts(way, facts, bool(layer.wide))]
+    attention = [*[norm(way)] * first, *into, *attended(way, together=len(layer.into) == 1), *out, *dropped]
+    return [*attention, *[again] * second, *mlp, *dropped, *experts(way, facts, bool(layer.wide))]
 
 
 def joins_attention(layer: Layer) -> bool:
@@ -60,7 +63,8 @@ def joined(matrices: Sequence[Matrix], way: Way) -> list[Op]:
     copied = rank * width * n if n < 4 or sum(m.adapted for m in matrices) > 1 else 0
     back = (outputs + width + rank) * n + (2 * width * n if way.mask else 0)
     gradients = 4.0 * rank * (width + outputs) if len(matrices) == 1 else 4.0 * _factors(matrices)
-    return [Op(kept, (width + outputs) * n, back + residual, copied, outputs * rank * n, gradients)]
+    back += residual
+    return [Op(kept, (width + outputs) * n, back, back, copied, outputs * rank * n, gradients)]
 
 
 def _factors(matrices: Sequence[Matrix]) -> int:
@@ -85,9 +89,11 @@ def _alone(m: Matrix, way: Way, *, first: bool) -> Op:
     unpacked = float(way.number * m.size) if way.quantised else 0.0
     input_kept = way.quantised == "8bit" and first  # bitsandbytes keeps what an int8 product reads
     own = m.inputs * n if input_kept else 0.0
+    through = (m.inputs + m.outputs) * n + residual
     if way.full:
-        return Op(m.inputs * n, m.outputs * n, (m.inputs + 2 * m.outputs) * n + residual, 0, 0, 4.0 * m.size)
-    plain = Op(own, m.outputs * n, (m.inputs + m.outputs) * n + residual, 0.0, unpacked)
+        back = (m.inputs + 2 * m.outputs) * n + residual
+        return Op(m.inputs * n, m.outputs * n, back, gradients=4.0 * m.size)
+    plain = Op(own, m.outputs * n, through, beside=through, once=unpacked)
     if not m.adapted:
         return plain
     if way.joins_alone:
@@ -98,14 +104,24 @@ def _alone(m: Matrix, way: Way, *, first: bool) -> Op:
         return _gathered(m, way, plain, first=first)
     b, r = way.adapter, m.rank
     if way.mask:
-        kept = m.inputs * (b + way.mask) + b * r
+        lora = m.inputs * (b + way.mask) + b * r
     elif way.casts:
-        kept = m.inputs * b + b * r
+        lora = m.inputs * b + b * r
     else:
-        kept = (m.inputs * n if first and not input_kept else 0) + b * r
-    forward = m.outputs * (n + 2 * b)
-    back = max(m.outputs * (2 * n + 2 * b), m.inputs * (2 * b + n)) + residual
-    return Op(own + kept, forward, back, 0.0, unpacked, float(b) * r * (m.inputs + m.outputs))
+        lora = (m.inputs * n if first and not input_kept else 0) + b * r
+    # Backward: the output's gradient made wider and scaled; that to the input, A's; then the base's.
+    scaled = m.outputs * (n + 2 * b) if way.quantised else m.outputs * (n + 2 * b if b > n else 3 * n)
+    to_input = m.outputs * n + m.inputs * b
+    beside = m.outputs * n + 3 * m.inputs * n - lora
+    back = max(scaled, to_input, beside) + residual
+    return Op(
+        own + lora,
+        m.outputs * (n + 2 * b),
+        back,
+        beside=beside + residual,
+        once=unpacked,
+        gradients=float(b) * r * (m.inputs + m.outputs),
+    )
 
 
 def _gathered(m: Matrix, way: Way, plain: Op, *, first: bool) -> Op:
@@ -114,7 +130,8 @@ def _gathered(m: Matrix, way: Way, plain: Op, *, first: bool) -> Op:
     kept = (m.inputs * (n + way.mask) if way.mask else m.inputs * n if first else 0) + r * n
     once = float(n * m.outputs * (m.inputs + r))
     back = plain.backward + (2 * m.inputs + r) * n
-    return Op(kept, m.outputs * n + (m.inputs + r) * n, back, 0.0, once, 4.0 * r * (m.inputs + m.outputs))
+    forward = m.outputs * n + (m.inputs + r) * n
+    return Op(kept, forward, back, back, 0.0, once, 4.0 * r * (m.inputs + m.outputs))
 
 
 def _mlp(layer: Layer, way: Way) -> list[Op]:
@@ -125,8 +142,17 @@ def _mlp(layer: Layer, way: Way) -> list[Op]:
     if way.own_mlp:
         act = Op(2 * f * n, f * n, 5 * f * n + way.hidden * n)
         return [*joined(layer.wide, way), act, *joined(layer.down, way)]
+    residual = way.hidden * n
+    if (
+        len(layer.wide) == 2
+    ):  # gate and up are apart: the first one's gradient waits while the other's is made
+        gate, up = apart(layer.wide, way)
+        up = replace(up, backward=up.backward + f * n, beside=up.beside + f * n)
+        act = Op(f * n, f * n, 2 * f * n + residual)
+        product = Op(2 * f * n, f * n, 3 * f * n + residual)
+        return [gate, act, up, product, *apart(layer.down, way)]
     kept = (3 if gated else ACTIVATION_KEEPS.get(way.activation, 1)) * f * n
-    act = Op(kept, 2 * f * n, (4 if gated else 3) * f * n + way.hidden * n)
+    act = Op(kept, 2 * f * n, (4 if gated else 3) * f * n + residual)
     shared = not gated and way.activation == "relu"  # its output is what it keeps
     return [*apart(layer.wide, way), act, *apart(layer.down, way, shared=shared)]
 

@@ -38,10 +38,12 @@ def _dora(m: Matrix, way: Way, plain: Op) -> Op:
     kept = (m.inputs * (b + way.mask) if way.mask or way.casts else m.inputs * n) + b * r
     kept += m.outputs * (b if way.mask else n) + m.outputs * b
     held = float(b * m.size) if way.mask and b > n else 0.0
+    back = plain.backward + m.outputs * 3 * b
     return Op(
         plain.kept + kept,
         m.outputs * (n + 3 * b),
-        plain.backward + m.outputs * 3 * b,
+        back,
+        back,
         held,
         plain.once + float(b) * (3 * m.size + m.inputs * m.inputs),
         float(b) * (r * (m.inputs + m.outputs) + m.outputs),

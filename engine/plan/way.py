@@ -71,6 +71,7 @@ class Way:
     query_norm: bool
     norm: str
     parallel: bool
+    rotary: bool
     activation: str
     base_dropout: bool  # of what attention and MLP add to the residual
     joins_alone: bool = False  # adapted layers outside of a joined block are the engine's own product too
@@ -122,6 +123,7 @@ def way_of(recipe: Recipe, facts: ModelFacts, setting: Setting, profile: str, *,
         query_norm=bool(build.query_norm),
         norm=build.norm,
         parallel=build.parallel,
+        rotary=build.rotary,
         activation=build.activation,
         base_dropout=facts.model_type in BASE_DROPOUT,
         joins_alone=joins,
