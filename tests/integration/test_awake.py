@@ -60,7 +60,7 @@ def start(make_run: MakeRun) -> Iterator[Callable[..., tuple[Path, process.JobPr
     yield begin
     for child in children:
         child.kill()
-        child.wait(30)
+        child.wait(120)
 
 
 def is_awake(event: Event) -> bool:
@@ -105,7 +105,7 @@ def test_that_the_computer_may_sleep_during_a_pause_and_after_the_end(
     wait_for(folder, lambda e: e.type == "resumed")
     assert len(holder()) == 1
     process.send(folder, "stop")
-    assert child.wait(60) == 0
+    assert child.wait(300) == 0
     assert gone(holder)
     history = RunHistory()
     history.fold(events_of(folder))

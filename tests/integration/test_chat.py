@@ -187,7 +187,7 @@ class Child:
     def end(self) -> int:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        return self._process.wait(30)
+        return self._process.wait(120)
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,7 @@ def going(make_run: MakeRun) -> Callable[..., Path]:
     yield start
     for child in children:
         child.kill()
-        child.wait(30)
+        child.wait(120)
 
 
 def test_that_save_evaluate_and_sample_are_done_at_once_when_asked(going: Callable[..., Path]) -> None:

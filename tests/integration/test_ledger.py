@@ -74,14 +74,14 @@ def test_that_a_stopped_run_counts_and_each_attempt_once(make_run: MakeRun) -> N
     child = process.start(folder)
     wait_for(folder, lambda e: e.type == "step" and e.step >= 9)
     process.send(folder, "stop")
-    child.wait(60)
+    child.wait(300)
     assert store.state_of(folder) == "stopped"
     (found,) = entries()
     assert found.steps >= 9 and found.measured_seconds_per_token
     again = process.start(folder)
     wait_for(folder, lambda e: e.type == "step" and e.attempt == 2 and e.step >= found.steps + 9)
     process.send(folder, "stop")
-    again.wait(60)
+    again.wait(300)
     assert [(e.run, e.attempt) for e in entries()] == [(folder.name, 1), (folder.name, 2)]
 
 

@@ -100,7 +100,7 @@ def test_that_two_processes_follow_one_with_twice_the_batch_and_it_can_go_on_for
     child = process.start(folder)
     wait_for(folder, is_step(8))
     child.terminate()
-    assert child.wait(60) == 0
+    assert child.wait(300) == 0
     assert 8 <= max(losses(folder)) < max(losses(alone))
     command = [sys.executable, "-m", "engine", "resume", str(folder), "--processes", "1", "--json"]
     resumed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=180)
@@ -136,7 +136,7 @@ def test_that_a_killed_rank_ends_the_run_in_words_with_a_sound_save_to_go_on_fro
     ranks = family(child)
     ranks[1].kill()
     killed = time.monotonic()
-    assert child.wait(30) == 1
+    assert child.wait(120) == 1
     assert time.monotonic() - killed < 30
     assert all_gone(ranks, 1)
     note = json.loads((folder / "exit.json").read_text())
@@ -196,7 +196,7 @@ def test_that_a_stop_and_a_pause_are_obeyed_by_all_and_change_nothing(
     wait_for(folder, lambda e: e.type == "resumed")
     ranks = family(child)
     process.send(folder, "stop")
-    assert child.wait(60) == 0
+    assert child.wait(300) == 0
     assert store.state_of(folder) == "stopped" and all_gone(ranks, 5)
     assert run_to_end(folder) == "finished"
     assert (folder / RESULT).read_bytes() == (uninterrupted / RESULT).read_bytes()
@@ -227,7 +227,7 @@ def test_that_weights_shared_out_with_fsdp_save_and_go_on(make_ranks: MakeRanks,
     child = process.start(folder)
     wait_for(folder, is_step(5))
     process.send(folder, "stop")
-    assert child.wait(60) == 0
+    assert child.wait(300) == 0
     assert run_to_end(folder) == "finished"
     whole, found = losses(alone), losses(folder)
     assert [found[s] for s in found] == pytest.approx([whole[s] for s in whole], abs=1e-3)
@@ -250,7 +250,7 @@ def test_that_full_finetuning_shared_out_goes_on_and_its_result_is_a_plain_model
     child = process.start(shared)
     wait_for(shared, is_step(2))
     process.send(shared, "stop")
-    assert child.wait(60) == 0
+    assert child.wait(300) == 0
     assert run_to_end(shared) == "finished"
     assert losses(shared) == pytest.approx(losses(whole), abs=1e-3)
     plain, result = (

@@ -125,7 +125,7 @@ def test_that_stop_saves_and_resume_goes_on_exactly(make_run: MakeRun, uninterru
     child = process.start(folder)
     wait_for(folder, lambda e: e.type == "step" and e.step == 5)
     process.send(folder, "stop")
-    assert child.wait(60) == 0
+    assert child.wait(300) == 0
     assert store.state_of(folder) == "stopped"
     stopped = max(losses(folder))
     checkpoint, damaged = check.last_checkpoint(folder)
@@ -140,7 +140,7 @@ def test_that_a_termination_signal_is_a_stop_with_a_save(make_run: MakeRun) -> N
     child = process.start(folder)
     wait_for(folder, lambda e: e.type == "step" and e.step == 3)
     child.terminate()
-    assert child.wait(60) == 0
+    assert child.wait(300) == 0
     assert store.state_of(folder) == "stopped"
 
 
@@ -173,7 +173,7 @@ def test_that_save_evaluate_and_sample_are_obeyed(make_run: MakeRun) -> None:
     )
     assert saved.step >= 2 and evaluated.step >= 2 and sampled.step >= 2
     process.send(folder, "stop")
-    child.wait(60)
+    child.wait(300)
     assert not list((folder / "control").iterdir())
 
 
@@ -269,7 +269,7 @@ def test_that_a_stop_during_an_evaluation_is_made_up_for_after_a_resume(
     child = process.start(folder)
     wait_for(folder, lambda e: e.type == "step" and e.step == 8)
     process.send(folder, "stop")
-    child.wait(60)
+    child.wait(300)
     assert run_to_end(folder) == "finished"
     seen = [(e.step, e.loss) for e in events_of(folder) if e.type == "evaluated"]
     assert seen == [(e.step, e.loss) for e in events_of(uninterrupted) if e.type == "evaluated"]
