@@ -9,8 +9,8 @@ from engine.models.facts import ModelFacts
 from engine.recipe.recipe import Recipe
 
 # Reached, not promised: matrix products of a training step in floating-point operations a second.
-# Of a processor: 334 tokens a second in fp32 and 559 in bf16, the starter with all linear layers on 2 cores of
-# a shared server (tests/bench/RESULTS.md).
+# Of a processor: 334 tokens a second in fp32 and 559 in bf16, the starter with all linear layers on 2 cores
+# of a shared server (tests/bench/RESULTS.md).
 CPU_CORE_FP32 = 8e10
 CPU_BF16_GAIN = 1.7
 GPU_SHARE = 0.35
