@@ -44,7 +44,9 @@ class SourceCard(Floating):
             column.addWidget(tag)
         words = TAG_WORDS.get(source.tag.upper(), "")
         column.addWidget(
-            TextLabel(" ".join(filter(None, (source.source, words))), "small", wrap=True).make_selectable()
+            TextLabel(
+                ". ".join(filter(None, (source.source.rstrip("."), words))), "small", wrap=True
+            ).make_selectable()
         )
         column.addWidget(TextLabel(source.id, "mono_dim").make_selectable())
         if source.link.startswith("https://"):

@@ -30,7 +30,8 @@ class Floating(QFrame):
     def open(self) -> None:
         """Show the card below its anchor, or above it where the window ends."""
         window = self.window()
-        height = max(self.sizeHint().height(), self.column.heightForWidth(self.width()))
+        fixed = not self.column.hasHeightForWidth()
+        height = self.sizeHint().height() if fixed else self.column.heightForWidth(self.width())
         self.resize(self.width(), height)
         below = self._anchor.mapTo(window, QPoint(0, self._anchor.height() + GAP))
         above = self._anchor.mapTo(window, QPoint(0, -height - GAP)).y()
@@ -61,7 +62,9 @@ class Floating(QFrame):
             super().keyPressEvent(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.MouseButtonPress and isinstance(event, QMouseEvent):
+        if event.type() == QEvent.Type.Resize and watched is self.window() and self.isVisible():
+            self.close_now()  # what it stood beside has moved
+        elif event.type() == QEvent.Type.MouseButtonPress and isinstance(event, QMouseEvent):
             inside = self.rect().contains(self.mapFromGlobal(event.globalPosition().toPoint()))
             if self.isVisible() and not inside and isinstance(watched, QWidget):
                 self.close_now()

@@ -145,7 +145,6 @@ class PlanColumn(QFrame):
         row.addWidget(self.undo)
         self.undo_line.hide()
         column.addWidget(self.undo_line)
-        self._said: list[Advice] | None = None
         self.cards: list[AdviceCard] = []
         self._advice = QVBoxLayout()
         self._advice.setSpacing(8)
@@ -210,17 +209,15 @@ class PlanColumn(QFrame):
 
     def show_advice(self, advice: Sequence[Advice]) -> None:
         """Show other remarks below the figures; the same ones stay, with the focus that one may have."""
-        if self._said is not None and [_told(a) for a in advice] == [_told(a) for a in self._said]:
-            return
-        self._said = list(advice)
-        while (item := self._advice.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
-        self.cards = [self._card(each) for each in advice]
-        for card in self.cards:
-            self._advice.addWidget(card)
+        before = {_told(card.advice): card for card in self.cards}
+        self.cards = [before.pop(_told(each), None) or self._card(each) for each in advice]
+        for card in before.values():
+            self._advice.removeWidget(card)
+            card.hide()
+            card.deleteLater()
+        for index, card in enumerate(self.cards):
+            if self._advice.indexOf(card) != index:
+                self._advice.insertWidget(index, card)
         self._advice_title.setVisible(bool(advice) or not self.undo_line.isHidden())
 
     def _card(self, advice: Advice) -> AdviceCard:
@@ -233,7 +230,8 @@ class PlanColumn(QFrame):
 def _told(advice: Advice) -> tuple[object, ...]:
     """Return what is to be seen of a remark."""
     press = advice.action and advice.action[0]
-    return (advice.kind, advice.title, advice.text, press, advice.figure, advice.sources)
+    fix = repr(advice.fix)
+    return (advice.kind, advice.title, advice.text, press, fix, advice.figure, advice.sources)
 
 
 class PlanStrip(QFrame):
