@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QPushButton, QWidget
+from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from app.widgets.button import button
 from app.widgets.floating import Floating
@@ -83,6 +83,9 @@ class AdviceCard(Notice):
         if advice.action is None and not advice.sources:
             return
         place = QWidget()
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        place.setSizePolicy(policy)
         row = FlowLayout(place)
         self._column.addWidget(place)
         if advice.action is not None:
