@@ -53,7 +53,8 @@ class PreferencesPage(Page):
         links.setContentsMargins(0, 8, 0, 0)
         links.setSpacing(4)
         for key, section in self.sections.items():
-            made = button(section.title_label.text(), kind="link", on_click=lambda key=key: self.go_to(key))
+            title = section.short or section.title_label.text()
+            made = button(title, kind="link", on_click=lambda key=key: self.go_to(key))
             links.addWidget(made)
         links.addStretch(1)
         column.addWidget(self._links, 1)

@@ -32,6 +32,7 @@ class EstimatesSection(Section):
     """Two plots, memory and speed, with a sentence each."""
 
     key = "estimates"
+    short = "Estimates"
 
     def __init__(self, services: Services) -> None:
         super().__init__(

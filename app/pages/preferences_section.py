@@ -13,9 +13,10 @@ LABEL_WIDTH = 150
 
 
 class Section(Card):
-    """One card of settings; `words` is what the search looks through."""
+    """One card of settings; `words` is what the search looks through, `short` its title in the index."""
 
     key = ""
+    short = ""
 
     def __init__(self, services: Services, title: str, words: str) -> None:
         super().__init__(title)
