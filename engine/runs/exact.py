@@ -14,12 +14,13 @@ from pathlib import Path
 
 from engine import durable, paths
 from engine.errors import EngineError, from_os_error
-from engine.events import DryRunDone, Event, Failed, Progress
+from engine.events import DryRunDone, Event, Failed, Progress, Started
 from engine.jobs import lock, process
 from engine.jobs.spec import create_job
 from engine.plan.data_facts import DataFacts
 from engine.plan.memory import RESERVE, RUNTIME_BYTES
 from engine.recipe import codec
+from engine.recipe.combinations import clashes
 from engine.recipe.recipe import Recipe
 from engine.runs.event_log import EventReader
 
@@ -66,6 +67,7 @@ class Check:
         self._reader = EventReader(child.folder)
         self._done: DryRunDone | None = None
         self._failed: Failed | None = None
+        self._hears = False
         self._cancelled: float | None = None
         self._answer: Exact | None = None
 
@@ -78,7 +80,7 @@ class Check:
             self._take(event)
         if not ended:
             if self._cancelled is not None and time.monotonic() - self._cancelled > PATIENCE:
-                self._child.kill()  # it may be loading its libraries; there is nothing to lose
+                self._child.kill()
             return None
         self._answer = self._conclude()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -88,7 +90,10 @@ class Check:
         """Ask the child to end; go on calling `read` until it has, so that nothing of it stays."""
         if self._answer is None and self._cancelled is None:
             self._cancelled = time.monotonic()
-            process.send(self.folder, "stop")
+            if self._hears:
+                process.send(self.folder, "stop")
+            else:
+                self._child.kill()  # it is loading its libraries; there is nothing to lose
 
     def wait(self, each: Callable[[Check], object] | None = None) -> Exact:
         """Return the answer; `each` is called after every look."""
@@ -99,7 +104,9 @@ class Check:
         return found
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, Started):
+            self._hears = True
+        elif isinstance(event, Progress):
             self.stage, self.done, self.total = event.stage, event.done, event.total
         elif isinstance(event, DryRunDone):
             self._done = event
@@ -107,10 +114,10 @@ class Check:
             self._failed = event
 
     def _conclude(self) -> Exact:
-        if self._done is not None:
-            return _answer_of(self._done)
         if self._cancelled is not None:
             return Exact(cancelled=True)
+        if self._done is not None:
+            return _answer_of(self._done)
         if (failed := self._failed) is not None:
             return Exact(problem=failed.message, hint=failed.hint, code=failed.code, field=failed.field)
         words = process.last_words(self.folder, 400)
@@ -146,10 +153,11 @@ def start(
     """Start a check of `recipe` on the model folder `model` (config.json is enough) in a child of its own.
 
     `device` is cuda or cpu, whatever this machine has. `precision` and `checkpointing` are the plan's, for a
-    recipe that leaves them open. Raises EngineError REC-01 for options that cannot be obeyed, DISK-* when its
-    folder cannot be made.
+    recipe that leaves them open. Without `data` rows are as long as the recipe lets. Raises EngineError
+    REC-01 for options that clash, DISK-* when its folder cannot be made.
     """
-    codec.refuse_unsupported(recipe)
+    for clash in clashes(recipe):
+        raise EngineError(clash.message, clash.hint, "REC-01", field=clash.field)
     if recipe.training.gradient_checkpointing == "auto":
         chosen = "all" if checkpointing else "none"
         recipe = codec.override(recipe, {"training.gradient_checkpointing": chosen})
