@@ -123,12 +123,12 @@ def test_that_the_list_of_schedules_shows_a_line_each_and_compares(qtbot, step, 
     combo = step.kinds.combo
     assert all(not combo.itemIcon(index).isNull() for index in range(combo.count()))
     assert combo.count() == len(KINDS)
-    step.kinds.looked_at.emit("polynomial")
+    step.kinds.looked_at.emit(("polynomial",))
     options = page.state.recipe.training.model_copy(update={"lr_scheduler_type": "polynomial"})
     assert dict(step.schedule._other)[200] == learning_rate_at(200, 200, options)
-    step.kinds.looked_at.emit("cosine")
+    step.kinds.looked_at.emit(("cosine",))
     assert step.schedule._other == []
-    step.kinds.looked_at.emit("polynomial")
+    step.kinds.looked_at.emit(("polynomial",))
     step.kinds.looked_at.emit(None)
     assert step.schedule._other == []
 

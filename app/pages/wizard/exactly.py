@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app import i18n
@@ -41,6 +41,8 @@ class Exactly(QObject):
         self._timer = QTimer(self, interval=POLL_MS)
         self._timer.timeout.connect(self._look)
         state.plan_changed.connect(self.changed)
+        if (application := QCoreApplication.instance()) is not None:
+            application.aboutToQuit.connect(self.cancel)  # nobody would read its answer
 
     @property
     def busy(self) -> bool:

@@ -54,6 +54,8 @@ class ReviewStep(Step):
         self._exactly, self._counted = exactly, exactly.memory_bytes
         self.probe = ProbeCard(state.services)
         self.probe.measured.connect(state.plan_again)
+        if (application := QApplication.instance()) is not None:
+            application.aboutToQuit.connect(self.probe.cancel)
         exactly.changed.connect(self._on_exact_changed)
         self.checks: list[Check] = []
         self._examining = False
