@@ -82,14 +82,10 @@ def collate(
         ]
     else:
         lengths = [len(row) for row in rows]
-        width = max(lengths)
-        ids = np.full((len(rows), width), pad_id, dtype=np.int64)
-        real = np.zeros((len(rows), width), dtype=np.int64)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)], real[number, : len(row)] = row, 1
+        ids, real = _padded(rows, max(lengths), pad_id)
         if len(rows) > 1 or not is_imagined():  # a real mask that hides nothing is looked at and left out
             mask = torch.from_numpy(real).to(device)
-        where = [at + number * width for number, at in enumerate(trained)]
+        where = [at + number * max(lengths) for number, at in enumerate(trained)]
     return Batch(
         input_ids=torch.from_numpy(ids.astype(np.int64)).to(device),
         position_ids=positions,
@@ -100,6 +96,15 @@ def collate(
         tokens=tokens,
         shared=shared,
     )
+
+
+def _padded(rows: Sequence[np.ndarray], width: int, pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows' ids and which of them are real, [rows, width] both."""
+    ids = np.full((len(rows), width), pad_id, dtype=np.int64)
+    real = np.zeros((len(rows), width), dtype=np.int64)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)], real[number, : len(row)] = row, 1
+    return ids, real
 
 
 def shared_start(rows: Sequence[np.ndarray]) -> int:
