@@ -33,7 +33,9 @@ def attended(way: Way, *, together: bool) -> list[Op]:
         ]
     if kind == "cpu":  # grouped heads stay grouped; bf16 is computed in float32
         wide = (q + 2 * k) * 4 + q * 4 + 4 * way.heads
-        kept = turned + both + value + answer if n == 4 else wide + (q + k) * 0
+        kept = turned + both + value + answer if n == 4 else wide
+        if way.attention_dropout:  # weights, drawn and dropped, all in float32
+            kept += 12 * way.heads * way.row
         return [*norms, Op(kept, q * n, gradients * 4 / n + back)]
     expands = grouped and kind in ("flash", "each", "banded", "softcap", "mask", "eager")
     if expands:

@@ -17,6 +17,7 @@ class Op:
     `kept` lives from its forward to its backward pass; `forward` and `backward` is what lives beside that
     while it computes. `held` is kept whatever the tokens, `once` needed for a moment in either pass while
     `beside` for each token is there, `gradients` those of its trained values.
+    `stays` is the part of `kept` that checkpointing cannot let go.
     """
 
     kept: float = 0.0
@@ -26,6 +27,7 @@ class Op:
     held: float = 0.0
     once: float = 0.0
     gradients: float = 0.0
+    stays: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Block:
     forward: float
     backward: float
     gradients: float
+    stays: float = 0.0  # of what it keeps, that checkpointing cannot let go
 
 
 def measure(ops: Sequence[Op], tokens: float, *, resident: bool) -> Block:
@@ -50,7 +53,8 @@ def measure(ops: Sequence[Op], tokens: float, *, resident: bool) -> Block:
         most_backward = max(most_backward, live + needed + op.gradients + made)
         live -= op.kept * tokens + op.held
         made += 0.0 if resident else op.gradients
-    return Block(kept, most_forward, most_backward, sum(op.gradients for op in ops))
+    stays = sum(op.stays for op in ops) * tokens
+    return Block(kept, most_forward, most_backward, sum(op.gradients for op in ops), stays)
 
 
 def from_first_trained(ops: Sequence[Op]) -> list[Op]:
@@ -74,14 +78,16 @@ class Peak:
         return self.activations + self.workspace + self.gradients
 
 
-def through(blocks: Sequence[Block], inputs: float, *, checkpointing: bool, resident: bool) -> Peak:
+def through(
+    blocks: Sequence[Block], inputs: float, *, checkpointing: bool, resident: bool, made: float = 0.0
+) -> Peak:
     """Return the fullest moment of the forward and the backward pass over all layers.
 
     With `checkpointing` a layer keeps its input alone, `inputs` bytes, and is computed again before its
-    backward pass.
+    backward pass, but for what is out of its reach. Gradients `made` before the layers' lie there already.
     """
-    kept = [inputs if checkpointing else block.kept for block in blocks]
-    alive, made, most = sum(kept), 0.0, -1.0
+    kept = [inputs + block.stays if checkpointing else block.kept for block in blocks]
+    alive, most = sum(kept), -1.0
     fullest = (0.0, 0.0, 0.0)
     if blocks:
         fullest = (alive - kept[-1], blocks[-1].forward, 0.0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from engine.models.facts import ModelFacts
 from engine.plan.adapter_size import head_of
 from engine.plan.chain import Peak
+from engine.plan.layer_ops import norm
 from engine.plan.layout import Layout
 from engine.plan.way import HEAD_INSIDE, Setting, Way
 from engine.recipe.recipe import Recipe
@@ -31,32 +33,39 @@ def head_moments(recipe: Recipe, facts: ModelFacts, setting: Setting, way: Way, 
     """
     n, d, tokens, vocabulary = way.number, way.hidden, setting.batch_tokens, facts.vocab_size
     supervised = max(1.0, tokens * setting.supervised)
-    kept = float(tokens * d * (n if way.own_norm or way.norm != "rms" else 4))
-    hidden = float(tokens * d * n)
-    wide = 12 if n == 2 else 8
-    norm_back = kept + tokens * d * (n + wide)
+    last = norm(way)
+    kept, hidden = float(tokens * last.kept), float(tokens * d * (4 if way.full else n))
+    norm_back = tokens * last.backward
+    rank = layout.head_rank
     if way.profile != "own":
-        rank = layout.head_rank
         adapted = tokens * (d * (way.adapter + way.mask) + rank * way.adapter) if rank else 0.0
-        return [
-            Peak(kept + hidden + adapted, FULL_LOGITS * vocabulary * tokens, 0.0),
-            Peak(kept, norm_back, 0.0),
-        ]
+        scores = float(FULL_LOGITS * vocabulary * tokens)
+        return [Peak(kept + hidden + adapted, scores, 0.0), Peak(kept, norm_back, 0.0)]
     if head_is_apart(recipe, facts, layout):
         rows = rows_at_once(supervised, vocabulary, setting.device)
-        scores: float = vocabulary * n * rows
+        scores = vocabulary * n * rows
         if n == 2:
             scores += vocabulary * 4 * (min(rows, ROWS_IN_CACHE) if setting.device == "cpu" else rows)
         chosen = supervised * d * n
-        back = 2 * chosen + hidden
-        return [Peak(kept + hidden + 2 * chosen, scores, 0.0), Peak(kept, max(back, norm_back + chosen), 0.0)]
+        back = max(2 * chosen + hidden, norm_back + chosen)
+        return [Peak(kept + hidden + 2 * chosen, scores, 0.0), Peak(kept, back, 0.0)]
     positions = tokens if setting.padded or not _is_flat(recipe) else supervised
     capped = n if facts.build.logit_softcap else 0
-    scores = float(vocabulary) * (max(n + 8, FULL_LOGITS) + capped) * positions
-    rank = layout.head_rank
+    scores = vocabulary * (max(n + 8, FULL_LOGITS) + capped) * positions
     adapted = positions * (d * (n + way.mask) + rank * n) if rank else 0.0
-    whole = positions * d * n + vocabulary * d * n if head_is_trained(recipe, facts) else 0.0
-    return [Peak(kept + hidden + adapted + whole, scores, 0.0), Peak(kept, norm_back, 0.0)]
+    moments = [Peak(kept + hidden + adapted, scores, 0.0), Peak(kept, norm_back, 0.0)]
+    if head_is_trained(recipe, facts):  # it keeps its input and a copy of itself; then its gradient is made
+        copies = positions * d * n + (vocabulary * d * n if n < 4 else 0)
+        made = head_gradient(recipe, facts)
+        back = vocabulary * n * positions + (vocabulary * d * n if n < 4 else 0)
+        more = Peak(kept + hidden + positions * d * n, back, made)
+        moments = [replace(moments[0], activations=moments[0].activations + copies), moments[1], more]
+    return moments
+
+
+def head_gradient(recipe: Recipe, facts: ModelFacts) -> float:
+    """Return the bytes of the gradient of a head that is trained whole: the first that a step makes."""
+    return 4.0 * facts.vocab_size * facts.hidden_size if head_is_trained(recipe, facts) else 0.0
 
 
 def _is_flat(recipe: Recipe) -> bool:

@@ -41,6 +41,8 @@ def norm(way: Way) -> Op:
     """Return a norm over the hidden size: its input in the numbers it computes in, or as it comes."""
     d, n = way.hidden, way.number
     incoming = 2 * d * n  # the gradient to its output, and that of the residual beside it
+    if way.full:  # the residual is float32, and a trained weight keeps what it is multiplied with
+        return Op((8 if way.norm == "rms" else 4) * d + 8, 8 * d, 20 * d)
     if way.norm != "rms":
         return Op(d * n + 8, d * n, incoming + d * n)
     if way.own_norm:
@@ -77,9 +79,12 @@ def apart(matrices: Sequence[Matrix], way: Way, *, shared: bool = False) -> list
     The input is kept once, and not again where it is `shared` with what keeps it anyway.
     """
     found = []
-    for matrix in matrices:
-        found.append(_alone(matrix, way, first=not shared))
-        shared = shared or matrix.adapted
+    for number, matrix in enumerate(matrices):
+        op = _alone(matrix, way, first=not shared)
+        if way.quantised == "8bit" and number == 0:  # bitsandbytes holds it where checkpointing cannot see
+            op = replace(op, stays=matrix.inputs * way.number)
+        found.append(op)
+        shared = shared or matrix.adapted or (way.full and way.number == 4)
     return found
 
 
@@ -90,10 +95,11 @@ def _alone(m: Matrix, way: Way, *, first: bool) -> Op:
     input_kept = way.quantised == "8bit" and first  # bitsandbytes keeps what an int8 product reads
     own = m.inputs * n if input_kept else 0.0
     through = (m.inputs + m.outputs) * n + residual
-    if way.full:
-        back = (m.inputs + 2 * m.outputs) * n + residual
-        return Op(m.inputs * n, m.outputs * n, back, gradients=4.0 * m.size)
-    plain = Op(own, m.outputs * n, through, beside=through, once=unpacked)
+    if way.full:  # in fewer bits each product reads copies of its input and of its weight
+        copy = float(n * m.size) if n < 4 else 0.0
+        kept = m.inputs * n if first else 0
+        return Op(kept, m.outputs * n, through, through, held=copy, once=copy, gradients=4.0 * m.size)
+    plain = Op(own, m.outputs * n, through, through, once=unpacked)
     if not m.adapted:
         return plain
     if way.joins_alone:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from engine.models.facts import ModelFacts
 from engine.plan import litgpt
 from engine.plan.chain import Block, Peak, from_first_trained, measure, through
-from engine.plan.head_ops import head_moments
+from engine.plan.head_ops import head_gradient, head_moments
 from engine.plan.layer_ops import layer_ops
 from engine.plan.layout import Layout, layout_of
 from engine.plan.setting import tokens_at_once as tokens_at_once
@@ -39,7 +39,7 @@ def memory_terms(
     way = way_of(recipe, facts, setting, profile, windowed=False)
     held = {
         "weights": base_bytes(recipe, facts, setting),
-        "adapter": adapter_bytes(recipe, setting, layout, way),
+        "adapter": adapter_bytes(recipe, facts, setting, layout, way),
         "optimizer": optimizer_bytes(recipe, setting, layout),
     }
     trained = float(setting.adapter_bytes * layout.trained)
@@ -70,16 +70,18 @@ def _moments(
     """Return the fullest moments of the passes, each with the part of the model that it is in."""
     blocks = _blocks(recipe, facts, setting, profile, layout, way)
     tokens = setting.batch_tokens
-    inputs = float(facts.hidden_size * way.number * tokens)
-    layers = through(blocks, inputs, checkpointing=setting.checkpointing, resident=setting.resident)
-    alive = sum(inputs if setting.checkpointing else block.kept for block in blocks)
+    width = 4 if way.full else way.number
+    inputs = float(facts.hidden_size * width * tokens)
+    made = 0.0 if setting.resident else head_gradient(recipe, facts)
+    twice = setting.checkpointing
+    layers = through(blocks, inputs, checkpointing=twice, resident=setting.resident, made=made)
+    alive = sum(inputs + block.stays if twice else block.kept for block in blocks)
     shared = tokens * (TOKEN_BYTES + 2 * facts.head_dim * way.number)
-    head, last_norm = head_moments(recipe, facts, setting, way, layout)
-    return [
-        ("layer", replace(layers, activations=layers.activations + shared)),
-        ("head", replace(head, activations=head.activations + alive + shared)),
-        ("layer", replace(last_norm, activations=last_norm.activations + alive + shared)),
-    ]
+    head, *others = head_moments(recipe, facts, setting, way, layout)
+    moments = [("layer", replace(layers, activations=layers.activations + shared))]
+    for kind, peak in [("head", head), *[("layer", other) for other in others]]:
+        moments.append((kind, replace(peak, activations=peak.activations + alive + shared)))
+    return moments
 
 
 def _blocks(

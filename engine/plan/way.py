@@ -73,6 +73,7 @@ class Way:
     parallel: bool
     rotary: bool
     activation: str
+    attention_dropout: bool
     base_dropout: bool  # of what attention and MLP add to the residual
     joins_alone: bool = False  # adapted layers outside of a joined block are the engine's own product too
     gathered: bool = False  # weights are spread over processes, and whole only while they compute
@@ -82,7 +83,8 @@ class Way:
     @property
     def keeps_answer(self) -> bool:
         """Return whether attention keeps the very output that the next product reads."""
-        return self.attention in ("flash", "many", "plain", "mask", "banded")
+        copied = self.full and self.number < 4  # autocast makes it narrow again
+        return not copied and self.attention in ("flash", "many", "plain", "mask", "banded")
 
     @property
     def casts(self) -> bool:
@@ -125,6 +127,7 @@ def way_of(recipe: Recipe, facts: ModelFacts, setting: Setting, profile: str, *,
         parallel=build.parallel,
         rotary=build.rotary,
         activation=build.activation,
+        attention_dropout=facts.model_type in ATTENTION_DROPOUT,
         base_dropout=facts.model_type in BASE_DROPOUT,
         joins_alone=joins,
         gathered=plain and recipe.launcher.strategy == "fsdp",
@@ -149,7 +152,9 @@ def attention_kind(
     if setting.device == "cpu":
         beside = setting.sequences > 1 and setting.row <= MOST_BESIDE * facts.head_dim
         return "beside" if beside else "cpu"
-    one_call = setting.number_bytes == 2 and facts.head_dim <= 256
+    # Under autocast rotated queries are float32, which the kernel of many sequences does not take.
+    low = setting.number_bytes == 2 and recipe.adapter.method != "full"
+    one_call = low and facts.head_dim <= 256
     if setting.sequences > 1 and one_call and facts.model_type not in ATTENTION_DROPOUT:
         return "many"
     if window is not None and setting.row > window:

@@ -29,7 +29,7 @@ def base_bytes(recipe: Recipe, facts: ModelFacts, setting: Setting) -> float:
     return packed * four + (facts.parameters - packed) * setting.number_bytes
 
 
-def adapter_bytes(recipe: Recipe, setting: Setting, layout: Layout, way: Way) -> float:
+def adapter_bytes(recipe: Recipe, facts: ModelFacts, setting: Setting, layout: Layout, way: Way) -> float:
     """Return the bytes of what is trained beside the base, and of the room that the joined products hold."""
     adapter = recipe.adapter
     if adapter.method == "full":
@@ -37,6 +37,12 @@ def adapter_bytes(recipe: Recipe, setting: Setting, layout: Layout, way: Way) ->
     held = float(setting.adapter_bytes * layout.trained)
     if adapter.method == "vera":
         held += 4.0 * _drawn_once(layout.layers)
+    if (
+        layout.head_rank and way.joins_alone
+    ):  # the head's product; one that it shares with the embedding twice
+        vocabulary, hidden = facts.vocab_size, facts.hidden_size
+        whole = hidden if facts.tied else 0
+        held += float(setting.number_bytes * vocabulary * (layout.head_rank + whole))
     for layer, count in layout.kinds:
         groups = [layer.into, layer.out] if way.own_attention and joins_attention(layer) else []
         groups += [layer.wide, layer.down] if way.own_mlp else []
