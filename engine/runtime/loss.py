@@ -56,6 +56,7 @@ class _HeadLoss(torch.autograd.Function):  # type: ignore[misc]
                 total += _to_gradient(part, target[:, None], needed)
             if grad is not None:
                 torch.mm(scores, weight, out=grad[start : start + chunk])
+            del scores, part  # else they live until the next chunk's are made
         ctx.save_for_backward(grad)
         return total
 
