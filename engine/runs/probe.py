@@ -107,7 +107,7 @@ class Trial:
             self._probed = event
         elif isinstance(event, Failed):
             self._failed = event
-        elif isinstance(event, Heartbeat):
+        elif isinstance(event, Heartbeat) and not self.steps:
             self.phase = event.phase
         if event.type in END_TYPES and self._ended != "cancelled":
             self._ended = event.type
