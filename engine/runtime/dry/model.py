@@ -17,7 +17,17 @@ from engine.recipe.recipe import Recipe
 from engine.runtime import attention
 from engine.runtime.load import DTYPES, Compute, Layout, choose_layout
 
-SMALL = {"hidden_size": 64, "intermediate_size": 96, "vocab_size": 128, "head_dim": 16}
+SMALL = {"hidden_size": 64, "intermediate_size": 96, "vocab_size": 128}
+HEAD_DIM = 16
+AT_MOST = {
+    "rotary_dim": 16,
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 32,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+}
 FEW_LAYERS = 6  # of the small model: families that alternate kinds of layers do so within these
 
 
@@ -71,36 +81,51 @@ def imagine_base(config: Any, recipe: Recipe, compute: Compute, layout: Layout, 
 
 
 def try_layout(config: Any, asked: str) -> Layout:
-    """Return the layout of a family, tried for real on a small model of its kind with drawn weights."""
+    """Return the layout of a family, tried for real on a small model of its kind with drawn weights.
+
+    Raises EngineError MODEL-05 for a family of which no small model can be made.
+    """
     from transformers import AutoModelForCausalLM
 
     with unset_fake_temporarily(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        small = AutoModelForCausalLM.from_config(
-            _shrunk(config), dtype=torch.float32, trust_remote_code=False
-        )
-        layout: Layout = choose_layout(small.eval().requires_grad_(False), asked)
-        return layout
+        try:
+            small = AutoModelForCausalLM.from_config(
+                _shrunk(config), dtype=torch.float32, trust_remote_code=False
+            )
+            layout: Layout = choose_layout(small.eval().requires_grad_(False), asked)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise EngineError(
+                f"Models of the kind {config.model_type} cannot be counted: none can be made small enough "
+                f"to try their batches ({str(error).splitlines()[0][:100]}).",
+                "Use the formula's figure, or try 20 steps.",
+                "MODEL-05",
+            ) from error
+    return layout
 
 
 def _shrunk(config: Any) -> Any:
     """Return the configuration with few and narrow layers; what kind of layers they are stays."""
     small = copy.deepcopy(config)
     inner = small.get_text_config()
-    group = max(
-        1,
-        inner.num_attention_heads
-        // (getattr(inner, "num_key_value_heads", None) or inner.num_attention_heads),
-    )
-    inner.num_attention_heads = 4 if group > 1 else 2
-    if getattr(inner, "num_key_value_heads", None):
+    heads = inner.num_attention_heads
+    shared = getattr(inner, "num_key_value_heads", None)
+    if shared:
         inner.num_key_value_heads = 2
+    inner.num_attention_heads = 4 if shared and shared < heads else 2
     inner.num_hidden_layers = min(inner.num_hidden_layers, FEW_LAYERS)
     if getattr(inner, "layer_types", None):
         inner.layer_types = inner.layer_types[: inner.num_hidden_layers]
+    if getattr(inner, "word_embed_proj_dim", None) == inner.hidden_size:
+        inner.word_embed_proj_dim = SMALL["hidden_size"]
     for name, value in SMALL.items():
         if getattr(inner, name, None) is not None:
             setattr(inner, name, value)
+    for name, most in AT_MOST.items():
+        if isinstance(vars(inner).get(name), int):
+            setattr(inner, name, min(most, getattr(inner, name)))
+    if isinstance(vars(inner).get("head_dim"), int) and not hasattr(inner, "kv_lora_rank"):
+        inner.head_dim = HEAD_DIM
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         if getattr(inner, name, None) is not None:
             setattr(inner, name, 0)
