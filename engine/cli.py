@@ -201,7 +201,12 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
             SET,
             _argument("--exact", action="store_true", help="count memory by a dry run too"),
             _argument("--device-memory", type=float, metavar="BYTES", help="such as 24e9"),
-            _argument("--profile", default="own", choices=["own", "litgpt"]),
+            _argument(
+                "--profile",
+                default="own",
+                choices=["own", "peft", "litgpt"],
+                help="whose training: our own, transformers with peft, or the article's trainer",
+            ),
             _argument("--probe", type=int, metavar="STEPS", help="try so many steps and measure, such as 20"),
             _argument("--compare-qlora", action="store_true", help="try LoRA and QLoRA, and say which"),
         ],

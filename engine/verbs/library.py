@@ -176,9 +176,11 @@ def plan(args: Namespace) -> Answer:
     from engine.verbs.probe import plan_by_trial
     from engine.verbs.runs import check_inputs, read_recipe
 
-    if args.profile != "own":
+    if args.profile != "own" and args.exact:
         raise EngineError(
-            f"The profile {args.profile} is not available in this version yet.", "Use own.", "REC-01"
+            f"A dry run goes through our own engine, not through {args.profile}.",
+            "Leave --exact or --profile away.",
+            "REC-01",
         )
     recipe = read_recipe(args.recipe, args.set)
     codec.refuse_unsupported(recipe)
@@ -193,7 +195,7 @@ def plan(args: Namespace) -> Answer:
     )
     unreadable = facts.from_config and not (folder / "tokenizer.json").is_file()
     data = None if unreadable else data_facts(recipe, folder)
-    result = make_plan(recipe, facts, data, memory, machine, ledger=Ledger.read())
+    result = make_plan(recipe, facts, data, memory, machine, profile=args.profile, ledger=Ledger.read())
     answer = dataclasses.asdict(result)
     if args.exact:
         kind = "cuda" if machine.devices else "cpu"
