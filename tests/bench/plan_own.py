@@ -58,7 +58,9 @@ def draw_config(chance: random.Random, family: str) -> dict[str, Any]:
 
 def draw_recipe(chance: random.Random) -> Recipe:
     """Return a recipe with random values of what changes memory."""
-    targets = chance.choice(["all-linear", "all-linear", ["query", "value"], ["mlp"], ["attention"], ["output"]])
+    targets = chance.choice(
+        ["all-linear", "all-linear", ["query", "value"], ["mlp"], ["attention"], ["output"]]
+    )
     values = {
         "adapter.method": "lora",
         "adapter.r": chance.choice([4, 8, 16, 64, 256]),
@@ -77,7 +79,9 @@ def draw_recipe(chance: random.Random) -> Recipe:
     return override(Recipe(), values)
 
 
-def one(seed: int, family: str | None = None, device: str = "cuda", **more: Any) -> tuple[str, float, Any, dict[str, float]]:
+def one(
+    seed: int, family: str | None = None, device: str = "cuda", **more: Any
+) -> tuple[str, float, Any, dict[str, float]]:
     """Return what was drawn, the formula's peak, the dry run's answer and the formula's terms."""
     from engine.runtime.dry_run import dry_run
 
@@ -98,7 +102,8 @@ def one(seed: int, family: str | None = None, device: str = "cuda", **more: Any)
     t, m = recipe.training, recipe.model
     words = (
         f"{family} d{config.get('hidden_size', config.get('n_embd'))} "
-        f"{'4bit ' if m.load_in_4bit else ''}{t.precision} r{recipe.adapter.r} {recipe.adapter.target_modules} "
+        f"{'4bit ' if m.load_in_4bit else ''}{t.precision} r{recipe.adapter.r} "
+        f"{recipe.adapter.target_modules} "
         f"drop{recipe.adapter.lora_dropout} {'ckpt ' if checkpointing else ''}"
         f"b{t.per_device_train_batch_size}x{recipe.data.max_length} ga{t.gradient_accumulation_steps} "
         f"{t.max_batch_tokens} {t.optim}"
@@ -112,6 +117,9 @@ def compare(count: int, family: str | None = None) -> None:
     for seed in range(count):
         words, found, measured, _ = one(seed, family)
         errors.append(found / measured.peak_bytes - 1)
-        print(f"{seed:3} {errors[-1]:+6.1%} {found / 1e9:7.2f} {measured.peak_bytes / 1e9:7.2f}  {words}", flush=True)
+        print(
+            f"{seed:3} {errors[-1]:+6.1%} {found / 1e9:7.2f} {measured.peak_bytes / 1e9:7.2f}  {words}",
+            flush=True,
+        )
     sizes = [abs(error) for error in errors]
     print(f"median {statistics.median(sizes):.1%}, worst {max(sizes):.1%}")
