@@ -15,7 +15,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
 
 from engine.data.dataset import Example, Prepared
 from engine.data.report import Report
@@ -79,7 +84,7 @@ def dry_run(
     layout = try_layout(config, recipe.model.attn_implementation)
     tracker = Tracker(look)
     micro = micro_batches(recipe, data, device)
-    with _imagined(device, tracker):
+    with _imagined(device, tracker), _told_by_name(str(config.model_type)):
         run = _build(recipe, config, folder, compute, layout, tracker, micro)
         if alone:
             imports.release_collector()
@@ -142,6 +147,19 @@ def _imagined(device: str, tracker: Tracker) -> Iterator[None]:
     with computing.imagined(device), plain_moves(), ways:
         with FakeTensorMode(allow_non_fake_inputs=True), tracker:
             yield
+
+
+@contextmanager
+def _told_by_name(kind: str) -> Iterator[None]:
+    """Turn what tensors without values cannot do into EngineError MODEL-05."""
+    try:
+        yield
+    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException) as error:
+        raise EngineError(
+            f"Models of the kind {kind} cannot be counted: what they compute hangs on values ({error}).",
+            "Use the formula's figure, or try 20 steps.",
+            "MODEL-05",
+        ) from error
 
 
 def _build(

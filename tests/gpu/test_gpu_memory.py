@@ -10,12 +10,15 @@ import torch
 
 from engine.errors import EngineError
 from engine.models.library import resolve_model
+from engine.plan.data_facts import DataFacts
 from engine.runtime import evaluate, train
+from engine.runtime.dry_run import dry_run
 from engine.runtime.load import choose_compute, load_base
 from engine.runtime.training import Training
 from tests.integration.conftest import MakeTraining, events_of, losses
 
 pytestmark = pytest.mark.gpu
+CUBLAS_BYTES = 96 * 1024**2  # its workspaces are the allocator's too: 8 to 32 MiB for each stream
 
 
 def peak_of(run: Training, steps: int = 2) -> int:
@@ -70,6 +73,19 @@ def test_that_the_plan_is_near_the_peak(make_training: MakeTraining, wide: dict[
     planned = next(e for e in events_of(run.job.folder) if e.type == "planned")
     context = planned.terms["runtime"]  # outside of torch's allocator
     assert 0.5 < peak_of(run) / (planned.memory_bytes - context) < 1.5
+
+
+@pytest.mark.parametrize("twice", ["none", "all"])
+def test_that_a_dry_run_counts_what_a_gpu_holds(
+    make_training: MakeTraining, wide: dict[str, Any], twice: str
+) -> None:
+    before = torch.cuda.memory_allocated()
+    run = make_training(**wide, training__gradient_checkpointing=twice)
+    held = peak_of(run) - before
+    lengths = [len(example.ids) for example in run.data.train]
+    facts = DataFacts.of(lengths, 0, run.data.report.supervised_tokens)
+    counted = dry_run(run.recipe, resolve_model(run.recipe.model.path), facts, device="cuda").peak_bytes
+    assert held == pytest.approx(counted, rel=0.1, abs=CUBLAS_BYTES)
 
 
 @pytest.mark.parametrize("options", [{"model__load_in_4bit": True}, {"model__load_in_8bit": True}], ids=str)
