@@ -36,7 +36,14 @@ def make_ranks(make_run: MakeRun) -> MakeRanks:
 def family(child: process.JobProcess) -> list[psutil.Process]:
     """Return a child with the ranks it started."""
     first = psutil.Process(child.pid)
-    return [first, *(p for p in first.children() if "engine" in " ".join(p.cmdline()))]
+    return [first, *(p for p in first.children() if "engine" in _words(p))]
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # such as `nvidia-smi`, which is gone again; a zombie is one, too
+        return ""
 
 
 def all_gone(processes: list[psutil.Process], seconds: float) -> bool:
