@@ -37,6 +37,12 @@ def joins_attention(layer: Layer) -> bool:
     return any(matrix.adapted for matrix in (*layer.into, *layer.out))
 
 
+def joins_mlp(layer: Layer, way: Way) -> bool:
+    """Return whether the engine computes a layer's MLP itself: a plain one, or one with plain LoRA."""
+    adapted = any(matrix.adapted for matrix in (*layer.wide, *layer.down))
+    return way.own_mlp and not (way.dora and adapted)
+
+
 def norm(way: Way) -> Op:
     """Return a norm over the hidden size: its input in the numbers it computes in, or as it comes."""
     d, n = way.hidden, way.number
@@ -145,7 +151,7 @@ def _mlp(layer: Layer, way: Way) -> list[Op]:
     n, wide = way.number, sum(m.outputs for m in layer.wide)
     f = layer.down[0].inputs if layer.down else wide
     gated = wide >= 2 * f
-    if way.own_mlp:
+    if joins_mlp(layer, way):
         act = Op(2 * f * n, f * n, 5 * f * n + way.hidden * n)
         return [*joined(layer.wide, way), act, *joined(layer.down, way)]
     residual = way.hidden * n

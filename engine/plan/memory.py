@@ -45,6 +45,10 @@ def memory_terms(
     trained = float(setting.adapter_bytes * layout.trained)
     resident = trained if setting.resident else 0.0
     moments = _moments(recipe, facts, setting, profile, layout, way)
+    if way.full:  # last in the backward pass comes the embedding's gradient
+        table = 4.0 * facts.vocab_size * facts.hidden_size
+        again = table if facts.tied or setting.resident else 0.0
+        moments.append(("layer", Peak(0.0, again, trained - resident)))
     step = Peak(0.0, step_workspace(recipe, facts, setting, layout), trained - resident)
     kind, peak = max([*moments, ("step", step)], key=lambda each: each[1].total)
     terms = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from engine.plan.adapter_size import block_size
 from engine.plan.chain import Op
 from engine.plan.layout import Matrix
 from engine.plan.way import Way
@@ -28,8 +29,11 @@ def other_method(m: Matrix, way: Way, plain: Op) -> Op:
     if way.method == "ia3":
         kept = max(m.outputs * n, m.inputs * b if m.inputs > m.outputs else 0)
         return replace(plain, kept=plain.kept + kept, backward=back, gradients=float(b * m.outputs))
-    # OFT: the turned input, and the turn itself in blocks
-    return replace(plain, kept=plain.kept + 2 * m.inputs * b, backward=back)
+    # OFT: the turned input, and each block's turn with what it is made of
+    size = block_size(m.inputs, way.block)
+    trained = float(b * (m.inputs // size) * (size * (size - 1) // 2))
+    held = 3.0 * b * m.inputs * size
+    return replace(plain, kept=plain.kept + m.inputs * b, backward=back, held=held, gradients=trained)
 
 
 def _dora(m: Matrix, way: Way, plain: Op) -> Op:

@@ -62,6 +62,7 @@ class Way:
     mask: int  # bytes of dropout's mask for one value, 0 without dropout
     method: str
     dora: bool
+    block: int  # of OFT
     quantised: str  # "", 4bit or 8bit
     attention: str  # flash, many (sequences in one call), beside (on a CPU), mask, eager, softcap
     row: int  # tokens that one query may look at
@@ -98,9 +99,8 @@ def way_of(recipe: Recipe, facts: ModelFacts, setting: Setting, profile: str, *,
     quantised = "4bit" if recipe.model.load_in_4bit else "8bit" if recipe.model.load_in_8bit else ""
     plain = adapter.method == "lora" and adapter.bias == "none" and profile == "own"
     conv = facts.fan_in_fan_out  # transformers' Conv1D, whose products are not joined
-    joins = (
-        plain and not conv and not adapter.use_dora and not quantised and recipe.launcher.strategy == "ddp"
-    )
+    ddp = recipe.launcher.strategy == "ddp"
+    joins = plain and ddp and not (conv or adapter.use_dora or quantised)
     joined = recipe.model.attn_implementation != "eager" and joins
     kept_mask = setting.number_bytes if setting.device == "cpu" else 1
     drops = adapter.lora_dropout > 0 and adapter.method in ("lora", "adalora", "vera")
@@ -116,12 +116,18 @@ def way_of(recipe: Recipe, facts: ModelFacts, setting: Setting, profile: str, *,
         mask=kept_mask if drops else 0,
         method=adapter.method,
         dora=adapter.use_dora,
+        block=adapter.oft_block_size,
         quantised=quantised,
         attention=attention_kind(recipe, facts, setting, profile, window),
         row=setting.row,
         own_norm=plain and facts.model_type in OWN_NORM and recipe.launcher.strategy == "ddp",
         own_attention=joined and facts.model_type in JOINED_ATTENTION,
-        own_mlp=joins and facts.model_type in JOINED_MLP and build.activation in OWN_ACTIVATIONS,
+        own_mlp=plain
+        and ddp
+        and not conv
+        and not quantised
+        and facts.model_type in JOINED_MLP
+        and build.activation in OWN_ACTIVATIONS,
         query_norm=bool(build.query_norm),
         norm=build.norm,
         parallel=build.parallel,

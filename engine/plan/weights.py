@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.models.facts import ModelFacts
-from engine.plan.layer_ops import joins_attention
+from engine.plan.layer_ops import joins_attention, joins_mlp
 from engine.plan.layout import Layer, Layout, Matrix
 from engine.plan.optimizers import PAGED, state_bytes
 from engine.plan.way import Setting, Way
@@ -35,6 +35,8 @@ def adapter_bytes(recipe: Recipe, facts: ModelFacts, setting: Setting, layout: L
     if adapter.method == "full":
         return 0.0
     held = float(setting.adapter_bytes * layout.trained)
+    if adapter.method == "adalora":  # the importance of each value and two averages of it
+        held += 12.0 * layout.trained
     if adapter.method == "vera":
         held += 4.0 * _drawn_once(layout.layers)
     if (
@@ -45,7 +47,7 @@ def adapter_bytes(recipe: Recipe, facts: ModelFacts, setting: Setting, layout: L
         held += float(setting.number_bytes * vocabulary * (layout.head_rank + whole))
     for layer, count in layout.kinds:
         groups = [layer.into, layer.out] if way.own_attention and joins_attention(layer) else []
-        groups += [layer.wide, layer.down] if way.own_mlp else []
+        groups += [layer.wide, layer.down] if joins_mlp(layer, way) else []
         alone = [m for m in layer.matrices if m.adapted and not any(m in group for group in groups)]
         groups += [(m,) for m in alone] if way.joins_alone else []
         held += count * setting.number_bytes * sum(_room(group) for group in groups)
