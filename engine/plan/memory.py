@@ -47,7 +47,8 @@ def memory_terms(
     moments = _moments(recipe, facts, setting, profile, layout, way)
     if way.full:  # last in the backward pass comes the embedding's gradient
         table = 4.0 * facts.vocab_size * facts.hidden_size
-        again = table if facts.tied or setting.resident else 0.0
+        # Where the head shares it, both its gradients and their sum are there at once.
+        again = table * ((2 if facts.tied else 0) + (1 if setting.resident else 0))
         moments.append(("layer", Peak(0.0, again, trained - resident)))
     step = Peak(0.0, step_workspace(recipe, facts, setting, layout), trained - resident)
     kind, peak = max([*moments, ("step", step)], key=lambda each: each[1].total)

