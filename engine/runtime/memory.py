@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import psutil
 import torch
 
 from engine.data.dataset import Example
@@ -20,6 +19,7 @@ from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs.store import load_recipe
 from engine.runtime.computing import kind_of
+from engine.runtime.resident import peak_of_process, resident_bytes
 
 if TYPE_CHECKING:
     from engine.runtime.training import Training
@@ -28,7 +28,6 @@ T = TypeVar("T")
 # What torch raises; a CPU's allocator and some libraries of a GPU have no error class of their own.
 ERRORS = (torch.OutOfMemoryError, RuntimeError, MemoryError)
 WORDS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-_PROCESS = psutil.Process()
 
 
 def ran_out(error: BaseException) -> bool:
@@ -178,22 +177,14 @@ def used_bytes(device: torch.device) -> int:
     """Return a GPU's peak memory since the start, on a CPU the process's resident memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return int(_PROCESS.memory_info().rss)
+    return resident_bytes()
 
 
 def peak_bytes(device: torch.device) -> int:
     """Return the largest memory this process held on the device."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    info = _PROCESS.memory_info()
-    peak_on_windows = getattr(info, "peak_wset", None)
-    if peak_on_windows is not None:
-        return int(peak_on_windows)
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+    return peak_of_process()
 
 
 def free(device: torch.device) -> None:

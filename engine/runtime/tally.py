@@ -7,7 +7,6 @@ the largest piece that was really computed, not of the longest that might have c
 from __future__ import annotations
 
 import math
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from engine.plan.planner import DataFacts, Plan, plan
 from engine.plan.times import times_of
 from engine.recipe.codec import override
 from engine.recipe.recipe import Recipe
+from engine.runtime.resident import peak_of_process, reset_peak, resident_bytes
 
 if TYPE_CHECKING:
     from engine.runtime.training import Training
@@ -69,7 +69,7 @@ class Tally:
     def foresee(self, foreseen: Foreseen) -> None:
         """Take what was planned, and what the process holds before it loads a model."""
         self.foreseen = foreseen
-        self._floor = int(_PROCESS.memory_info().rss)
+        self._floor = resident_bytes()
 
     def see(self, event: Any) -> None:
         """Take an event; saves come from another thread and say their own time."""
@@ -187,25 +187,3 @@ class Tally:
                 lengths = [len(example.ids) for example in piece]
                 largest = max(largest, sum(lengths) if run.layout.flat else max(lengths) * len(lengths))
         return largest
-
-
-def reset_peak() -> None:
-    """Let the peak of this process's resident memory be what it is now, where the system has a way to."""
-    if sys.platform == "linux":
-        try:
-            Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            return  # the peak since the start stays then
-
-
-def peak_of_process() -> int:
-    """Return the peak of this process's resident memory, in bytes, since `reset_peak` or the start."""
-    if sys.platform == "linux":
-        try:
-            status = Path("/proc/self/status").read_text()
-        except OSError:
-            status = ""
-        for line in status.splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return int(_PROCESS.memory_info().rss)

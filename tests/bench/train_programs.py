@@ -172,15 +172,11 @@ def own(args: argparse.Namespace) -> None:
         )
 
 
-def peak_bytes() -> int:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def clock(args: argparse.Namespace, seen: list[tuple[int, int]], start: Any) -> Any:
     """Return the callback that lets a Trainer take its steps on demand and says what they were."""
     from transformers import TrainerCallback
+
+    from engine.runtime.resident import peak_of_process
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, *_: Any, **__: Any) -> None:
@@ -205,7 +201,7 @@ def clock(args: argparse.Namespace, seen: list[tuple[int, int]], start: Any) -> 
                     tokens=tokens,
                     supervised=supervised,
                     wall=self.wall,
-                    memory=peak_bytes(),
+                    memory=peak_of_process(),
                 )
 
     return Clock()
