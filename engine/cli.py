@@ -68,7 +68,7 @@ def job(args: Namespace) -> int:
 
 def chat_child(args: Namespace) -> int:
     """The chat child's entry: JSON lines over its pipes."""
-    from engine.runtime.chat import main as chat_main
+    from engine.runtime.chat_child import main as chat_main
 
     return chat_main()
 

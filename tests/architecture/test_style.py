@@ -28,7 +28,7 @@ BANNED_CALLS |= {
 # Where a broad `except` may stand: the doors of the child, the threads, the window and the command line.
 DOORS = (
     "engine/runtime/child.py",
-    "engine/runtime/chat.py",
+    "engine/runtime/chat_child.py",
     "engine/cli.py",
     "app/workers/",
     "app/application.py",

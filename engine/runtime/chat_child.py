@@ -1,0 +1,231 @@
+"""The chat child: answers over its pipes, from models that stay loaded.
+
+It reads one JSON object a line from standard input and answers the same way on standard output:
+
+    {"command": "load", "id", "target", "base"?, "device"?, "strength"?}
+        -> loaded {base, adapter, fingerprints, system_prompt, device, dtype, parameters, seconds}
+    {"command": "generate", "id", "who": "base" | "adapter", "messages": [{"role", "content"}], "sampling"}
+        -> token {text, tokens, seconds} ... done {text, tokens, seconds, ended, fingerprint ...}
+    {"command": "stop", "id"?}  ends the answer that is being made (all of them without an id)
+    {"command": "quit"}, or the end of standard input
+
+Everything that goes wrong is {"type": "failed", "id", "code", "message", "hint"}; the child goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, BinaryIO
+
+from engine.errors import EngineError
+from engine.runtime.chat import ChatModel
+from engine.runtime.generate import Sampling
+from engine.runtime.target import Target, resolve_target
+
+MAX_LINE_BYTES = 4 * 1024 * 1024
+Send = Callable[[dict[str, Any]], None]
+
+
+class ChatChild:
+    """Obeys commands; a thread of its own reads them, so that `stop` is heard while an answer is made."""
+
+    def __init__(self, source: BinaryIO, send: Send) -> None:
+        self._source = source
+        self._send = send
+        self._commands: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._stopped: set[str] = set()
+        self._stop_before = 0
+        self._arrived = 0
+        self._model: ChatModel | None = None
+
+    def run(self) -> int:
+        """Serve until told to quit; answers with the exit status."""
+        threading.Thread(target=self._listen, name="chat commands", daemon=True).start()
+        self._send({"type": "ready", "pid": os.getpid()})
+        while (command := self._commands.get()) is not None:
+            self._obey(command)
+        return 0
+
+    def _listen(self) -> None:
+        while line := self._source.readline(MAX_LINE_BYTES):
+            try:
+                command = json.loads(line)
+            except ValueError:
+                continue
+            if not isinstance(command, dict):
+                continue
+            if command.get("command") == "quit":
+                break
+            if command.get("command") == "stop":
+                self._stop(command.get("id"))
+            else:
+                self._arrived += 1
+                command["_number"] = self._arrived
+                self._commands.put(command)
+        self._stop(None)
+        self._commands.put(None)
+
+    def _stop(self, identity: Any) -> None:
+        if identity is None:
+            self._stop_before = self._arrived
+        else:
+            self._stopped.add(str(identity))
+
+    def _is_stopped(self, command: dict[str, Any]) -> bool:
+        return command["_number"] <= self._stop_before or str(command.get("id")) in self._stopped
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        """One of the places where errors are caught: the window is told, the child goes on."""
+        work = {"load": self._load, "generate": self._generate}.get(str(command.get("command")))
+        if work is None:
+            return
+        try:
+            work(command)
+        except EngineError as error:
+            self._fail(command, error)
+        except MemoryError:
+            self._fail(
+                command,
+                EngineError(
+                    "Memory ran out.", "Close other programs, or chat with a smaller model.", "GPU-01"
+                ),
+            )
+        except Exception as error:  # noqa: BLE001  the traceback goes to the log, a person gets an event
+            traceback.print_exc()
+            self._fail(command, _unexpected(error))
+
+    def _fail(self, command: dict[str, Any], error: EngineError) -> None:
+        self._send(
+            {"type": "failed", "id": command.get("id"), "command": command.get("command"), **error.as_dict()}
+        )
+
+    def _load(self, command: dict[str, Any]) -> None:
+        identity = command.get("id")
+        self._send({"type": "loading", "id": identity})
+        target = resolve_target(str(command.get("target", "")), command.get("base"))
+        if self._model is not None and self._same(target) and command.get("device", "auto") == "auto":
+            self._model.target = target
+        else:
+            self._model = None  # its memory is given back before the next one is loaded
+            self._model = ChatModel(target, device=str(command.get("device", "auto")))
+        self._model.adapted.set_strength(float(command.get("strength", 1.0)))
+        self._send({"type": "loaded", "id": identity, **self._model.describe()})
+
+    def _same(self, target: Target) -> bool:
+        """A retrained file under the same name is another model: an adapter is always loaded anew."""
+        old = None if self._model is None else self._model.target
+        if old is None or old.base != target.base or old.chat_template != target.chat_template:
+            return False
+        return old.adapter is None and target.adapter is None and old.origin is None
+
+    def _generate(self, command: dict[str, Any]) -> None:
+        identity, who = command.get("id"), str(command.get("who", "adapter"))
+        if self._model is None:
+            raise EngineError("No model is loaded.", "Choose what to chat with.", "CHAT-01")
+        began = time.perf_counter()
+
+        def tell(text: str, tokens: int) -> None:
+            seconds = time.perf_counter() - began
+            self._send(
+                {
+                    "type": "token",
+                    "id": identity,
+                    "who": who,
+                    "text": text,
+                    "tokens": tokens,
+                    "seconds": seconds,
+                }
+            )
+
+        answer, fingerprint = self._model.answer(
+            who,
+            read_messages(command.get("messages")),
+            read_sampling(command.get("sampling")),
+            tell,
+            lambda: self._is_stopped(command),
+        )
+        made = answer.seconds - answer.first_token_seconds
+        self._send(
+            {
+                "type": "done",
+                "id": identity,
+                "who": who,
+                "text": answer.text,
+                "tokens": len(answer.ids),
+                "seconds": answer.seconds,
+                "first_token_seconds": answer.first_token_seconds,
+                "tokens_per_second": (len(answer.ids) - 1) / made
+                if len(answer.ids) > 1 and made > 0
+                else None,
+                "ended": answer.ended,
+                "fingerprint": fingerprint,
+            }
+        )
+
+
+def _unexpected(error: Exception) -> EngineError:
+    if type(error).__name__ == "OutOfMemoryError":
+        return EngineError(
+            "The GPU ran out of memory.", "Pause the run that uses it, or answer on the CPU.", "GPU-01"
+        )
+    return EngineError(
+        f"Something unexpected happened ({type(error).__name__}).",
+        "Try again; the details are in chat.log.",
+        "APP-01",
+    )
+
+
+def read_messages(value: Any) -> list[dict[str, str]]:
+    """Return a checked conversation; raises EngineError REC-01."""
+    good = isinstance(value, list) and all(
+        isinstance(m, dict)
+        and m.get("role") in ("system", "user", "assistant")
+        and isinstance(m.get("content"), str)
+        for m in value
+    )
+    if not good or not value:
+        raise EngineError("The conversation cannot be read.", "Write a message.", "REC-01", field="messages")
+    return [{"role": m["role"], "content": m["content"]} for m in value]
+
+
+def read_sampling(value: Any) -> Sampling:
+    """Return checked sampling; raises EngineError REC-01 for a value that is not allowed."""
+    names = {f.name for f in fields(Sampling)}
+    given = {k: v for k, v in value.items() if k in names} if isinstance(value, dict) else {}
+    for name, number in given.items():
+        if not isinstance(number, int | float) and not (name == "seed" and number is None):
+            raise EngineError(f"{name} is not a number.", "Use a number.", "REC-01", field=name)
+    for name in ("top_k", "max_new_tokens", "seed"):
+        if isinstance(given.get(name), float):
+            given[name] = int(given[name])
+    return Sampling(**given)
+
+
+def main() -> int:
+    """Serve on the process's own pipes; what libraries print goes to standard error."""
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    gate = threading.Lock()
+
+    def send(message: dict[str, Any]) -> None:
+        line = json.dumps(message, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+        with gate:
+            out.write(line)
+
+    try:
+        return ChatChild(sys.stdin.buffer, send).run()
+    except BrokenPipeError:  # the window is gone
+        return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
