@@ -8,8 +8,9 @@ from typing import Any
 from engine.advice.finding import Finding, in_words
 from engine.advice.memory_rules import ROOMY
 from engine.advice.situation import Situation
-from engine.models.facts import Linear
-from engine.plan.adapter_size import head_of
+from engine.models.experts import reached, values_in_experts
+from engine.models.facts import Linear, ModelFacts
+from engine.plan.adapter_size import head_of, shapes_in
 from engine.recipe.targets import ALL_LINEAR, fits, in_group, named
 
 HIGH_SCALE, LOW_SCALE = 4.0, 0.25
@@ -19,6 +20,7 @@ TOKENS_A_PARAMETER = 5  # fewer: the adapter can hold the data by heart (a thres
 TOKENS_FOR_MORE = 2000  # more: it may be too small (a threshold of ours)
 LISTED = 7
 TARGETS = "adapter.target_modules"
+OF_MLP = frozenset("mlp gate up down gate_proj up_proj down_proj w1 w2 w3".split())
 
 
 def attention_alone(s: Situation) -> Finding | None:
@@ -37,7 +39,7 @@ def mlp_rather_than_attention(s: Situation) -> Finding | None:
     if not _is_attention_only(s) or s.fits_with({TARGETS: ALL_LINEAR}) is not False:
         return None
     fix = {TARGETS: ["mlp"]}
-    if s.facts is None or not any(in_group(linear.name, "mlp") for linear in s.facts.linears):
+    if not any(in_group(linear.name, "mlp") for linear in _reached(s)):
         return None
     if not s.fits_with(fix):
         return None
@@ -46,8 +48,15 @@ def mlp_rather_than_attention(s: Situation) -> Finding | None:
 
 
 def _is_attention_only(s: Situation) -> bool:
+    """Return whether only attention is adapted in a model that has more to adapt."""
     names = [linear.name for linear, _ in s.modules]
-    return s.lora and bool(names) and all(in_group(name, "attention") for name in names)
+    more = any(not in_group(linear.name, "attention") for linear in _reached(s))
+    return s.lora and more and bool(names) and all(in_group(name, "attention") for name in names)
+
+
+def _reached(s: Situation) -> list[Linear]:
+    facts = s.facts
+    return [] if facts is None else reached(facts.linears, facts.model_type, s.recipe.adapter.method)
 
 
 def shared_head(s: Situation) -> Finding | None:
@@ -66,7 +75,8 @@ def unknown_module(s: Situation) -> Finding | None:
     """R10: an entry of the list means no layer of this model."""
     if s.facts is None or s.recipe.adapter.method == "full":
         return None
-    names = [linear.name for linear in s.facts.linears] + [head_of(s.facts)]
+    known = _reached(s)
+    names = [linear.name for linear in known] + [head_of(s.facts)]
     wanted = named(s.recipe.adapter.target_modules)
     # Embeddings are no linear layers, and are found by their tensors when the model is loaded.
     missing = [
@@ -77,14 +87,54 @@ def unknown_module(s: Situation) -> Finding | None:
     if not missing:
         return None
     rest = [entry for entry in wanted if entry not in missing]
-    known = list(s.facts.groups)
-    more = " ..." if len(known) > LISTED else ""
-    message = f"No layer is called {missing[0]}. This model has: {', '.join(known[:LISTED])}{more}."
+    leaves = list(dict.fromkeys(linear.leaf for linear in known))
+    more = " ..." if len(leaves) > LISTED else ""
+    of_experts = missing[0] in OF_MLP and _in_experts(s.facts)
+    what = f"No adapter reaches {missing[0]} in a model of experts." if of_experts else ""
+    what = what or f"No layer is called {missing[0]}."
+    message = f"{what} This model has: {', '.join(leaves[:LISTED])}{more}."
     return Finding("R10", "error", message, {TARGETS: _targets(rest)}, (), TARGETS)
 
 
 def _targets(entries: list[str]) -> str | list[str]:
     return ALL_LINEAR if not entries or ALL_LINEAR in entries and len(entries) == 1 else entries
+
+
+def experts_left_out(s: Situation) -> Finding | None:
+    """R46: layers are wanted that a mixture of experts keeps where no adapter reaches (a rule of ours)."""
+    facts, adapter = s.facts, s.recipe.adapter
+    if facts is None or adapter.method == "full" or not s.modules:
+        return None
+    wanted = [each for each in named(adapter.target_modules) if each == ALL_LINEAR or each in OF_MLP]
+    if not wanted or not (inside := _in_experts(facts)):
+        return None
+    known = {linear.name for linear in _reached(s)}
+    beyond = [linear for linear in facts.linears if linear.name not in known]
+    inside += sum(linear.in_features * linear.out_features for linear in beyond)
+    left = "experts and the other MLPs" if beyond else "the experts"
+    share = f"{100 * inside / facts.parameters:.0f} % of the weights"
+    message = f"Adapters go to {_places(s)} only; {left} ({share}) stay as they are: no adapter reaches them."
+    return Finding("R46", "hint", message, {}, ("L2",), TARGETS)
+
+
+def _in_experts(facts: ModelFacts) -> int:
+    """Return the values in experts; 0 where a family without a table is known by its configuration alone."""
+    return 0 if facts.from_config and not facts.tensors else values_in_experts(shapes_in(facts))
+
+
+def _places(s: Situation) -> str:
+    """Return where the adapters sit, in words."""
+    names = [linear.name for linear, _ in s.modules]
+    shared = [name for name in names if "shared_expert" in name]
+    rest = [name for name in names if name not in shared]
+    found = []
+    if any(in_group(name, "attention") for name in rest):
+        found.append("attention")
+    if any(in_group(name, "mlp") for name in rest):
+        found.append("MLPs without experts")
+    if shared:
+        found.append("shared experts")
+    return " and ".join(filter(None, (", ".join(found[:-1]), found[-1]))) if found else "few layers"
 
 
 def large_scale(s: Situation) -> Finding | None:

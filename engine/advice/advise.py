@@ -58,6 +58,7 @@ RULES: dict[str, Rule] = {
     "R40": data_rules.repeated_rows,
     "R41": data_rules.skill_without_sample,
     "R42": learning_rules.half_precision,
+    "R46": adapter_rules.experts_left_out,
 }
 # What may need more memory than before: of several of these, only what fits together is advised.
 NEED_MORE = frozenset({"R03", "R04", "R05", "R07", "R17", "R22", "R29", "R34", "R36"})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from engine.advice.finding import Finding
+from engine.models.merging import Part, why_not
 
 RISES = 2  # evaluations in a row
 LEAST_RISE = 0.005  # of the lowest loss; less is noise (a threshold of ours)
@@ -60,16 +61,6 @@ def one_seed(comparison: Comparison) -> Finding | None:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One adapter of a merge: its name, the base it names, its method and rank."""
-
-    name: str
-    base: str
-    method: str = "lora"
-    r: int = 0
-
-
-@dataclass(frozen=True)
 class Merging:
     """What is to be merged: how the base is quantised (None: it is not), the adapters, the way of the sum."""
 
@@ -91,18 +82,8 @@ def into_quantised(merging: Merging) -> Finding | None:
 
 def not_summable(merging: Merging) -> Finding | None:
     """R45: adapters that cannot be summed as they are."""
-    parts = merging.parts
-    if len(parts) < 2:
+    found = why_not(merging.method, merging.parts) if len(merging.parts) > 1 else None
+    if found is None:
         return None
-    ranks = {part.r for part in parts}
-    if len({part.base for part in parts}) > 1:
-        why, way_out = "their bases differ", "Use adapters of one base."
-    elif len({part.method for part in parts}) > 1:
-        why, way_out = "their methods differ", "Use adapters of one method."
-    elif merging.method == "linear" and len(ranks) > 1:
-        why = f"their ranks are {', '.join(str(rank) for rank in sorted(ranks))}"
-        way_out = "Use cat or svd."
-    else:
-        return None
-    message = f"These adapters cannot be summed directly: {why}. {way_out}"
+    message = f"These adapters cannot be summed directly: {found[0]}. {found[1]}"
     return Finding("R45", "error", message, {}, ("A21", "S16"))

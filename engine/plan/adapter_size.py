@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from engine.models.experts import reached
 from engine.models.facts import Linear, ModelFacts, is_embedding, is_position
 from engine.models.weight_files import read_headers
 from engine.recipe.adapter_options import AdapterOptions
@@ -54,12 +55,14 @@ def is_whole(name: str, entries: Collection[str]) -> bool:
 def adapted_linears(facts: ModelFacts, adapter: AdapterOptions) -> list[tuple[Linear, int]]:
     """Return the adapted modules with their rank: the first key of `rank_pattern` that fits wins.
 
-    Full finetuning adapts none: it trains the weights themselves.
+    Full finetuning adapts none: it trains the weights themselves. Nor does a mixture of experts get any where
+    `engine.models.experts` says that no method reaches.
     """
     if adapter.method == "full":
         return []
     apart = _named_apart(facts, adapter)
-    modules = chosen((*facts.linears, *apart), {linear.name for linear in apart}, adapter)
+    linears = reached(facts.linears, facts.model_type, adapter.method)
+    modules = chosen((*linears, *apart), {linear.name for linear in apart}, adapter)
     rank = start_rank(adapter) if adapter.method == "adalora" else adapter.r
     ranks = pattern_values(adapter.rank_pattern, [linear.name for linear in modules], rank)
     return list(zip(modules, ranks, strict=True))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from engine.advice.finding import Finding
     from engine.advice.situation import Statistics
     from engine.hardware.devices import Machine
+    from engine.models.facts import ModelFacts
     from engine.recipe.recipe import Recipe
 
 Answer = dict[str, Any] | int
@@ -47,6 +48,15 @@ def imagined(machine: Machine, memory: float | None) -> Machine:
     if memory is None or machine.devices:
         return machine
     return replace(machine, devices=(Gpu("GPU", "", int(memory), int(memory), ""),))
+
+
+def notes(recipe: Recipe, facts: ModelFacts) -> list[str]:
+    """Return what is to be known beside the figures of a plan: which wanted layers no adapter reaches."""
+    from engine.advice.adapter_rules import experts_left_out
+    from engine.advice.situation import Situation
+
+    found = experts_left_out(Situation(recipe, facts))
+    return [] if found is None else [found.message]
 
 
 def statistics(recipe: Recipe, folder: Path) -> Statistics:

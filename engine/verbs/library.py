@@ -171,7 +171,7 @@ def plan(args: Namespace) -> Answer:
     from engine.plan.ledger import Ledger
     from engine.plan.planner import plan as make_plan
     from engine.recipe import codec
-    from engine.verbs.advice import imagined
+    from engine.verbs.advice import imagined, notes
     from engine.verbs.exact import exactly
     from engine.verbs.probe import plan_by_trial
     from engine.verbs.runs import check_inputs, read_recipe
@@ -196,7 +196,7 @@ def plan(args: Namespace) -> Answer:
     unreadable = facts.from_config and not (folder / "tokenizer.json").is_file()
     data = None if unreadable else data_facts(recipe, folder)
     result = make_plan(recipe, facts, data, memory, machine, profile=args.profile, ledger=Ledger.read())
-    answer = dataclasses.asdict(result)
+    answer = {**dataclasses.asdict(result), "notes": notes(recipe, facts)}
     if args.exact:
         kind = "cuda" if machine.devices else "cpu"
         answer |= exactly(recipe, folder, data, result, kind, quiet=args.json)

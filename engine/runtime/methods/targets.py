@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from engine.errors import EngineError
+from engine.models.experts import is_expert, reached
 from engine.models.facts import Linear
 from engine.plan.adapter_size import chosen
 from engine.recipe.adapter_options import AdapterOptions
@@ -43,16 +44,19 @@ def find_targets(model: Any, options: AdapterOptions) -> Targets:
                 )
     head = model.get_output_embeddings()
     names = {module: name for name, module in model.named_modules(remove_duplicate=True)}
-    found = list(_adaptable(model, options))
+    there = list(_adaptable(model, options))
+    found = reached(there, model.config.model_type, options.method)
     apart = {n for m, n in names.items() if m is head or isinstance(m, nn.Embedding)}
     modules = chosen(found, apart, options)
     leaves = ", ".join(sorted({linear.leaf for linear in found}))
+    hint = f"This model has: {leaves}.{_of_experts(model)}"
     for entry in named(options.target_modules):
         if entry != ALL_LINEAR and not any(fits(linear.name, entry) for linear in found):
-            raise _nothing(options.target_modules if len(found) == 1 else entry, leaves)
+            _refuse_mistaken(entry, there, hint)
+            raise _nothing(options.target_modules if len(found) == 1 else entry, hint)
     _check_layers(found, options)
     if not modules:
-        raise _nothing(options.target_modules, leaves)
+        raise _nothing(options.target_modules, hint)
     for field, pattern in (("rank_pattern", options.rank_pattern), ("alpha_pattern", options.alpha_pattern)):
         for key in pattern:
             if not any(fits(linear.name, key) for linear in modules):
@@ -71,8 +75,21 @@ def _refuse(field: str, what: str, hint: str) -> EngineError:
     return EngineError(f"adapter.{field}: {what}.", hint, "REC-01", field=f"adapter.{field}")
 
 
-def _nothing(wanted: object, leaves: str) -> EngineError:
-    return _refuse("target_modules", f"{wanted} matches no layer of this model", f"This model has: {leaves}.")
+def _nothing(wanted: object, hint: str) -> EngineError:
+    return _refuse("target_modules", f"{wanted} matches no layer of this model", hint)
+
+
+def _of_experts(model: Any) -> str:
+    """Return what is to be said of a mixture's experts, nothing for other models."""
+    experts = any(is_expert(name) for name, _ in model.named_parameters())
+    return " Its experts are no linear layers and get no adapter." if experts else ""
+
+
+def _refuse_mistaken(entry: str, there: list[Linear], hint: str) -> None:
+    """Refuse an entry that names layers which peft would take for experts, see `engine.models.experts`."""
+    if any(fits(linear.name, entry) for linear in there):
+        what = f"{entry} names the MLP of layers without experts, which LoRA's library takes for experts"
+        raise _refuse("target_modules", what, f"Choose attention, or full finetuning. {hint}")
 
 
 def _adaptable(model: Any, options: AdapterOptions) -> Iterable[Linear]:

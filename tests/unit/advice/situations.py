@@ -38,6 +38,22 @@ SMOLLM = {
     "max_position_embeddings": 8192,
     "tie_word_embeddings": True,
 }
+QWEN_EXPERTS = {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "model_type": "qwen3_moe",
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 4,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "max_position_embeddings": 40960,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "moe_intermediate_size": 768,
+    "tie_word_embeddings": False,
+}
 
 
 def with_gpu(gigabytes: float) -> Machine:
@@ -56,6 +72,12 @@ def facts_7b() -> ModelFacts:
 def facts_small() -> ModelFacts:
     """Return the facts of SmolLM2-135M."""
     return facts_of_config(SMOLLM, "smol")
+
+
+@cache
+def facts_of_experts(*dense: int) -> ModelFacts:
+    """Return the facts of Qwen3-30B-A3B; the layers `dense` have an MLP instead of experts."""
+    return facts_of_config({**QWEN_EXPERTS, "mlp_only_layers": list(dense)}, "experts")
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -98,4 +120,13 @@ def situation(
     return replace(made, **others)
 
 
-__all__ = ["Linear", "facts_7b", "facts_small", "recipe", "situation", "statistics", "with_gpu"]
+__all__ = [
+    "Linear",
+    "facts_7b",
+    "facts_of_experts",
+    "facts_small",
+    "recipe",
+    "situation",
+    "statistics",
+    "with_gpu",
+]

@@ -23,7 +23,7 @@ from engine.advice.elsewhere import (
 )
 from engine.advice.finding import MOST_WORDS, SEVERITIES, Finding
 from engine.advice.situation import Situation
-from tests.unit.advice.situations import facts_small, situation, statistics
+from tests.unit.advice.situations import facts_of_experts, facts_small, situation, statistics
 
 TARGETS, RATE, OPTIM = "adapter.target_modules", "training.learning_rate", "training.optim"
 FOUR, LENGTH, BATCH = "model.load_in_4bit", "data.max_length", "training.per_device_train_batch_size"
@@ -40,6 +40,7 @@ class Case:
     gigabytes: float | None = 80.0
     data: dict[str, Any] | None = None
     small: bool = False
+    experts: bool = False
     skills: dict[str, int] | None = None
 
     def situation(self) -> Situation:
@@ -47,7 +48,7 @@ class Case:
         data = statistics(max_length=self.changes.get(LENGTH, 1024), **(self.data or {}))
         made = situation(
             self.changes,
-            facts=facts_small() if self.small else None,
+            facts=facts_small() if self.small else facts_of_experts() if self.experts else None,
             data=data,
             gigabytes=self.gigabytes,
         )
@@ -145,6 +146,7 @@ CASES: dict[str, Case] = {
     "R40": Case("warn", {}, "rows repeat", {"data.dedupe": True}, data={"duplicates": 300}),
     "R41": Case("warn", {}, "No examples for arithmetic", NO_FIX, skills={"chat": 5, "arithmetic": 0}),
     "R42": Case("hint", {"model.dtype": "float16"}, "bf16", {"model.dtype": "bfloat16"}),
+    "R46": Case("hint", {}, "attention only; the experts (95 % of the weights)", NO_FIX, experts=True),
 }
 BASES = Part("a", "m", "lora", 8), Part("b", "other", "lora", 8)
 ELSEWHERE: dict[str, tuple[Callable[[Any], Finding | None], Any, Any, str]] = {
@@ -165,8 +167,8 @@ ELSEWHERE: dict[str, tuple[Callable[[Any], Finding | None], Any, Any, str]] = {
 }
 
 
-def test_that_there_is_a_case_for_each_of_the_45_rules() -> None:
-    every = {f"R{number:02}" for number in range(1, 46)}
+def test_that_there_is_a_case_for_each_rule() -> None:
+    every = {f"R{number:02}" for number in range(1, 47)}
     assert set(CASES) | set(ELSEWHERE) == every
     assert set(RULES) == set(CASES)
 
@@ -230,8 +232,24 @@ def test_that_a_rule_of_runs_and_merges_speaks_where_it_should(rule: str) -> Non
     assert speak(right) is None
 
 
+def test_that_experts_are_spoken_of_only_where_they_are_wanted_and_left_out() -> None:
+    every = RULES["R46"]
+    assert every(situation({TARGETS: ["attention"]}, facts=facts_of_experts())) is None
+    assert every(situation({TARGETS: "all-linear"})) is None
+    assert every(situation({"adapter.method": "full"}, facts=facts_of_experts())) is None
+    mixed = every(situation({}, facts=facts_of_experts(0, 1)))
+    assert mixed is not None and "experts and the other MLPs" in mixed.message
+
+
+def test_that_attention_alone_is_all_there_is_in_a_mixture_and_is_no_fault() -> None:
+    found = advise(situation({TARGETS: ["attention"]}, facts=facts_of_experts(), gigabytes=200))
+    assert not {"R07", "R08"} & {finding.rule for finding in found}
+    found = advise(situation({TARGETS: ["mlp"]}, facts=facts_of_experts()))
+    assert next(f for f in found if f.rule == "R10").message.startswith("No adapter reaches mlp")
+
+
 def findings() -> list[Finding]:
-    """Return what each of the 45 rules says."""
+    """Return what each rule says."""
     spoken = [speak(wrong) for speak, wrong, _, _ in ELSEWHERE.values()]
     return [found for found in spoken if found is not None] + [triggered(rule)[1] for rule in CASES]
 
@@ -239,7 +257,7 @@ def findings() -> list[Finding]:
 def test_that_words_are_few_and_sources_are_there() -> None:
     known = evidence.load()
     said = findings()
-    assert len(said) == 45
+    assert len(said) == 46
     for found in said:
         assert found.severity in SEVERITIES
         assert len(found.message.split()) <= MOST_WORDS, found.message
