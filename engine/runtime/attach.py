@@ -63,8 +63,6 @@ def put_on(base: Any, adapter: AdapterFacts) -> tuple[Any, list[Whole]]:
 
     tensors = read_tensors(adapter)
     wholes = _wholes(base, adapter, tensors)
-    for whole in wholes:
-        whole.put(1.0)
     model = PeftModel(base, _config(adapter))
     aside = {whole_key(name, tensors) for name in adapter.trained_whole}
     own = {k: v for k, v in tensors.items() if k not in aside and BASE_COPY not in k}
@@ -76,6 +74,8 @@ def put_on(base: Any, adapter: AdapterFacts) -> tuple[Any, list[Whole]]:
         raise _unfit(adapter, str(error).strip().split("\n")[-1].strip()[:200]) from error
     if unexpected:
         raise _unfit(adapter, f"{unexpected[0]} has no place in the base")
+    for whole in wholes:
+        whole.put(1.0)
     return model.eval(), wholes
 
 

@@ -30,10 +30,10 @@ from engine.models.adapter_facts import read_adapter_facts
 from engine.models.facts import ModelFacts
 from engine.models.safetensors_header import TensorEntry
 from engine.models.weight_files import INDEX, read_headers, read_json
-from engine.runtime.adapted import fingerprint_base
 from engine.runtime.attach import read_tensors
 from engine.runtime.changes import changes_of
 from engine.runtime.fidelity import compare
+from engine.runtime.fitted import fingerprint_base
 from engine.runtime.merge_plan import FilePlan, Item, plan_files
 from engine.runtime.target import Target, resolve_target
 
