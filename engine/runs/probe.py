@@ -1,30 +1,23 @@
 """Try a recipe for a few steps before it is started: the parent's side, with what was measured and a verdict.
 
-A trial has a folder among the jobs, not among the runs, and nothing of it stays but its entry of the ledger.
+Nothing of a trial stays but its entry of the ledger.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import shutil
-import time
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from engine import durable, paths
-from engine.errors import EngineError, from_os_error
-from engine.events import END_TYPES, Event, Failed, Heartbeat, Planned, Probed, Step
-from engine.jobs import lock, process
+from engine.errors import EngineError
+from engine.events import Event, Heartbeat, Planned, Probed, Step
+from engine.jobs import process
 from engine.jobs.spec import create_job
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs.event_log import EventReader
+from engine.runs.question import Question, make_folder
 
 STEPS = 20
 PREFIX = "probe-"
-POLL_SECONDS = 0.1
-STALE_SECONDS = 3600.0  # a folder that nobody read to its end, such as after a crash
 ALONE = {"launcher.kind": "local", "launcher.processes": 1}
 
 
@@ -52,51 +45,19 @@ class Outcome:
     cancelled: bool = False
 
 
-class Trial:
-    """A trial that is going on. Call `read` now and then; it returns the outcome once there is one."""
+class Trial(Question[Outcome]):
+    """A trial that is going on; cancelled, it ends after its present step, and what it measured is kept."""
 
     def __init__(self, child: process.JobProcess) -> None:
-        self.folder = child.folder
+        super().__init__(child)
         self.steps = 0
         self.total_steps = 0
         self.phase = "starting"
-        self._child = child
-        self._reader = EventReader(child.folder)
         self._planned: Planned | None = None
         self._probed: Probed | None = None
-        self._failed: Failed | None = None
-        self._ended = ""
-        self._outcome: Outcome | None = None
 
-    def read(self) -> Outcome | None:
-        """Take what the child said since; the folder is gone once the outcome is there."""
-        if self._outcome is not None:
-            return self._outcome
-        ended = self._child.poll() is not None  # asked before reading: its last words are then read whole
-        for event in self._reader.read_new():
-            self._take(event)
-        if not ended:
-            return None
-        self._outcome = self._conclude()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        return self._outcome
-
-    def cancel(self) -> None:
-        """End the trial after its present step; what it measured until then is kept when it is enough."""
-        if self._outcome is None and self._child.poll() is None:
-            if self.steps:
-                process.send(self.folder, "stop")
-            else:
-                self._child.kill()  # it may be loading for long; there is nothing to lose
-            self._ended = "cancelled"
-
-    def wait(self, each: Callable[[Trial], object] | None = None) -> Outcome:
-        """Return the outcome; `each` is called after every look."""
-        while (found := self.read()) is None:
-            if each is not None:
-                each(self)
-            time.sleep(POLL_SECONDS)
-        return found
+    def _has_begun(self) -> bool:
+        return self.steps > 0
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Step):
@@ -105,34 +66,18 @@ class Trial:
             self._planned = event
         elif isinstance(event, Probed):
             self._probed = event
-        elif isinstance(event, Failed):
-            self._failed = event
         elif isinstance(event, Heartbeat) and not self.steps:
             self.phase = event.phase
-        if event.type in END_TYPES and self._ended != "cancelled":
-            self._ended = event.type
 
     def _conclude(self) -> Outcome:
-        if self._ended == "cancelled":
-            return Outcome(steps=self.steps, planned=self._planned, cancelled=True)
-        if self._failed is not None:
-            failed = self._failed
-            return Outcome(
-                steps=self.steps,
-                planned=self._planned,
-                problem=failed.message,
-                hint=failed.hint,
-                code=failed.code,
-            )
+        known = Outcome(steps=self.steps, planned=self._planned)
+        if self._cancelled is not None:
+            return replace(known, cancelled=True)
+        if (failed := self._failed) is not None:
+            return replace(known, problem=failed.message, hint=failed.hint, code=failed.code)
         if self._probed is None:
-            words = process.last_words(self.folder, 400)
-            return Outcome(
-                steps=self.steps,
-                planned=self._planned,
-                problem="The trial ended without an answer.",
-                hint=words or "Try again.",
-                code="APP-01",
-            )
+            hint = process.last_words(self.folder, 400) or "Try again."
+            return replace(known, problem="The trial ended without an answer.", hint=hint, code="APP-01")
         return _outcome_of(self._probed, self._planned)
 
 
@@ -161,22 +106,9 @@ def start(recipe: Recipe, steps: int = STEPS) -> Trial:
         raise EngineError("A trial needs one step.", "Use 20.", "REC-01")
     codec.refuse_unsupported(recipe)
     tried = codec.override(recipe, {"training.max_steps": steps, **ALONE})
-    _sweep()
-    folder = paths.jobs_dir() / f"{PREFIX}{uuid.uuid4().hex[:8]}"
-    try:
-        folder.mkdir(mode=0o700)
-        durable.write_file(folder / "recipe.yaml", codec.dumps(tried))
-    except OSError as error:
-        raise from_os_error(error, str(folder)) from error
+    folder = make_folder(PREFIX, tried)
     create_job("probe", {}, folder, name=recipe.name or "Trial")
     return Trial(process.start(folder))
-
-
-def _sweep() -> None:
-    """Remove the folders of trials that nobody has read to their end."""
-    for folder in paths.jobs_dir().glob(f"{PREFIX}*"):
-        if not lock.is_held(folder) and time.time() - folder.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def why_not_4bit(recipe: Recipe) -> EngineError | None:
