@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from app import i18n
 from app.services import Services, make_services
+from tests.gui.plan_place import seven_billion
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,3 +66,9 @@ def services(home: Path, qapp: QApplication) -> Iterator[Services]:
     made.theme.set_theme("dark")
     made.theme.set_text_size(100)
     i18n.set_language("en")
+
+
+@pytest.fixture
+def large_model(tmp_path: Path, tiny_model: Path) -> Path:
+    """Return the folder of a 7B model that has a tokenizer and no weights."""
+    return seven_billion(tmp_path / "llama-7b", tiny_model)

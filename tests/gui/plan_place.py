@@ -7,17 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PySide6.QtCore import QEvent, QPointF
 from PySide6.QtGui import QEnterEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
-from app.pages.wizard import inquiries, review_checks
 from app.pages.wizard.wizard import WizardPage
 from app.services import Services
 from engine.hardware.devices import Gpu, Machine
-from engine.models.facts import look_at
-from tests.gui.wizard_place import open_page, ready, write_rows
+from tests.gui.wizard_place import open_page, ready, settle, write_rows
 
 SEVEN_BILLION = {
     "architectures": ["LlamaForCausalLM"],
@@ -51,17 +48,16 @@ def seven_billion(folder: Path, tiny_model: Path) -> Path:
     return folder
 
 
-def let_shapes_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the window take a model without weights, which it refuses as incomplete: it can be planned."""
-    monkeypatch.setattr(inquiries, "read_facts", look_at)
-    monkeypatch.setattr(review_checks, "read_facts", look_at)
-
-
-def page_with(qtbot: Any, services: Services, model: Path, folder: Path, gigabytes: float) -> WizardPage:
-    """Return the wizard with model and data chosen, on a machine with a GPU of so much memory."""
+def page_with(
+    qtbot: Any, services: Services, model: Path, folder: Path, gigabytes: float, step: str = "model"
+) -> WizardPage:
+    """Return the wizard at a step with model and data chosen, on a machine with a GPU of so much memory."""
     services.hardware.machine = machine_with(gigabytes)
     page = open_page(qtbot, services)
     ready(qtbot, page, model, write_rows(folder / "tickets.jsonl"))
+    if step != page.step_name:
+        page.go_to(step)
+        settle(qtbot, page)
     return page
 
 

@@ -13,7 +13,7 @@ from app.pages.wizard.wizard import WizardPage
 from app.services import Services
 from app.widgets.advice_card import AdviceCard, SourceCard
 from app.widgets.label import TextLabel
-from tests.gui.plan_place import let_shapes_pass, page_with, point_at, seven_billion
+from tests.gui.plan_place import page_with, point_at
 from tests.gui.wizard_place import open_page, ready, settle, write_rows
 
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
@@ -21,17 +21,8 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def model(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    let_shapes_pass(monkeypatch)
-    return seven_billion(tmp_path / "llama-7b", tiny_model)
-
-
-@pytest.fixture
-def page(qtbot: Any, services: Services, model: Path, tmp_path: Path) -> WizardPage:
-    made = page_with(qtbot, services, model, tmp_path, 24)
-    made.go_to("method")
-    settle(qtbot, made)
-    return made
+def page(qtbot: Any, services: Services, large_model: Path, tmp_path: Path) -> WizardPage:
+    return page_with(qtbot, services, large_model, tmp_path, 24, "method")
 
 
 # -- advice ------------------------------------------------------------------------------------------------
@@ -39,8 +30,8 @@ def card_about(page: WizardPage, path: str) -> AdviceCard:
     return next(c for c in page.plan_column.cards if c.advice.fix and path in c.advice.fix)
 
 
-def test_that_what_makes_it_fit_is_one_press_and_one_press_back(qtbot, services, model, tmp_path):
-    page = page_with(qtbot, services, model, tmp_path, 14)
+def test_that_what_makes_it_fit_is_one_press_and_one_press_back(qtbot, services, large_model, tmp_path):
+    page = page_with(qtbot, services, large_model, tmp_path, 14)
     page.state.set_value("training.gradient_checkpointing", "none")
     settle(qtbot, page)
     before = page.state.recipe
@@ -61,8 +52,8 @@ def test_that_what_makes_it_fit_is_one_press_and_one_press_back(qtbot, services,
     assert page.plan_column.undo_line.isHidden()
 
 
-def test_that_undo_is_offered_until_something_else_is_changed(qtbot, services, model, tmp_path):
-    page = page_with(qtbot, services, model, tmp_path, 14)
+def test_that_undo_is_offered_until_something_else_is_changed(qtbot, services, large_model, tmp_path):
+    page = page_with(qtbot, services, large_model, tmp_path, 14)
     page.state.set_value("training.gradient_checkpointing", "none")
     settle(qtbot, page)
     QTest.mouseClick(page.plan_column.cards[0].press, LEFT)
@@ -102,8 +93,8 @@ def test_that_a_corrected_claim_is_shown_with_its_correction(qtbot, page):
     assert source.correction in texts and source.figure in texts
 
 
-def test_that_the_strip_opens_the_same_cards(qtbot, services, model, tmp_path):
-    page = page_with(qtbot, services, model, tmp_path, 14)
+def test_that_the_strip_opens_the_same_cards(qtbot, services, large_model, tmp_path):
+    page = page_with(qtbot, services, large_model, tmp_path, 14)
     page.state.set_value("training.gradient_checkpointing", "none")
     settle(qtbot, page)
     opened = page.plan_strip.open_advice()
@@ -113,8 +104,8 @@ def test_that_the_strip_opens_the_same_cards(qtbot, services, model, tmp_path):
     assert page.plan_strip.undo.accessibleName() == f"Undo: Applied: {cards[0].advice.title}"
 
 
-def test_that_a_check_mends_what_it_names(qtbot, services, model, tmp_path):
-    page = page_with(qtbot, services, model, tmp_path, 14)
+def test_that_a_check_mends_what_it_names(qtbot, services, large_model, tmp_path):
+    page = page_with(qtbot, services, large_model, tmp_path, 14)
     page.state.set_value("training.gradient_checkpointing", "none")
     page.go_to("review")
     settle(qtbot, page)

