@@ -8,6 +8,7 @@ from typing import Any
 from engine.advice.finding import Finding
 from engine.advice.memory_rules import ROOMY, few_samples_twice
 from engine.advice.situation import PACKED, Situation
+from engine.advice.skills import wanted_skills
 
 MANY_PASSES = 3
 SHORT_ANSWER, LONG_ANSWER = 512, 1000  # tokens; thresholds of ours
@@ -186,10 +187,16 @@ def repeated_rows(s: Situation) -> Finding | None:
 
 def skill_without_sample(s: Situation) -> Finding | None:
     """R41: what the model should still be able to do occurs in no sample."""
-    missing = next((skill for skill, count in s.skills.items() if count == 0), None)
+    practice = None if s.data is None else s.data.practice
+    if practice is None or not practice.rows:
+        return None
+    wanted = wanted_skills(s.recipe, s.facts, s.falls)
+    missing = next((skill for skill in wanted if not practice.counts.get(skill)), None)
     if missing is None:
         return None
-    message = f"No examples for {missing}; finetuning may unlearn it. Add some, or replay others."
+    where = "" if practice.every else f" in {practice.rows} rows"
+    why = f"{wanted[missing]}: add some, or mix in general ones."
+    message = f"No examples for {missing}{where}; finetuning may unlearn it. {why}"
     return Finding("R41", "warn", message, {}, ("A16", "S4"), "data.train")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from engine.advice.skills import Fall
+from engine.data.practice import Practice
 from engine.errors import EngineError
 from engine.hardware.devices import Machine
 from engine.models.facts import Linear, ModelFacts
@@ -31,7 +33,8 @@ class Statistics:
     """Figures of prepared data, all from its report: nothing is read a second time.
 
     `counts` are those of the plan; `lengths` (tokens) are of examples before any cut; `truncated` of `rows`
-    were cut at `max_length`. `chat`: the rows have questions and answers, and are no plain text.
+    were cut at `max_length`. `chat`: the rows have questions and answers, and are no plain text. `practice`
+    is what they practise, None where nobody looked.
     """
 
     counts: DataFacts
@@ -43,9 +46,16 @@ class Statistics:
     overlap: int = 0
     answer_tokens: float = 0.0  # trained tokens of an example, the mean
     chat: bool = True
+    practice: Practice | None = None
 
     @staticmethod
-    def of(report: Report, counts: DataFacts, options: DataOptions, chat: bool = True) -> Statistics:
+    def of(
+        report: Report,
+        counts: DataFacts,
+        options: DataOptions,
+        chat: bool = True,
+        practice: Practice | None = None,
+    ) -> Statistics:
         """Return the figures of a preparation under the data section `options`."""
         examples = max(1, report.train_examples)
         return Statistics(
@@ -58,6 +68,7 @@ class Statistics:
             overlap=report.overlap,
             answer_tokens=report.train_supervised_tokens / examples,
             chat=chat,
+            practice=practice,
         )
 
     @property
@@ -96,8 +107,8 @@ class Statistics:
 class Situation:
     """A recipe and all that is known around it; what is not known is None, and its rules are silent.
 
-    `replan` plans the recipe with some overrides. `skills` are what the model is wanted to do afterwards,
-    with the number of examples of each.
+    `replan` plans the recipe with some overrides. `falls` are the benchmarks that earlier runs on this base
+    lost at, see `engine.runs.falls`.
     """
 
     recipe: Recipe
@@ -106,7 +117,7 @@ class Situation:
     plan: Plan | None = None
     machine: Machine | None = None
     replan: Replan | None = None
-    skills: Mapping[str, int] = field(default_factory=dict)
+    falls: tuple[Fall, ...] = ()
 
     @property
     def has_gpu(self) -> bool | None:
@@ -194,6 +205,7 @@ def situation_of(
     data: Statistics | None = None,
     machine: Machine | None = None,
     device_memory: float | None = None,
+    falls: tuple[Fall, ...] = (),
     **known: Any,
 ) -> Situation:
     """Return the situation of a recipe; it is planned here and, where a rule asks, with changes.
@@ -201,7 +213,7 @@ def situation_of(
     `known` goes to `engine.plan.planner.plan` as it is: profile, ledger.
     """
     if facts is None:
-        return Situation(recipe, None, data, None, machine)
+        return Situation(recipe, None, data, None, machine, None, falls)
     model = facts
     made: dict[str, Plan] = {}  # several rules ask for the same change
 
@@ -213,4 +225,4 @@ def situation_of(
             made[key] = make_plan(asked, model, counts, device_memory, machine, **known)
         return made[key]
 
-    return Situation(recipe, facts, data, replan({}), machine, replan)
+    return Situation(recipe, facts, data, replan({}), machine, replan, falls)

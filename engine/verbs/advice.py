@@ -26,6 +26,7 @@ def advise(args: Namespace) -> Answer:
     from engine.models import library
     from engine.models.facts import look_at
     from engine.plan.ledger import Ledger
+    from engine.runs.falls import falls_on
     from engine.verbs.runs import check_inputs, read_recipe
 
     recipe = read_recipe(args.recipe, args.set)
@@ -34,7 +35,8 @@ def advise(args: Namespace) -> Answer:
     facts, machine = look_at(folder), imagined(probe(), args.device_memory)
     readable = (folder / "tokenizer.json").is_file() or not facts.from_config
     data = statistics(recipe, folder) if recipe.data.train and readable else None
-    found = look(situation_of(recipe, facts, data, machine, args.device_memory, ledger=Ledger.read()))
+    asked = recipe, facts, data, machine, args.device_memory, falls_on(recipe)
+    found = look(situation_of(*asked, ledger=Ledger.read()))
     if args.json:
         return {"findings": [finding.as_dict() for finding in found]}
     print(told(found))
@@ -64,6 +66,7 @@ def statistics(recipe: Recipe, folder: Path) -> Statistics:
     from engine.advice.situation import Statistics
     from engine.data.dataset import prepare
     from engine.data.order import packs_of
+    from engine.data.practice import practised
     from engine.plan.planner import DataFacts
 
     prepared = prepare(recipe.data, folder, recipe.training.seed)
@@ -71,7 +74,7 @@ def statistics(recipe: Recipe, folder: Path) -> Statistics:
     packs = packs_of(lengths, recipe.data)
     counts = DataFacts.of(lengths, len(prepared.validation), report.supervised_tokens, packs)
     chat = any(mapping.format != "text" for mapping in prepared.mappings)
-    return Statistics.of(report, counts, recipe.data, chat)
+    return Statistics.of(report, counts, recipe.data, chat, practised(recipe.data))
 
 
 def told(found: list[Finding]) -> str:

@@ -19,6 +19,7 @@ from engine.hardware.devices import Machine
 from engine.models.facts import ModelFacts
 from engine.plan.ledger import Ledger
 from engine.recipe.recipe import Recipe
+from engine.runs.falls import falls_on
 
 OF_MEMORY = ("R01", "R02")  # does not fit, tight: the plan has its own words and ways out
 KINDS = {"error": "bad", "warn": "warn", "hint": "info"}
@@ -28,6 +29,7 @@ def statistics_of(view: DataView) -> Statistics | None:
     """Return what the rules may know of the data, None until rows were chosen."""
     if view.chosen is None or not view.train_examples:
         return None
+    from engine.data.practice import practised
     from engine.data.report import Lengths  # numpy is loaded by now, in the background
 
     return Statistics(
@@ -40,6 +42,7 @@ def statistics_of(view: DataView) -> Statistics | None:
         overlap=int(view.chosen.overlap),
         answer_tokens=view.counts.supervised_tokens / max(1, view.train_examples),
         chat=view.format != "text",
+        practice=practised(view.recipe.data),
     )
 
 
@@ -48,7 +51,8 @@ def findings_of(
 ) -> list[Finding]:
     """Return what there is to say of a recipe; some dozens of plans, so not in the window's thread."""
     counted = statistics_of(data) if data is not None else None
-    return advise(situation_of(recipe, facts, counted, machine, ledger=Ledger.read()))
+    falls = falls_on(recipe)
+    return advise(situation_of(recipe, facts, counted, machine, falls=falls, ledger=Ledger.read()))
 
 
 class Adviser(QObject):

@@ -23,6 +23,8 @@ from engine.advice.elsewhere import (
 )
 from engine.advice.finding import MOST_WORDS, SEVERITIES, Finding
 from engine.advice.situation import Situation
+from engine.advice.skills import Fall
+from engine.data.practice import Practice
 from tests.unit.advice.situations import facts_of_experts, facts_small, situation, statistics
 
 TARGETS, RATE, OPTIM = "adapter.target_modules", "training.learning_rate", "training.optim"
@@ -41,7 +43,7 @@ class Case:
     data: dict[str, Any] | None = None
     small: bool = False
     experts: bool = False
-    skills: dict[str, int] | None = None
+    falls: tuple[Fall, ...] = ()
 
     def situation(self) -> Situation:
         """Return it, planned."""
@@ -52,7 +54,7 @@ class Case:
             data=data,
             gigabytes=self.gigabytes,
         )
-        return replace(made, skills=self.skills or {})
+        return replace(made, falls=self.falls)
 
 
 NO_FIX: dict[str, Any] = {}
@@ -144,7 +146,14 @@ CASES: dict[str, Case] = {
     "R38": Case("error", {LENGTH: 8192, "data.packing": True}, "4096 tokens at most", {LENGTH: 4096}),
     "R39": Case("warn", {"data.train_on": "all"}, "write the questions", {"data.train_on": "assistant"}),
     "R40": Case("warn", {}, "rows repeat", {"data.dedupe": True}, data={"duplicates": 300}),
-    "R41": Case("warn", {}, "No examples for arithmetic", NO_FIX, skills={"chat": 5, "arithmetic": 0}),
+    "R41": Case(
+        "warn",
+        {},
+        "No examples for arithmetic; finetuning may unlearn it. gsm8k fell from 0.61 to 0.48",
+        NO_FIX,
+        data={"practice": Practice(50, {"conversation": 50})},
+        falls=(Fall("gsm8k", 0.61, 0.48),),
+    ),
     "R42": Case("hint", {"model.dtype": "float16"}, "bf16", {"model.dtype": "bfloat16"}),
     "R46": Case("hint", {}, "attention only; the experts (95 % of the weights)", NO_FIX, experts=True),
 }
