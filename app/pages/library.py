@@ -38,6 +38,7 @@ from app.widgets.empty import EmptyState
 from app.widgets.label import text_label
 from app.widgets.question import ask
 from engine.errors import EngineError
+from engine.runs.compared import finding_on_runs
 from engine.runs.store import (
     RunSummary,
     delete_run,
@@ -283,17 +284,22 @@ class LibraryPage(Page):
         self.empty_button.setVisible(trash)
         roomy = self.height() > current_theme().px(LEAST_HEIGHT) or self.queue.isHidden()
         self.preview.show_run(chosen[0] if one and not trash and roomy else None)
+        self._show_note()
 
     def _on_filter_changed(self) -> None:
-        chosen = parse(self.filter.text())
-        self.shown_model.set_filter(chosen)
-        words = ""
+        self.shown_model.set_filter(parse(self.filter.text()))
+        self._show_note()
+
+    def _show_note(self) -> None:
+        chosen, words = parse(self.filter.text()), ""
         if chosen.unknown:
             words = f"{' '.join(chosen.unknown)} is not understood. {HELP}."
         elif not self.shown_model.rowCount() and self.model.rowCount():
             words = "No run matches. Clear the filter to see all."
         elif self._in_trash:
             words = f"Deleted runs stay here for {KEEP_DAYS} days."
+        elif found := finding_on_runs([run.folder for run in self.chosen()]):
+            words = f"{found.message} ({found.rule})"
         self.note.setText(words)
         self.note.setHidden(not words)
 

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.advice.elsewhere import Comparison, one_seed
 from engine.errors import EngineError
 from engine.jobs import process
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs import check, store
+from engine.runs.compared import finding_on
 from engine.verbs import follow
 
 Answer = dict[str, Any] | int
@@ -198,12 +198,13 @@ def show(args: Namespace) -> Answer:
 def compare(args: Namespace) -> Answer:
     """Say in which options runs differ, and what came of it."""
     folders = [store.find_run(name) for name in args.runs]
-    trees = [_flatten(store.load_recipe(folder).model_dump(mode="json")) for folder in folders]
+    recipes = [store.load_recipe(folder) for folder in folders]
+    trees = [_flatten(recipe.model_dump(mode="json")) for recipe in recipes]
     keys = [
         key for key in trees[0] if key != "name" and any(tree[key] != trees[0][key] for tree in trees[1:])
     ]
     summaries = [store.summary(folder) for folder in folders]
-    found = one_seed(Comparison(_seeds(trees)))
+    found = finding_on(recipes)
     return {
         "differences": [{"field": key, "values": [tree[key] for tree in trees]} for key in keys],
         "metrics": {
@@ -219,15 +220,6 @@ def compare(args: Namespace) -> Answer:
         },
         "findings": [] if found is None else [found.as_dict()],
     }
-
-
-def _seeds(trees: list[dict[str, Any]]) -> dict[str, list[int]]:
-    """Return the seeds of each recipe: recipes that differ in nothing but the seed are one."""
-    seeds: dict[str, list[int]] = {}
-    for tree in trees:
-        rest = {key: value for key, value in tree.items() if key not in ("name", "training.seed")}
-        seeds.setdefault(repr(rest), []).append(tree["training.seed"])
-    return seeds
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

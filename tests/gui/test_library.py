@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from app.tables.run_filter import parse
 from app.tables.runs import RunsModel
 from app.widgets.cells import RowTable
 from app.widgets.question import Question
+from engine.cli import main
 from engine.jobs.lock import FolderLock
-from engine.runs.store import delete_run, list_runs, summary, trash_dir
+from engine.recipe.codec import dumps, override
+from engine.runs.store import delete_run, list_runs, load_recipe, summary, trash_dir
 from tests.gui.drawn import give_keyboard, nameless_controls, wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
 
@@ -138,6 +141,25 @@ def test_that_reading_anew_leaves_the_choice_and_the_keyboard_at_their_run(servi
     settle(page, qtbot)
     assert [run.name for run in page.chosen()] == ["two"]
     assert page.table.currentIndex().row() == 0
+
+
+def test_that_runs_side_by_side_with_one_seed_each_are_told_to_prove_little(
+    services: Services, qtbot, capsys
+) -> None:
+    folders = [make_run(name, steps=10) for name in ("one", "two")]
+    for folder, rank in zip(folders, (8, 32), strict=True):
+        recipe = override(load_recipe(folder), {"adapter.r": rank})
+        (folder / "recipe.yaml").write_text(dumps(recipe))
+    page = shown(services, qtbot)
+    choose(page, "one")
+    assert page.note.isHidden()
+    page.table.selectAll()
+    assert page.note.isVisible() and page.note.text().endswith("(R43)")
+    assert main(["runs", "compare", *[str(folder) for folder in folders], "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["findings"][0]["message"]
+    assert page.note.text() == f"{told} (R43)"
+    choose(page, "two")
+    assert page.note.isHidden()
 
 
 def test_that_a_run_is_chosen_even_while_shift_is_held(services: Services, qtbot) -> None:
