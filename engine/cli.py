@@ -20,6 +20,7 @@ from typing import Any
 from engine import paths
 from engine.errors import EngineError, from_os_error
 from engine.verbs import advice, library, queue, runs
+from engine.verbs import merge as merging
 from engine.verbs.follow import CrashError
 
 Handler = Callable[[Namespace], "dict[str, Any] | int"]
@@ -91,48 +92,6 @@ def chat(args: Namespace) -> dict[str, Any] | int:
         seed=args.seed,
         system_prompt=args.system_prompt,
     )
-
-
-def merge(args: Namespace) -> dict[str, Any] | int:
-    """Merge adapters into their base, and check the result."""
-    from engine.runtime.merge import merge_adapter
-
-    def progress(stage: str, done: int, total: int) -> None:
-        if not args.json:
-            print(f"\r{stage} {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
-
-    if args.adapter_only:
-        raise EngineError(
-            "Merging into a new adapter is not available in this version yet.",
-            "Leave --adapter-only away.",
-            "REC-01",
-        )
-    return merge_adapter(
-        [_adapter_folder(name) for name in args.adapters],
-        Path(args.out).expanduser(),
-        base=args.base,
-        weights=[float(w) for w in args.weights.split(",")] if args.weights else None,
-        method=args.method,
-        dtype=args.dtype,
-        progress=progress,
-    )
-
-
-def _adapter_folder(name: str) -> Path:
-    folder = Path(name).expanduser()
-    if (folder / "adapter_config.json").exists():
-        return folder
-    from engine.runs import store
-
-    run = store.find_run(name)
-    if not (run / "adapter" / "adapter_config.json").exists():
-        raise EngineError(
-            f"{run.name} has no finished adapter.",
-            "Let the run finish, or resume it.",
-            "RUN-05",
-            file=str(run),
-        )
-    return run / "adapter"
 
 
 VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
@@ -253,23 +212,8 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
             ("delete", "move to the trash", runs.delete, [RUN]),
         ],
     ),
-    "merge": (
-        "merge an adapter into its base",
-        merge,
-        [
-            _argument("adapters", nargs="+", metavar="ADAPTER", help="adapter folder or run"),
-            _argument("--out", required=True, metavar="FOLDER"),
-            _argument("--base", help="another base than the recorded one"),
-            _argument("--weights", help="such as 1,0.5"),
-            _argument(
-                "--method",
-                default="linear",
-                choices=["linear", "cat", "svd", "ties", "dare_linear", "dare_ties"],
-            ),
-            _argument("--adapter-only", action="store_true"),
-            _argument("--dtype", choices=["fp32", "bf16", "fp16"]),
-        ],
-    ),
+    "merge": ("put adapters into their base, or into one adapter", merging.merge, merging.ARGUMENTS),
+    "certify": ("check a folder that merge or export made, once more", merging.certify, merging.CERTIFY),
     "chat": (
         "answer a message with a run, adapter or model",
         chat,

@@ -1,11 +1,11 @@
-"""Which adapters can be put together, by which method, and what comes of it: told before anything is loaded.
+"""Which adapters go together, by which method, and what comes of it: told before anything is loaded.
 
-| method                    | into a base                              | into a new adapter                      |
-|---------------------------|------------------------------------------|-----------------------------------------|
-| linear                    | W + sum of w_i d_i, of adapters of any kind | peft's: sums A and B apart, one rank |
-| cat                       | the same sum, of products B A            | the same sum, exact; the ranks add up   |
-| svd                       | what one rank can hold of the sum        | the same                                |
-| ties, dare_*, magnitude_* | A and B thinned, then summed apart       | the same, as in peft                    |
+| method                    | into a base                            | into a new adapter                    |
+|---------------------------|----------------------------------------|---------------------------------------|
+| linear                    | W + sum of w_i d_i, of any adapters    | peft's: sums A and B apart, one rank  |
+| cat                       | the same sum, of products B A          | the same sum, exact; the ranks add up |
+| svd                       | what one rank can hold of the sum      | the same                              |
+| ties, dare_*, magnitude_* | A and B thinned, then summed apart     | the same, as in peft                  |
 
 d_i is what adapter i adds to the weight W. (B1 + B2) (A1 + A2) is not B1 A1 + B2 A2: a linear adapter is no
 linear merge; how far it is from it is measured. Of adapters of one method linear asks for one rank in both:

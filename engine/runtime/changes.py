@@ -37,6 +37,10 @@ class Change:
         """Return the changed rows for float32 rows (n, width) of the stored tensor that begin at `start`."""
         raise NotImplementedError
 
+    def delta(self, weight: Tensor, start: int) -> Tensor:
+        """Return what is added to such rows; a new tensor."""
+        return self.rows(weight, start) - weight
+
 
 @dataclass(frozen=True)
 class Sum(Change):
@@ -48,10 +52,13 @@ class Sum(Change):
     turned: bool
 
     def rows(self, weight: Tensor, start: int) -> Tensor:
+        return self.delta(weight, start).add_(weight)
+
+    def delta(self, weight: Tensor, start: int) -> Tensor:
         stop = start + weight.shape[0]
         a, b = self.a.float(), self.b.float()
         update = a[:, start:stop].T @ b.T if self.turned else b[start:stop] @ a
-        return update.mul_(self.scaling).add_(weight)
+        return update.mul_(self.scaling)
 
 
 @dataclass(frozen=True)
@@ -65,9 +72,15 @@ class Cut(Change):
     turned: bool
 
     def rows(self, weight: Tensor, start: int) -> Tensor:
+        return self.sum().rows(weight, start)
+
+    def delta(self, weight: Tensor, start: int) -> Tensor:
+        return self.sum().delta(weight, start)
+
+    def sum(self) -> Sum:
+        """Return it as a sum with factors of its own; made when asked for, since it is large."""
         a, b = self.shared[0][:, : self.inner], self.shared[1][: len(self.b)]
-        scaled = Sum(self.d.float()[:, None] * a, self.b.float()[:, None] * b, 1.0, self.turned)
-        return scaled.rows(weight, start)
+        return Sum(self.d.float()[:, None] * a, self.b.float()[:, None] * b, 1.0, self.turned)
 
 
 @dataclass(frozen=True)
@@ -138,16 +151,49 @@ class AddBias(Change):
     scaling: float
 
     def rows(self, weight: Tensor, start: int) -> Tensor:
-        return weight + self.vector[start : start + weight.shape[0], None].float() * self.scaling
+        return weight + self.delta(weight, start)
+
+    def delta(self, weight: Tensor, start: int) -> Tensor:
+        return self.vector[start : start + weight.shape[0], None].float() * self.scaling
+
+
+@dataclass(frozen=True)
+class Weighted(Change):
+    """Add what several changes would each add, so many times."""
+
+    parts: tuple[tuple[float, Change], ...]
+
+    @property
+    def all_rows(self) -> bool:  # type: ignore[override]
+        return any(change.all_rows for _, change in self.parts)
+
+    def rows(self, weight: Tensor, start: int) -> Tensor:
+        total = torch.zeros_like(weight)
+        for times, change in self.parts:
+            total.add_(change.delta(weight, start), alpha=times)
+        return total.add_(weight)
+
+
+def is_scale(change: Change) -> bool:
+    """Return whether a change only multiplies, so that it makes nothing of what is not there."""
+    if isinstance(change, Weighted):
+        return all(is_scale(each) for _, each in change.parts)
+    return isinstance(change, Scale)
 
 
 def is_same(head: Change, embedding: Change) -> bool:
     """Return whether head and embedding are changed alike, so that they may go on sharing one weight."""
+    if head is embedding:
+        return True
+    if isinstance(head, Weighted) and isinstance(embedding, Weighted):
+        pairs = zip(head.parts, embedding.parts, strict=False)
+        alike = (x[0] == y[0] and is_same(x[1], y[1]) for x, y in pairs)
+        return len(head.parts) == len(embedding.parts) and all(alike)
     if isinstance(head, Replace) and isinstance(embedding, Replace):
         return bool(torch.equal(head.tensor, embedding.tensor))
     if isinstance(head, Sum) and isinstance(embedding, Sum) and not head.turned and embedding.turned:
-        pairs = ((head.a, embedding.b.T), (head.b, embedding.a.T))
-        return head.scaling == embedding.scaling and all(torch.equal(x, y) for x, y in pairs)
+        turned = ((head.a, embedding.b.T), (head.b, embedding.a.T))
+        return head.scaling == embedding.scaling and all(torch.equal(x, y) for x, y in turned)
     return False
 
 

@@ -1,178 +1,185 @@
-"""The certificate: a merged model is loaded again and compared with base + adapter on prompts.
+"""The certificate: what was made is asked what base + adapters were asked, and its answers are compared.
 
-Both compute in float32 where memory allows, so that what differs is what the merge rounded.
+    reference = listen(base + adapters, prompts)           once: greedy answers, and the scores along them
+    certify(reference, subject, kind=..., dtype=...)       any number of times: merged, adapter, exports
+
+Both compute in float32 where memory allows, so that what differs is what was rounded as it was written.
+`top1_agreement` looks at the positions where the reference is sure: its first and second word are further
+apart than one step of the type that was written. Nearer ones are the same number in that type, and which of
+them comes first says nothing; `top1_agreement_all` counts them too.
 """
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.data.templates import load_template
-from engine.data.tokenizer import ModelTokenizer
-from engine.events import SampleGenerated
-from engine.models.facts import read_facts
-from engine.runs.event_log import EventReader
-from engine.runtime.adapted import load_adapted
-from engine.runtime.device import cpu_dtype, quieten
-from engine.runtime.generate import Sampling, generate, stops_of
-from engine.runtime.load import Compute
-from engine.runtime.target import Target
+from engine.runtime.check_prompts import Asked
+from engine.runtime.generate import Sampling, generate
 
-PROMPTS = 6
 ANSWER_TOKENS = 16
 COMPARED_TOKENS = 48
-BUILT_IN = (
-    "What is the capital of France?",
-    "Write one sentence about the sea.",
-    "Explain in simple words why the sky is blue.",
-    "Translate into German: Good morning, how are you?",
-    "List three fruits.",
-    "What is 17 plus 25?",
-)
 Progress = Callable[[str, int, int], None]
+Subject = Callable[[list[int]], Tensor]
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What a merge into this type must reach; rounding to 8 bits turns words that were nearly even."""
+    """What must be reached. `step`: one step of the written type, as a share of the number it is taken at."""
 
     max_logit_difference: float | None
     top1_agreement: float
     mean_kl: float
+    step: float
 
 
 LIMITS = {
-    "float32": Limit(1e-3, 0.999, 1e-6),
-    "float16": Limit(None, 0.99, 1e-3),
-    "bfloat16": Limit(None, 0.97, 1e-2),
+    "float32": Limit(1e-3, 0.999, 1e-6, torch.finfo(torch.float32).eps),
+    "float16": Limit(None, 0.99, 1e-3, torch.finfo(torch.float16).eps),
+    "bfloat16": Limit(None, 0.99, 1e-2, torch.finfo(torch.bfloat16).eps),
 }
 
 
-@dataclass
-class _Spoken:
-    """What one model said: its scores at the compared positions of each prompt, on the same answers."""
+@dataclass(frozen=True)
+class Reference:
+    """What base + adapters said: their greedy answers, and their scores at the compared positions."""
 
-    scores: list[Tensor]
-    answers: list[tuple[int, ...]]
+    prompts: tuple[Asked, ...]
+    answers: tuple[tuple[int, ...], ...]
+    scores: tuple[Tensor, ...]
 
-
-def compare(target: Target, merged: Path, tell: Progress) -> dict[str, Any]:
-    """Compare base + adapter with the merged folder and return the certificate.
-
-    {"max_logit_difference", "mean_logit_difference", "mean_kl", "top1_agreement", "same_answers", "prompts",
-    "tokens", "dtype", "limits", "passed"}
-    """
-    quieten()
-    facts = read_facts(merged)
-    prompts = [_prompt_ids(target, text) for text in _prompts(target)]
-    compute = Compute(torch.device("cpu"), cpu_dtype(facts))
-    total = 2 * len(prompts)
-    first = _speak(target, prompts, None, compute, lambda done: tell("check", done, total))
-    again = Target(facts.name, facts, chat_template=target.chat_template)
-    second = _speak(
-        again, prompts, first.answers, compute, lambda done: tell("check", len(prompts) + done, total)
-    )
-    return _certificate(first, second, facts.dtype)
-
-
-def _prompts(target: Target) -> list[str]:
-    """Take the questions that the run itself answered at its evaluations, else built-in ones."""
-    found: list[str] = []
-    if target.run is not None:
-        for event in EventReader(target.run).read_new():
-            if isinstance(event, SampleGenerated) and event.prompt not in found:
-                found.append(event.prompt)
-    return [*found, *BUILT_IN][:PROMPTS]
-
-
-def _prompt_ids(target: Target, text: str) -> list[int]:
-    messages = [{"role": "system", "content": target.system_prompt}] if target.system_prompt else []
-    messages.append({"role": "user", "content": text})
-    template = load_template(target.base.path, target.chat_template)
-    ids = ModelTokenizer(target.base.path).encode(template.render(messages, add_generation_prompt=True))
-    return ids[-(target.base.max_positions - ANSWER_TOKENS - 1) :]
+    def texts(self) -> list[list[int]]:
+        """Return each prompt with its answer as one row of tokens."""
+        return [[*asked.ids, *answer] for asked, answer in zip(self.prompts, self.answers, strict=True)]
 
 
 @torch.inference_mode()
-def _speak(
-    target: Target,
-    prompts: list[list[int]],
-    given: list[tuple[int, ...]] | None,
-    compute: Compute,
-    tell: Callable[[int], None],
-) -> _Spoken:
-    """Answer each prompt greedily, then take the scores over the prompt's end and the answer.
-
-    The second model is given the first one's answers: where its likeliest words along them are the same,
-    it would have answered the same.
-    """
-    adapted = load_adapted(target.base, target.adapter, compute)
-    tokenizer = ModelTokenizer(target.base.path)
-    stops = stops_of(target.base.path, load_template(target.base.path, target.chat_template), tokenizer)
-    scores: list[Tensor] = []
-    answers: list[tuple[int, ...]] = []
+def listen(
+    model: Any, prompts: Sequence[Asked], stops: frozenset[int], tell: Callable[[int], None]
+) -> Reference:
+    """Let a loaded model answer each prompt greedily; keep its scores over prompt's end and answer."""
     greedy = Sampling(max_new_tokens=ANSWER_TOKENS)
-    for number, prompt in enumerate(prompts):
-        if given is None:
-            answers.append(generate(adapted.model, prompt, greedy, stops=stops, decode=lambda ids: "").ids)
-        else:
-            answers.append(given[number])
-        ids = torch.tensor([list(prompt) + list(answers[-1])])
-        scores.append(
-            adapted.model(input_ids=ids, use_cache=False).logits[0, -COMPARED_TOKENS:].float().clone()
-        )
+    answers, scores = [], []
+    subject = subject_of(model)
+    for number, asked in enumerate(prompts):
+        answers.append(generate(model, asked.ids, greedy, stops=stops, decode=lambda ids: "").ids)
+        scores.append(_compared(subject([*asked.ids, *answers[-1]])))
         tell(number + 1)
-    del adapted
-    gc.collect()
-    return _Spoken(scores, answers)
+    return Reference(tuple(prompts), tuple(answers), tuple(scores))
 
 
-def _same_answers(first: _Spoken, second: _Spoken) -> int:
-    """Count the prompts whose answer the second model would have given word for word, its end included."""
-    count = 0
-    for a, b, answer in zip(first.scores, second.scores, first.answers, strict=True):
-        span = len(answer) + 1
-        count += bool((a[-span:].argmax(-1) == b[-span:].argmax(-1)).all())
-    return count
+def subject_of(model: Any) -> Subject:
+    """Return what a loaded model of transformers says: tokens -> scores (tokens, words)."""
+
+    def scores(ids: list[int]) -> Tensor:
+        with torch.inference_mode():
+            found: Tensor = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[
+                0
+            ]
+        return found
+
+    return scores
 
 
-def _certificate(first: _Spoken, second: _Spoken, dtype: str) -> dict[str, Any]:
-    largest, total, divergence, agreed, positions = 0.0, 0.0, 0.0, 0, 0
-    for a, b in zip(first.scores, second.scores, strict=True):
-        difference = (a - b).abs()
-        largest = max(largest, float(difference.max()))
-        total += float(difference.mean(-1).sum())
-        p, q = a.log_softmax(-1), b.log_softmax(-1)
-        divergence += float((p.exp() * (p - q)).sum(-1).clamp_min(0).sum())
-        agreed += int((a.argmax(-1) == b.argmax(-1)).sum())
-        positions += len(a)
-    limit = LIMITS.get(dtype, LIMITS["bfloat16"])
-    top1 = agreed / positions
-    finite = all(bool(torch.isfinite(scores).all()) for scores in second.scores)
-    within = limit.max_logit_difference is None or largest < limit.max_logit_difference
+def _compared(scores: Tensor) -> Tensor:
+    return scores[-COMPARED_TOKENS:].float().cpu().clone()
+
+
+def certify(
+    reference: Reference,
+    subject: Subject,
+    *,
+    kind: str,
+    dtype: str,
+    limit: Limit | None = None,
+    tell: Callable[[int], None] = lambda done: None,
+) -> dict[str, Any]:
+    """Compare what was made with the reference, along the reference's own answers.
+
+    `subject` gives scores (tokens, words) for tokens; `dtype` is what was written. Where the likeliest words
+    along an answer are the same, the subject would have given that answer itself.
+    {"kind", "passed", "reason" when it failed, "max_logit_difference", "mean_logit_difference", "mean_kl",
+    "top1_agreement", "top1_agreement_all", "near_ties", "same_answers", "prompts", "prompt_texts",
+    "prompt_sources", "tokens", "dtype", "limits"}
+    """
+    limit = limit or LIMITS.get(dtype, LIMITS["bfloat16"])
+    tally = _Tally(limit.step)
+    for number, ids in enumerate(reference.texts()):
+        tally.add(reference.scores[number], _compared(subject(ids)), len(reference.answers[number]))
+        tell(number + 1)
+    told = tally.figures()
+    reason = _reason(told, limit, tally.finite)
     return {
-        "max_logit_difference": largest if finite else None,
-        "mean_logit_difference": total / positions if finite else None,
-        "mean_kl": divergence / positions if finite else None,
-        "top1_agreement": top1,
-        "same_answers": _same_answers(first, second),
-        "prompts": len(first.answers),
-        "tokens": positions,
+        "kind": kind,
+        "passed": not reason,
+        **({"reason": reason} if reason else {}),
+        **told,
+        "prompts": len(reference.prompts),
+        "prompt_texts": [asked.text for asked in reference.prompts],
+        "prompt_sources": [asked.source for asked in reference.prompts],
         "dtype": dtype,
         "limits": {
             "max_logit_difference": limit.max_logit_difference,
             "top1_agreement": limit.top1_agreement,
             "mean_kl": limit.mean_kl,
         },
-        "passed": finite
-        and within
-        and top1 >= limit.top1_agreement
-        and divergence / positions <= limit.mean_kl,
     }
+
+
+class _Tally:
+    """The differences, gathered position by position."""
+
+    def __init__(self, step: float) -> None:
+        self._step = step
+        self.finite = True
+        self._largest = self._total = self._divergence = 0.0
+        self._positions = self._agreed = self._sure = self._agreed_sure = self._answers = 0
+
+    def add(self, a: Tensor, b: Tensor, answer: int) -> None:
+        """Take the scores of the reference `a` and of the subject `b`, (positions, words) both."""
+        self.finite = self.finite and bool(torch.isfinite(b).all())
+        difference = (a - b).abs()
+        self._largest = max(self._largest, float(difference.max()))
+        self._total += float(difference.mean(-1).sum())
+        p, q = a.log_softmax(-1), b.log_softmax(-1)
+        self._divergence += float((p.exp() * (p - q)).sum(-1).clamp_min(0).sum())
+        best = a.topk(2, -1).values
+        sure = best[:, 0] - best[:, 1] > self._step * best.abs().amax(-1)
+        same = a.argmax(-1) == b.argmax(-1)
+        self._positions += len(a)
+        self._agreed += int(same.sum())
+        self._sure += int(sure.sum())
+        self._agreed_sure += int((same & sure).sum())
+        self._answers += bool(same[-(answer + 1) :].all())
+
+    def figures(self) -> dict[str, Any]:
+        """Return what is told of it; differences are None where the subject gave no numbers."""
+        return {
+            "max_logit_difference": self._largest if self.finite else None,
+            "mean_logit_difference": self._total / self._positions if self.finite else None,
+            "mean_kl": self._divergence / self._positions if self.finite else None,
+            "top1_agreement": self._agreed_sure / self._sure if self._sure else 0.0,
+            "top1_agreement_all": self._agreed / self._positions,
+            "near_ties": self._positions - self._sure,
+            "same_answers": self._answers,
+            "tokens": self._positions,
+        }
+
+
+def _reason(told: dict[str, Any], limit: Limit, finite: bool) -> str:
+    """Say what keeps a certificate from passing; empty where it passes."""
+    if not finite:
+        return "it answers with values that are no numbers"
+    largest, allowed = told["max_logit_difference"], limit.max_logit_difference
+    if allowed is not None and not largest < allowed:
+        return f"the largest logit difference is {largest:.2g}; below {allowed:g} is allowed"
+    if told["top1_agreement"] < limit.top1_agreement:
+        share, least = told["top1_agreement"] * 100, limit.top1_agreement * 100
+        return f"the next word is the same at {share:.1f} % of the positions; {least:g} % are needed"
+    if told["mean_kl"] > limit.mean_kl:
+        return f"the mean divergence is {told['mean_kl']:.2g}; {limit.mean_kl:g} is allowed"
+    return ""

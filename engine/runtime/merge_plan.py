@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
-from engine.models.facts import is_embedding, is_head
+from engine.models.facts import ModelFacts, is_embedding, is_head
 from engine.models.fit import find_place
 from engine.models.safetensors_header import DTYPE_BITS, Header, TensorEntry
-from engine.runtime.changes import Change, Scale, is_same
-from engine.runtime.target import Target
+from engine.runtime.changes import Change, is_same, is_scale
 
 FLOATS = ("F32", "BF16", "F16")
 
@@ -51,9 +50,11 @@ class FilePlan:
 
 
 def plan_files(
-    headers: list[Header], target: Target, changes: dict[str, Change], dtype: str | None
+    headers: list[Header], base: ModelFacts, changes: dict[str, Change], dtype: str | None, tied: bool = False
 ) -> list[FilePlan]:
     """Lay out the merged files; a file whose tensors keep their types keeps its header byte for byte.
+
+    `tied` says that what moves the embedding means a head that shares its weight too.
 
     Raises EngineError MODEL-07 when something that the adapter changes has no tensor in the files, MODEL-05
     when it is a bias that the base has not.
@@ -61,8 +62,8 @@ def plan_files(
     own = _main_type(headers)
     wanted = dtype or own
     entries = {entry.name: entry for header in headers for entry in header.tensors}
-    places = _places(entries, changes, target)
-    head = _own_head(entries, places, changes, target)
+    places = _places(entries, changes, base)
+    head = _own_head(entries, places, changes, base, tied)
     plans = []
     for header in headers:
         items = []
@@ -93,7 +94,9 @@ def _main_type(headers: list[Header]) -> str:
     return max(sizes, key=lambda name: sizes[name])
 
 
-def _places(entries: dict[str, TensorEntry], changes: dict[str, Change], target: Target) -> dict[str, Change]:
+def _places(
+    entries: dict[str, TensorEntry], changes: dict[str, Change], base: ModelFacts
+) -> dict[str, Change]:
     """Return the changes by the names of the base's files; a shared head has no name of its own there."""
     found = {}
     for name, change in changes.items():
@@ -101,19 +104,19 @@ def _places(entries: dict[str, TensorEntry], changes: dict[str, Change], target:
         if place is not None:
             found[place] = change
         elif name.endswith(".bias"):
-            if not isinstance(change, Scale):  # a scale of a bias that is not there changes nothing
+            if not is_scale(change):  # a scale of a bias that is not there changes nothing
                 raise EngineError(
-                    f"The adapter adds {name}, and {target.base.name} has no bias there.",
+                    f"The adapter adds {name}, and {base.name} has no bias there.",
                     "Use the adapter as it is.",
                     "MODEL-05",
-                    file=str(target.base.path),
+                    file=str(base.path),
                 )
-        elif not (target.base.tied and is_head(name)):
+        elif not (base.tied and is_head(name)):
             raise EngineError(
-                f"{name.removesuffix('.weight')} of the adapter has no weight in {target.base.name}.",
+                f"{name.removesuffix('.weight')} of the adapter has no weight in {base.name}.",
                 "Choose the base it was trained on.",
                 "MODEL-07",
-                file=str(target.base.path),
+                file=str(base.path),
             )
     return found
 
@@ -122,19 +125,20 @@ def _own_head(
     entries: dict[str, TensorEntry],
     places: dict[str, Change],
     changes: dict[str, Change],
-    target: Target,
+    base: ModelFacts,
+    tied: bool,
 ) -> Item | None:
     """Return the head of its own that a model needs whose head shared the embedding's weight.
 
     An adapter changes the one or the other, or each in its way: the two part. They stay together where both
     are changed alike, and where it was trained with `ensure_weight_tying` and names the embedding alone.
     """
-    if not target.base.tied or target.adapter is None:
+    if not base.tied:
         return None
-    embedding = next((entry for entry in entries.values() if _is_table(entry, target)), None)
+    embedding = next((entry for entry in entries.values() if _is_table(entry, base)), None)
     head = next((name for name in changes if is_head(name)), None)
     moved = embedding is not None and embedding.name in places
-    if embedding is None or (head is None and (not moved or target.adapter.numbers.weight_tying)):
+    if embedding is None or (head is None and (not moved or tied)):
         return None
     if head is not None and moved and is_same(changes[head], places[embedding.name]):
         return None
@@ -142,11 +146,11 @@ def _own_head(
     return Item(name, embedding.dtype, embedding, changes.get(name), untied=True)
 
 
-def _is_table(entry: TensorEntry, target: Target) -> bool:
+def _is_table(entry: TensorEntry, base: ModelFacts) -> bool:
     """Return whether a tensor is the table of the vocabulary; GPT-2's positions have a table too."""
     positions = "pos" in entry.name or "wpe" in entry.name
     rows = entry.shape[0] if len(entry.shape) == 2 else 0
-    return is_embedding(entry.name) and not positions and rows == target.base.vocab_size
+    return is_embedding(entry.name) and not positions and rows == base.vocab_size
 
 
 def _header(items: list[Item], metadata: dict[str, str]) -> bytes:

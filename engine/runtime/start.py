@@ -355,27 +355,10 @@ def _fingerprint(path: Path, edge: int = 1 << 20) -> str:
 
 
 def merge_job(job: Job) -> Finished:
-    """Merge an adapter into its base."""
-    from engine.runtime.merge import merge_adapter
+    """Put adapters into their base, or into one adapter."""
+    from engine.runtime.merge_job import merge_job as work
 
-    began = time.monotonic()
-    arguments = job.spec.arguments
-
-    def progress(stage: str, done: int, total: int) -> None:
-        job.phase(stage)
-        job.write(Progress(stage=stage, done=done, total=total, unit="tensors"))
-
-    result = merge_adapter(
-        [Path(a) for a in arguments["adapters"]],
-        Path(arguments["out"]),
-        base=arguments.get("base"),
-        weights=arguments.get("weights"),
-        method=arguments.get("method", "linear"),
-        dtype=arguments.get("dtype"),
-        progress=progress,
-    )
-    durable.write_json(job.folder / "result.json", result)
-    return Finished(seconds=time.monotonic() - began)
+    return work(job)
 
 
 def answer_job(job: Job) -> Finished:

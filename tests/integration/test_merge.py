@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.errors import EngineError
+from engine.models.made import read_origin, write_origin
 from engine.models.safetensors_header import read_header
 from engine.models.weight_files import read_headers
 from engine.runtime.attach import attach
-from engine.runtime.fidelity import compare
+from engine.runtime.certify import certify_folder
 from engine.runtime.merge import merge_adapter
 from engine.runtime.target import resolve_target
 from tests.data.make_adapters import KINDS, REFUSED
@@ -120,8 +121,12 @@ def test_that_a_damaged_merge_fails_its_certificate(adapters: Path, tmp_path: Pa
     with open(header.path, "r+b") as file:
         file.seek(place.begin + 3)
         file.write(b"\x45")  # the sign and exponent of one value
-    target = resolve_target(str(adapters / "plain-adapter"))
-    assert compare(target, out, lambda stage, done, total: None)["passed"] is False
+    again = certify_folder(out)
+    assert not again["ok"] and again["certificate"] is None
+    assert again["damaged"][0]["tensors"] == [place.name] and place.name in again["message"]
+    write_origin(out, {k: v for k, v in read_origin(out).items() if k not in ("sha256", "tensors")})
+    again = certify_folder(out)  # sums that were made of the damaged file: the answers tell it
+    assert not again["ok"] and again["certificate"]["reason"] and "logit" in again["message"]
 
 
 def test_that_program_files_are_not_copied(adapters: Path, tmp_path: Path) -> None:
@@ -138,8 +143,12 @@ def test_that_program_files_are_not_copied(adapters: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("asked", "code", "words"),
     [
-        ({"method": "ties"}, "REC-01", "ties"),
-        ({"weights": [0.5]}, "REC-01", "weight"),
+        ({"weights": [0.5, 1]}, "REC-01", "2 weights"),
+        ({"weights": [float("nan")]}, "REC-01", "weight"),
+        ({"method": "sum"}, "REC-01", "no method sum"),
+        ({"method": "ties", "density": 0.0}, "REC-01", "density"),
+        ({"method": "svd", "svd_rank": 0}, "REC-01", "rank"),
+        ({"method": "dare_ties", "seed": -1}, "REC-01", "seed"),
         ({"base": "gpt2"}, "MODEL-07", "does not fit"),
         ({"base": "quantised"}, "MODEL-05", "never merged into"),
     ],
@@ -161,9 +170,9 @@ def test_that_what_cannot_be_merged_says_why_and_writes_nothing(
     assert not (tmp_path / "merged").exists()
 
 
-def test_that_two_adapters_and_an_existing_folder_are_refused(adapters: Path, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="2 adapters"):
-        merge_adapter([adapters / "plain-adapter"] * 2, tmp_path / "merged")
+def test_that_adapters_of_two_bases_and_an_existing_folder_are_refused(
+    adapters: Path, tmp_path: Path
+) -> None:
     with pytest.raises(EngineError, match="bases differ") as told:
         merge_adapter([adapters / "plain-adapter", adapters / "gpt2-adapter"], tmp_path / "merged")
     assert told.value.code == "MODEL-05" and told.value.hint == "Use adapters of one base."

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 from engine.errors import EngineError
 from engine.models.adapter_facts import read_adapter_facts
 from engine.models.fit import refuse_unready
-from engine.runtime import merge
+from engine.runtime import merge_write
 from engine.runtime.adapted import AdaptedModel, load_adapted
 from engine.runtime.chat import answer_once
 from engine.runtime.load import Compute
@@ -71,7 +71,7 @@ def loaded(adapters: Path, kind: str, strength: float = 1.0) -> AdaptedModel:
 def test_that_a_merge_of_any_method_answers_as_peft_does_with_the_adapter(
     adapters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(merge, "BLOCK_VALUES", 1 << 11)  # several blocks of rows for each tensor
+    monkeypatch.setattr(merge_write, "BLOCK_VALUES", 1 << 11)  # several blocks of rows for each tensor
     peft = load_file(adapters / f"{kind}-logits.safetensors")
     certified = kind in CERTIFIED
     result = merge_adapter([adapters / f"{kind}-adapter"], tmp_path / "merged", check=certified)

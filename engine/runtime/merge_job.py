@@ -1,0 +1,29 @@
+"""The job `merge`: what the verb does, in a child; options in job.json, the answer in result.json."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from engine import durable
+from engine.events import Finished, Progress
+from engine.runtime.job import Job
+from engine.runtime.merge import merge_adapter
+
+OPTIONS = ("base", "weights", "method", "dtype", "check", "density", "seed", "svd_rank", "adapter_only")
+
+
+def merge_job(job: Job) -> Finished:
+    """Merge `arguments["adapters"]` into `arguments["out"]`; the other arguments are `merge_adapter`'s."""
+    began = time.monotonic()
+    arguments = job.spec.arguments
+
+    def progress(stage: str, done: int, total: int) -> None:
+        job.phase(stage)
+        job.write(Progress(stage=stage, done=done, total=total, unit="tensors"))
+
+    options = {name: arguments[name] for name in OPTIONS if arguments.get(name) is not None}
+    adapters = [Path(adapter) for adapter in arguments["adapters"]]
+    result = merge_adapter(adapters, Path(arguments["out"]), progress=progress, **options)
+    durable.write_json(job.folder / "result.json", result)
+    return Finished(seconds=time.monotonic() - began)
