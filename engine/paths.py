@@ -41,6 +41,11 @@ def datasets_dir() -> Path:
     return _made("datasets")
 
 
+def adapters_dir() -> Path:
+    """Return the folder of adapters made here that belong to no run."""
+    return _made("adapters")
+
+
 def exports_dir() -> Path:
     """Return the folder where merged and exported models go by default."""
     return _made("exports")

@@ -207,10 +207,10 @@ def _model_folders() -> Iterable[Path]:
 
 
 def list_adapters() -> list[AdapterFacts]:
-    """Return the adapters on this computer: results of runs (newest first), then added folders."""
-    folders = sorted(
-        paths.runs_dir().glob(f"*/adapter/{CONFIG}"), key=lambda p: p.stat().st_mtime, reverse=True
-    )
+    """Return the adapters on this computer: of runs (newest first), made from others, then added folders."""
+    places = (*paths.runs_dir().glob(f"*/adapter/{CONFIG}"), *paths.runs_dir().glob(f"*/adapters/*/{CONFIG}"))
+    folders = sorted(places, key=lambda p: p.stat().st_mtime, reverse=True)
+    folders += sorted(paths.adapters_dir().glob(f"*/{CONFIG}"))
     found = []
     for folder in [p.parent for p in folders] + [Path(p) for p in _recorded("adapters")]:
         try:

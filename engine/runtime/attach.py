@@ -24,8 +24,12 @@ from engine.runtime.changes import constrained, whole_key
 
 @dataclass
 class Whole:
-    """One parameter of the base and what it was trained to; a shared head keeps its own."""
+    """One parameter of the base and what it was trained to; a shared head keeps its own.
 
+    `name` is the parameter's in the adapter's file.
+    """
+
+    name: str
     module: nn.Module
     leaf: str
     base: nn.Parameter
@@ -121,9 +125,9 @@ def whole_model(base: Any, result: ModelFacts) -> list[Whole]:
                     "MODEL-07",
                     file=str(path),
                 )
-            found.append(Whole(base.get_submodule(module), leaf, parameter, trained))
+            found.append(Whole(name, base.get_submodule(module), leaf, parameter, trained))
             if head is not None and head.weight is parameter and head is not found[-1].module:
-                found.append(Whole(head, leaf, parameter, trained))
+                found.append(Whole(name, head, leaf, parameter, trained))
     return found
 
 
@@ -138,7 +142,7 @@ def _whole(module: nn.Module, leaf: str, trained: Tensor, adapter: AdapterFacts,
             "MODEL-05",
             file=str(adapter.path),
         )
-    return Whole(module, leaf, parameter, trained)
+    return Whole(name, module, leaf, parameter, trained)
 
 
 def _config(adapter: AdapterFacts) -> Any:

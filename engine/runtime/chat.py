@@ -4,29 +4,50 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from engine.data.templates import load_template
+from engine.data.templates import BUILT_IN, ChatTemplate, load_template
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
 from engine.models.facts import ModelFacts
-from engine.runtime.adapted import AdaptedModel, load_target
+from engine.models.weight_files import read_json
+from engine.runtime.adapted import ADAPTER, BASE, AdaptedModel, load_target
+from engine.runtime.chances import Chance, chances_of
 from engine.runtime.device import choose_answering, quieten
 from engine.runtime.generate import Answer, OnText, Sampling, generate, stops_of
 from engine.runtime.target import Target, resolve_target
 
+PROPOSED = ("temperature", "top_p", "top_k", "repetition_penalty")
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How somebody is spoken to: as it was trained, or by a template that a person chose."""
+
+    target: Target
+    template: ChatTemplate
+    stops: frozenset[int]
+    template_is_guessed: bool  # neither the model, nor the training, nor a person named it
+
 
 class ChatModel:
-    """A target that can be spoken to: model, template and tokenizer as in its training."""
+    """A target that can be spoken to, and adapters beside it; each has its voice.
 
-    def __init__(self, target: Target, *, device: str = "auto", strength: float = 1.0) -> None:
+    `base` and `adapter` are those of the target; `add` fits further adapters to the same base.
+    """
+
+    def __init__(
+        self, target: Target, *, device: str = "auto", strength: float = 1.0, template: str | None = None
+    ) -> None:
         quieten()
         began = time.perf_counter()
-        folder = target.base.path
         self.target = target
-        self.tokenizer = ModelTokenizer(folder)
-        self.template = load_template(folder, target.chat_template)
-        self.stops = stops_of(folder, self.template, self.tokenizer)
+        self.device = device
+        self.tokenizer = ModelTokenizer(target.base.path)
+        own = self.voice_of(target, template)
+        self.voices = {BASE: own, ADAPTER: own}
         self.compute = choose_answering(target.base, device)
         self.adapted: AdaptedModel = load_target(target, self.compute, strength)
         self.seconds = time.perf_counter() - began
@@ -37,9 +58,37 @@ class ChatModel:
         whole = self.target.adapter is None and self.adapted.has_adapter
         return self.target.origin if whole and self.target.origin else self.target.base
 
-    def prompt_ids(self, messages: list[dict[str, str]]) -> list[int]:
+    def voice_of(self, target: Target, template: str | None = None) -> Voice:
+        """Return how a target on this base is spoken to; `template` takes the place of its own."""
+        folder = self.target.base.path
+        found = load_template(folder, template or target.chat_template)
+        guessed = template is None and target.chat_template == "auto" and found.name in BUILT_IN
+        return Voice(target, found, stops_of(folder, found, self.tokenizer), guessed)
+
+    def add(self, name: str, target: Target, template: str | None = None) -> None:
+        """Fit another adapter to the base, to answer as `name`; raises EngineError MODEL-*."""
+        assert target.adapter is not None
+        voice = self.voice_of(target, template)
+        self.adapted.add(name, target.adapter)
+        self.voices[name] = voice
+
+    def remove(self, name: str) -> None:
+        """Let an added adapter go."""
+        self.adapted.remove(name)
+        self.voices.pop(name, None)
+
+    def use_template(self, template: str | None) -> None:
+        """Speak to all of them by another template; None is as each was trained."""
+        for name, voice in self.voices.items():
+            self.voices[name] = self.voice_of(voice.target, template)
+
+    def prompt_text(self, who: str, messages: list[dict[str, str]]) -> str:
+        """Return a conversation as text, as it is given to the model to be continued."""
+        return self._voice(who).template.render(messages, add_generation_prompt=True)
+
+    def prompt_ids(self, messages: list[dict[str, str]], who: str = ADAPTER) -> list[int]:
         """Return a conversation as the model is to continue it."""
-        return self.tokenizer.encode(self.template.render(messages, add_generation_prompt=True))
+        return self.tokenizer.encode(self.prompt_text(who, messages))
 
     def answer(
         self,
@@ -49,27 +98,44 @@ class ChatModel:
         on_text: OnText | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> tuple[Answer, str]:
-        """Answer a conversation as `base` or `adapter`; gives the fingerprint of who really answered too."""
-        prompt = self.prompt_ids(messages)
-        if self.target.run is not None and not self.adapted.has_adapter:
-            if who == "base":
-                raise EngineError(
-                    f"The base of {self.target.name} is not here, or memory does not hold both.",
-                    "Chat with the base alone.",
-                    "MODEL-07",
-                )
-            who = "base"  # a model that was trained whole is loaded alone
-        with self.adapted.speaking(who) as fingerprint:
+        """Answer a conversation as one of them; gives the fingerprint of who really answered too."""
+        prompt = self.prompt_ids(messages, who)
+        with self.adapted.speaking(self._speaker(who)) as fingerprint:
             answer = generate(
                 self.adapted.model,
                 prompt,
                 sampling,
-                stops=self.stops,
-                decode=lambda ids: self.tokenizer.decode(ids, skip_special_tokens=True),
+                stops=self._voice(who).stops,
+                decode=self._decode,
                 on_text=on_text,
                 cancelled=cancelled,
             )
         return answer, fingerprint
+
+    def chances(self, who: str, messages: list[dict[str, str]], ids: list[int]) -> list[Chance]:
+        """Return how likely each token of an answer was to the one who gave it."""
+        prompt = self.prompt_ids(messages, who)
+        with self.adapted.speaking(self._speaker(who)):
+            found: list[Chance] = chances_of(self.adapted.model, prompt, ids, self._decode)
+            return found
+
+    def _decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def _voice(self, who: str) -> Voice:
+        return self.voices.get(who) or self.voices[BASE]
+
+    def _speaker(self, who: str) -> str:
+        """A model that was trained whole may be loaded alone: then it answers, and its base cannot."""
+        if self.target.run is None or self.adapted.has_adapter or who not in (BASE, ADAPTER):
+            return who
+        if who == BASE:
+            raise EngineError(
+                f"The base of {self.target.name} is not here, or memory does not hold both.",
+                "Chat with the base alone.",
+                "MODEL-07",
+            )
+        return BASE
 
     def describe(self) -> dict[str, Any]:
         """Return what a window shows of it."""
@@ -89,13 +155,30 @@ class ChatModel:
                 "adapter": f"{self.adapted.base_fingerprint}+{adapter}" if adapter else None,
             },
             "system_prompt": target.system_prompt,
-            "template": self.template.name,
+            "template": self.voices[ADAPTER].template.name,
+            "template_guessed": self.voices[ADAPTER].template_is_guessed,
+            "sampling": proposed_sampling(base.path),
             "device": self.compute.device_name,
             "dtype": self.compute.dtype_name,
             "parameters": target.base.parameters,
             "max_positions": target.base.max_positions,
             "seconds": self.seconds,
         }
+
+
+def proposed_sampling(folder: Path) -> dict[str, float]:
+    """Return the sampling that a model's generation_config.json proposes; empty where it names none."""
+    if not (folder / "generation_config.json").is_file():
+        return {}
+    stored = read_json(folder / "generation_config.json")
+    given = {n: stored[n] for n in PROPOSED if type(stored.get(n)) in (int, float)}
+    if stored.get("do_sample") is False or not given:
+        return {}
+    try:
+        Sampling(**given)
+    except EngineError:
+        return {}
+    return given
 
 
 def answer_once(

@@ -4,8 +4,18 @@ It reads one JSON object a line from standard input and answers the same way on 
 
     {"command": "load", "id", "target", "base"?, "device"?, "strength"?}
         -> loaded {base, adapter, fingerprints, system_prompt, device, dtype, parameters, seconds}
-    {"command": "generate", "id", "who": "base" | "adapter", "messages": [{"role", "content"}], "sampling"}
-        -> token {text, tokens, seconds} ... done {text, tokens, seconds, ended, fingerprint ...}
+    {"command": "join", "id", "name", "target", "base"?, "device"?, "in_turn"?}
+        -> joined {name, label, fingerprint, shares, in_turn ...}: one more who answers, as `name`
+    {"command": "leave", "id", "name"} -> left
+    {"command": "generate", "id", "who": "base" | "adapter" | a name, "messages": [{"role", "content"}],
+     "sampling"}
+        -> token {text, tokens, seconds} ... done {text, ids, tokens, seconds, ended, fingerprint ...}
+    {"command": "chances", "id", "who", "messages", "ids"}
+        -> chances {tokens: [{text, chance, place, likeliest: [{text, chance}]}]}
+    {"command": "strength", "id", "who", "strength"} -> strength {who, strength, fingerprint}
+    {"command": "save_scaled", "id", "who", "strength", "out"?} -> saved {path}
+    {"command": "template", "id", "template": name or null} -> template {name}
+    {"command": "render", "id", "who", "messages"} -> rendered {text}: what the model reads
     {"command": "stop", "id"?}  ends the answer that is being made (all of them without an id)
     {"command": "quit"}, or the end of standard input
 
@@ -23,12 +33,12 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.errors import EngineError
-from engine.runtime.chat import ChatModel
+from engine.runtime.chat_room import ChatRoom
 from engine.runtime.generate import Sampling
-from engine.runtime.target import Target, resolve_target
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 Send = Callable[[dict[str, Any]], None]
@@ -44,7 +54,7 @@ class ChatChild:
         self._stopped: set[str] = set()
         self._stop_before = 0
         self._arrived = 0
-        self._model: ChatModel | None = None
+        self._room = ChatRoom()
 
     def run(self) -> int:
         """Serve until told to quit; answers with the exit status."""
@@ -84,7 +94,7 @@ class ChatChild:
 
     def _obey(self, command: dict[str, Any]) -> None:
         """One of the places where errors are caught: the window is told, the child goes on."""
-        work = {"load": self._load, "generate": self._generate}.get(str(command.get("command")))
+        work = getattr(self, f"_do_{command.get('command')}", None)
         if work is None:
             return
         try:
@@ -107,29 +117,69 @@ class ChatChild:
             {"type": "failed", "id": command.get("id"), "command": command.get("command"), **error.as_dict()}
         )
 
-    def _load(self, command: dict[str, Any]) -> None:
-        identity = command.get("id")
-        self._send({"type": "loading", "id": identity})
-        target = resolve_target(str(command.get("target", "")), command.get("base"))
-        if self._model is not None and self._same(target) and command.get("device", "auto") == "auto":
-            self._model.target = target
-        else:
-            self._model = None  # its memory is given back before the next one is loaded
-            self._model = ChatModel(target, device=str(command.get("device", "auto")))
-        self._model.adapted.set_strength(float(command.get("strength", 1.0)))
-        self._send({"type": "loaded", "id": identity, **self._model.describe()})
+    def _tell(self, kind: str, command: dict[str, Any], **told: Any) -> None:
+        self._send({"type": kind, "id": command.get("id"), **told})
 
-    def _same(self, target: Target) -> bool:
-        """A retrained file under the same name is another model: an adapter is always loaded anew."""
-        old = None if self._model is None else self._model.target
-        if old is None or old.base != target.base or old.chat_template != target.chat_template:
-            return False
-        return old.adapter is None and target.adapter is None and old.origin is None
+    def _do_load(self, command: dict[str, Any]) -> None:
+        self._tell("loading", command)
+        model = self._room.load(
+            str(command.get("target", "")),
+            command.get("base"),
+            device=str(command.get("device", "auto")),
+            strength=read_strength(command),
+        )
+        self._tell("loaded", command, **model.describe())
 
-    def _generate(self, command: dict[str, Any]) -> None:
+    def _do_join(self, command: dict[str, Any]) -> None:
+        told = self._room.join(
+            str(command.get("name", "")),
+            str(command.get("target", "")),
+            command.get("base"),
+            device=str(command.get("device", "auto")),
+            in_turn=command.get("in_turn") is True,
+            strength=read_strength(command),
+        )
+        self._tell("joined", command, **told)
+
+    def _do_leave(self, command: dict[str, Any]) -> None:
+        self._room.leave(str(command.get("name", "")))
+        self._tell("left", command, name=command.get("name"))
+
+    def _do_strength(self, command: dict[str, Any]) -> None:
+        who, strength = str(command.get("who", "adapter")), read_strength(command)
+        fingerprint = self._room.set_strength(who, strength)
+        self._tell("strength", command, who=who, strength=strength, fingerprint=fingerprint)
+
+    def _do_save_scaled(self, command: dict[str, Any]) -> None:
+        out = command.get("out")
+        path = self._room.save_scaled(
+            str(command.get("who", "adapter")),
+            read_strength(command),
+            Path(out) if isinstance(out, str) else None,
+        )
+        self._tell("saved", command, path=str(path))
+
+    def _do_template(self, command: dict[str, Any]) -> None:
+        choice = command.get("template")
+        self._room.use_template(choice if isinstance(choice, str) else None)
+        self._tell("template", command, template=self._room.template)
+
+    def _do_render(self, command: dict[str, Any]) -> None:
+        model, who = self._room.seat(str(command.get("who", "adapter")))
+        text = model.prompt_text(who, read_messages(command.get("messages")))
+        self._tell("rendered", command, text=text)
+
+    def _do_chances(self, command: dict[str, Any]) -> None:
+        name, ids = str(command.get("who", "adapter")), command.get("ids")
+        if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):
+            raise EngineError("The answer's tokens cannot be read.", "Ask again.", "REC-01", field="ids")
+        model, who = self._room.seat(name)
+        found = model.chances(who, read_messages(command.get("messages")), ids)
+        self._tell("chances", command, who=name, tokens=[chance.as_dict() for chance in found])
+
+    def _do_generate(self, command: dict[str, Any]) -> None:
         identity, who = command.get("id"), str(command.get("who", "adapter"))
-        if self._model is None:
-            raise EngineError("No model is loaded.", "Choose what to chat with.", "CHAT-01")
+        model, speaker = self._room.seat(who)
         began = time.perf_counter()
 
         def tell(text: str, tokens: int) -> None:
@@ -145,8 +195,8 @@ class ChatChild:
                 }
             )
 
-        answer, fingerprint = self._model.answer(
-            who,
+        answer, fingerprint = model.answer(
+            speaker,
             read_messages(command.get("messages")),
             read_sampling(command.get("sampling")),
             tell,
@@ -159,6 +209,7 @@ class ChatChild:
                 "id": identity,
                 "who": who,
                 "text": answer.text,
+                "ids": list(answer.ids),
                 "tokens": len(answer.ids),
                 "seconds": answer.seconds,
                 "first_token_seconds": answer.first_token_seconds,
@@ -194,6 +245,14 @@ def read_messages(value: Any) -> list[dict[str, str]]:
     if not good or not value:
         raise EngineError("The conversation cannot be read.", "Write a message.", "REC-01", field="messages")
     return [{"role": m["role"], "content": m["content"]} for m in value]
+
+
+def read_strength(command: dict[str, Any]) -> float:
+    """Return the strength of a command, 1 where it names none; raises EngineError REC-01 for no number."""
+    value = command.get("strength", 1.0)
+    if type(value) not in (int, float):
+        raise EngineError("The strength is not a number.", "Use 0 to 1.5.", "REC-01", field="strength")
+    return float(value)
 
 
 def read_sampling(value: Any) -> Sampling:

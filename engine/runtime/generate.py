@@ -141,8 +141,8 @@ def generate(
     chooser = _Chooser(sampling, prompt)
     stream, ids, ended, first = TextStream(decode), [], "length", 0.0
     cache = DynamicCache(config=model.config.get_text_config())
-    step = _stepper(model, cache)
-    scores = step(torch.tensor([list(prompt)], device=model.device), 0)
+    step = stepper(model, cache)
+    scores = step(torch.tensor([list(prompt)], device=model.device), 0, 1)[0]
     while True:
         token = chooser.choose(scores)
         first = first or time.perf_counter() - began
@@ -158,7 +158,7 @@ def generate(
         if cancelled():
             ended = "stopped"
             break
-        scores = step(torch.tensor([[token]], device=model.device), len(prompt) + len(ids) - 1)
+        scores = step(torch.tensor([[token]], device=model.device), len(prompt) + len(ids) - 1, 1)[0]
     rest = stream.rest()
     if on_text is not None and rest:
         on_text(rest, len(ids))
@@ -180,19 +180,19 @@ def _room(model: Any, prompt: int, wanted: int) -> int:
     return min(wanted, longest - prompt)
 
 
-def _stepper(model: Any, cache: Any) -> Callable[[Tensor, int], Tensor]:
-    """Return the step: ids [1, n] at a position -> float32 scores of the next token [vocabulary]."""
+def stepper(model: Any, cache: Any) -> Callable[[Tensor, int, int], Tensor]:
+    """Return the step: ids [1, n] at a position -> float32 scores behind the last ones [keep, vocabulary]."""
     takes = inspect.signature(model.forward).parameters
-    last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+    keeps = "logits_to_keep" in takes
     positions = "position_ids" in takes
     memory = "cache" if "cache" in takes else "past_key_values"
 
-    def step(ids: Tensor, start: int) -> Tensor:
-        where: dict[str, Any] = {}
+    def step(ids: Tensor, start: int, keep: int) -> Tensor:
+        where: dict[str, Any] = {"logits_to_keep": keep} if keeps else {}
         if positions:
             where["position_ids"] = torch.arange(start, start + ids.shape[1], device=ids.device)[None]
-        out = model(input_ids=ids, use_cache=True, **{memory: cache}, **where, **last_only)
-        scores: Tensor = out.logits[0, -1].float()
+        out = model(input_ids=ids, use_cache=True, **{memory: cache}, **where)
+        scores: Tensor = out.logits[0, -keep:].float()
         return scores
 
     return step

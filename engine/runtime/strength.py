@@ -23,7 +23,7 @@ def dials_of(layer: Any) -> list[Dial]:
     for rotation in getattr(layer, "oft_R", {}).values():
         found.append(_towards(rotation.weight, torch.zeros_like(rotation.weight)))
     for magnitude in getattr(layer, "lora_magnitude_vector", {}).values():
-        found.append(_towards(magnitude.weight, lambda: _norms(layer)))
+        found.append(_towards(magnitude.weight, lambda: norms(layer)))
     return found
 
 
@@ -43,7 +43,7 @@ def _towards(parameter: Tensor, neutral: Tensor | Callable[[], Tensor]) -> Dial:
     return turn
 
 
-def _norms(layer: Any) -> Tensor:
+def norms(layer: Any) -> Tensor:
     """Return the length of each output's weights in the base, which is DoRA's magnitude before training."""
     from peft.utils.integrations import dequantize_module_weight
 

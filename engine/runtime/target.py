@@ -133,8 +133,9 @@ def _of_adapter(folder: Path, run: Path | None, base: str | None) -> Target:
     recipe = store.load_recipe(run) if run is not None else None
     facts = read_facts(_base_folder(adapter, recipe, base))
     check_fit(adapter, facts)
+    made = folder.parent.name == "adapters"  # from the run's own, and named for what it is
     return Target(
-        name=store.summary(run).name if run is not None else adapter.name,
+        name=store.summary(run).name if run is not None and not made else adapter.name,
         base=facts,
         adapter=adapter,
         run=run,
