@@ -19,7 +19,7 @@ from typing import Any
 
 from engine import paths
 from engine.errors import EngineError, from_os_error
-from engine.verbs import advice, library, queue, runs
+from engine.verbs import advice, library, queue, runs, script
 from engine.verbs import merge as merging
 from engine.verbs.follow import CrashError
 
@@ -29,7 +29,6 @@ LATER = {
     "export": "Export to GGUF and Ollama",
     "sweep": "Sweeps",
     "lab": "Repeatable experiments",
-    "script": "A stand-alone script of a run",
 }
 
 
@@ -214,6 +213,11 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
     ),
     "merge": ("put adapters into their base, or into one adapter", merging.merge, merging.ARGUMENTS),
     "certify": ("check a folder that merge or export made, once more", merging.certify, merging.CERTIFY),
+    "script": (
+        "write a stand-alone script of plain transformers and peft that repeats a run",
+        script.script,
+        [RUN, _argument("--out", required=True, metavar="FILE", help="such as train.py")],
+    ),
     "chat": (
         "answer a message with a run, adapter or model",
         chat,

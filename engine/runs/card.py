@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.errors import EngineError
 from engine.events import Seal
 from engine.paths import show_name
 from engine.recipe import codec
 from engine.recipe.combinations import OBEYED
 from engine.recipe.method_names import has_rank, method_words
 from engine.recipe.recipe import Recipe
-from engine.runs import seals
+from engine.runs import script_facts, seals
 
 
 def _front_matter(text: str) -> str:
@@ -45,6 +47,23 @@ def _what_it_is(recipe: Recipe) -> str:
     alpha = f", alpha={options.lora_alpha}" if "lora_alpha" in OBEYED[options.method] else ""
     start = "" if options.init_lora_weights is True else f", begun with {options.init_lora_weights}"
     return f"An adapter ({method_words(recipe)}{rank}{alpha}{start}) for"
+
+
+def _reproduced(recipe: Recipe, run_id: str) -> str:
+    """Return how to get a script that repeats the run; nothing for a run that no script can repeat."""
+    try:
+        script_facts.refuse(recipe)
+    except EngineError:
+        return ""
+    return f"""## Reproduce
+
+```sh
+tunesmith script {shlex.quote(show_name(run_id))} --out train.py
+```
+
+writes one file of plain torch, transformers and peft that repeats this run, step by step.
+
+"""
 
 
 def model_card(
@@ -85,7 +104,7 @@ tags:
 ```python
 {_WHOLE if full else _ADAPTER}```
 
-## Recipe
+{_reproduced(recipe, run_id)}## Recipe
 
 ```yaml
 {codec.dumps(recipe)}```

@@ -1,0 +1,21 @@
+"""The verb `script`: a run as one file of plain transformers and peft."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+
+def script(args: Namespace) -> dict[str, Any] | int:
+    """Write a script that repeats a run, and let it compare its rows with the run's."""
+    from engine.runs.script import write_script
+    from engine.runs.store import find_run
+
+    run, out = find_run(args.run), Path(args.out).expanduser()
+    if not args.json:
+        print(
+            "The script prepares its rows once, to compare them with the run's.", file=sys.stderr, flush=True
+        )
+    return write_script(run, out / "train.py" if out.is_dir() else out)
