@@ -19,13 +19,12 @@ from typing import Any
 
 from engine import paths
 from engine.errors import EngineError, from_os_error
-from engine.verbs import advice, library, queue, runs, script
+from engine.verbs import advice, evaluate, library, queue, runs, script
 from engine.verbs import merge as merging
 from engine.verbs.follow import CrashError
 
 Handler = Callable[[Namespace], "dict[str, Any] | int"]
 LATER = {
-    "evaluate": "Benchmarks",
     "export": "Export to GGUF and Ollama",
     "sweep": "Sweeps",
     "lab": "Repeatable experiments",
@@ -209,6 +208,20 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
             ("check", "say what is damaged", runs.check_run, [RUN]),
             ("repair", "move what is damaged into quarantine", runs.repair, [RUN]),
             ("delete", "move to the trash", runs.delete, [RUN]),
+        ],
+    ),
+    "evaluate": (
+        "measure a run, an adapter or a model on benchmarks",
+        evaluate.evaluate,
+        [
+            _argument("target", nargs="?", help="run, adapter folder, model folder or starter"),
+            _argument(
+                "--benchmark", action="append", default=[], metavar="NAME", help="may stand several times"
+            ),
+            _argument("--data", metavar="FILE", help="your own tests; or the benchmark's file or folder"),
+            _argument("--limit", type=int, metavar="N", help="only the first N questions"),
+            _argument("--base-too", action="store_true", help="measure the base on the same questions"),
+            _argument("--list", action="store_true", help="say which benchmarks there are"),
         ],
     ),
     "merge": ("put adapters into their base, or into one adapter", merging.merge, merging.ARGUMENTS),
