@@ -12,12 +12,14 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
 from app.widgets.button import button
-from app.widgets.editors import Editor, UsualEditor, make_editor
+from app.widgets.editor import Editor
+from app.widgets.editors import make_editor
 from app.widgets.field_help import HelpCard
 from app.widgets.field_text import write_value
 from app.widgets.label import TextLabel
 from app.widgets.look import Look
 from app.widgets.mark import Mark
+from app.widgets.typed_editors import UsualEditor
 from engine.recipe.fields import FieldSpec
 
 LABEL_WIDTH = 150

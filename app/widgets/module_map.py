@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
 from app.widgets.button import button
-from app.widgets.editors import Editor
+from app.widgets.editor import Editor
 from app.widgets.flow import FlowLayout
 from app.widgets.label import TextLabel, set_tip
 from app.widgets.look import Look

@@ -9,8 +9,8 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QListWidget, QListWidgetItem, QVBoxLayout
 
 from app.theme.style import current_theme
-from app.widgets.editors import LineField
 from app.widgets.form import find_fields
+from app.widgets.typed_editors import LineField
 from engine.recipe.fields import FieldSpec
 
 MOST_FOUND = 8

@@ -7,8 +7,8 @@ from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QWidget
 
 from app.theme.style import current_theme
 from app.widgets.button import button
-from app.widgets.editors import LineField
 from app.widgets.label import TextLabel
+from app.widgets.typed_editors import LineField
 from engine.recipe.fields import field_spec, parse_number
 
 CHIPS = (4, 8, 16, 32, 64, 128)

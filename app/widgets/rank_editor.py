@@ -8,7 +8,7 @@ from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QSlider
 
-from app.widgets.editors import UsualEditor
+from app.widgets.typed_editors import UsualEditor
 from engine.recipe.fields import FieldSpec
 
 RANKS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)

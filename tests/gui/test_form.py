@@ -11,20 +11,12 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from app.pages.wizard.fields import fault_of, is_offered, offered_choices, offered_fields
 from app.theme.style import apply_theme
-from app.widgets.editors import (
-    ComboEditor,
-    ParagraphEditor,
-    PathEditor,
-    SegmentsEditor,
-    StepsEditor,
-    SwitchEditor,
-    TypedEditor,
-    make_editor,
-)
+from app.widgets.editors import ComboEditor, ParagraphEditor, SegmentsEditor, SwitchEditor, make_editor
 from app.widgets.field_help import HelpCard
 from app.widgets.field_text import write_number
 from app.widgets.form import FAULT_DELAY_MS, FieldRow, Form, FormRules, find_fields
 from app.widgets.rank_editor import RankEditor
+from app.widgets.typed_editors import PathEditor, StepsEditor, TypedEditor
 from engine.recipe.codec import UNSUPPORTED_FIELDS
 from engine.recipe.fields import field_spec, field_specs, parse_text
 

@@ -16,11 +16,11 @@ from app.services import Services
 from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.card import Card, Inset
-from app.widgets.editors import LineField
 from app.widgets.example_view import ExampleView
 from app.widgets.label import ElidedLabel, TextLabel
 from app.widgets.notice import Notice
 from app.widgets.pill import Pill
+from app.widgets.typed_editors import LineField
 from engine.errors import EngineError
 from engine.paths import show_name
 

@@ -14,10 +14,10 @@ from app.services import Services
 from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.card import Card
-from app.widgets.editors import LineField
 from app.widgets.label import TextLabel
 from app.widgets.notice import Notice
 from app.widgets.pair_table import PairTable
+from app.widgets.typed_editors import LineField
 from engine.durable import write_file
 from engine.errors import EngineError, from_os_error
 from engine.paths import datasets_dir, slug

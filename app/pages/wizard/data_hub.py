@@ -14,9 +14,9 @@ from app import i18n
 from app.services import Services
 from app.widgets.button import button
 from app.widgets.card import Card
-from app.widgets.editors import LineField
 from app.widgets.label import TextLabel
 from app.widgets.notice import Notice
+from app.widgets.typed_editors import LineField
 from engine.errors import EngineError
 from engine.hub import HubFile, dataset_files, dataset_name, download_dataset
 from engine.paths import show_name

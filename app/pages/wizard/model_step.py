@@ -20,12 +20,12 @@ from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step, take_focus
 from app.widgets.button import button
 from app.widgets.card import Card
-from app.widgets.editors import LineField
 from app.widgets.label import TextLabel
 from app.widgets.layer_view import LayerStrip
 from app.widgets.notice import Notice
 from app.widgets.pill import Pill
 from app.widgets.plan_column import Advice
+from app.widgets.typed_editors import LineField
 from engine import hub
 from engine.errors import EngineError
 from engine.models import library
