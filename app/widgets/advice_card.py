@@ -78,7 +78,7 @@ class AdviceCard(Notice):
         self.press: QPushButton | None = None
         self.links: list[QPushButton] = []
         if advice.figure:
-            figure = TextLabel(advice.figure, "mono", wrap=True).make_selectable()
+            figure = TextLabel(advice.figure, "small_text", wrap=True).make_selectable()
             self._column.insertWidget(1, figure)
         if advice.action is None and not advice.sources:
             return
@@ -100,7 +100,6 @@ class AdviceCard(Notice):
         for source in advice.sources:
             words = f"{source.tag.lower()} {source.id}".strip()
             link = button(words, kind="link", compact=True, name=f"Evidence {source.id}: {source.title}")
-            link.setFixedHeight(button("Apply", compact=True).sizeHint().height())
             link.clicked.connect(lambda _checked=False, s=source, a=link: SourceCard(s, a).open())
             row.addWidget(link)
             self.links.append(link)

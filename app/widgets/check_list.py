@@ -20,8 +20,15 @@ STATE_MARKS = {
     "warn": ("triangle", "warn"),
     "bad": ("octagon", "bad"),
     "wait": ("clock", "dim"),
+    "info": ("info", "accent"),
 }
-STATE_WORDS = {"ok": "in order", "warn": "look at it", "bad": "has to be mended", "wait": "being looked at"}
+STATE_WORDS = {
+    "ok": "in order",
+    "warn": "look at it",
+    "bad": "has to be mended",
+    "wait": "being looked at",
+    "info": "to know",
+}
 
 
 @dataclass(frozen=True)

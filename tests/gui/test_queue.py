@@ -292,7 +292,7 @@ def test_that_a_small_window_leaves_room_for_the_runs_below_the_queue(qtbot, ser
 
 
 def test_that_the_wizard_says_that_a_run_will_wait(qtbot, services, three):
-    from app.pages.wizard.review_step import start_words
+    from app.pages.wizard.launch import start_words
 
     assert start_words(services) == "Add to the queue"
     for folder in three:

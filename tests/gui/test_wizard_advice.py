@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QPushButton
 
+from app import i18n
 from app.pages.wizard.wizard import WizardPage
 from app.services import Services
 from app.widgets.advice_card import AdviceCard, SourceCard
 from app.widgets.label import TextLabel
-from tests.gui.plan_place import page_with, point_at
+from app.window import MainWindow
+from app.workers.run_queue import RunQueue
+from engine.recipe import codec
+from engine.runs import store
+from tests.gui.plan_place import machine_with, page_with, point_at
 from tests.gui.wizard_place import open_page, ready, settle, write_rows
 
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
@@ -192,3 +198,35 @@ def test_that_what_a_trial_measured_is_planned_with(qtbot, small_page):
     small_page.steps["review"].probe.measured.emit()
     settle(qtbot, small_page)
     assert asked
+
+
+# -- more seeds --------------------------------------------------------------------------------------------
+def test_that_two_seeds_more_are_three_runs_in_the_queue(qtbot, services, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("app.workers.run_queue.queue_runner.ensure_running", lambda: False)
+    services.run_queue = RunQueue(services)
+    services.run_queue.hold()
+    window = MainWindow(services)
+    qtbot.addWidget(window)
+    services.hardware.machine = machine_with(24)
+    told = []
+    services.notify = lambda text, kind="info", action=None, hint="": told.append((text, hint))
+    window.navigate("wizard", None)
+    window.show()
+    page = window.page
+    ready(qtbot, page, tiny_model, write_rows(tmp_path / "tickets.jsonl"))
+    page.go_to("review")
+    settle(qtbot, page)
+    recipe, seconds = page.state.recipe, page.state.plans.now.seconds
+    line = next(check for check in page.steps["review"].checks if check.title == "One seed, 42")
+    assert f"three runs take about {i18n.duration(3 * seconds)}" in line.detail
+    press = next(b for b in page.findChildren(QPushButton) if b.text() == "Add two seeds")
+    QTest.mouseClick(press, LEFT)
+    waiting = [store.load_recipe(folder) for folder in services.run_queue.queued()]
+    assert [each.training.seed for each in waiting] == [42, 43, 44]
+    assert len({each.name for each in waiting}) == 3
+    own = {"name": recipe.name, "training.seed": 42}
+    assert all(codec.override(each, own) == recipe for each in waiting)
+    assert window.page.watch.folder == services.run_queue.queued()[0]
+    assert ("3 runs are in the queue.", f"About {i18n.duration(3 * seconds)} in all.") in told
+    window.close()
+    services.run_queue.close()

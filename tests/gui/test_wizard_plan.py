@@ -12,8 +12,9 @@ from PySide6.QtTest import QTest
 
 from app.pages.wizard.wizard import WizardPage
 from app.services import Services
-from app.widgets.editors import ComboEditor, SegmentsEditor, SwitchEditor, UsualEditor
+from app.widgets.editors import ComboEditor, SegmentsEditor, SwitchEditor
 from app.widgets.rank_editor import RankEditor
+from app.widgets.typed_editors import UsualEditor
 from app.workers.run_queue import RunQueue
 from engine.recipe.presets import presets
 from engine.runs import store

@@ -62,11 +62,14 @@ class PlanSide(QObject):
         """Say whether nothing is being planned or thought about."""
         return self.preview.settled() and self.adviser.settled()
 
-    def show_advice(self, step: str, own: list[Advice]) -> None:
-        """Show what makes the plan fit, the engine's advice for a step, then the step's `own` remarks."""
+    def show_advice(self, step: str, own: list[Advice], mended: frozenset[str] = frozenset()) -> None:
+        """Show what makes the plan fit, the engine's advice for a step, then the step's `own` remarks.
+
+        What would change a field of `mended` has a button of its own elsewhere.
+        """
         shown = suggestions_of(self._state)
         for each in self.adviser.advice(step) + own:
-            if not any(_same(each, other) for other in shown):
+            if not mended.intersection(each.fix or ()) and not any(_same(each, other) for other in shown):
                 shown.append(each)
         self.column.show_advice(shown[:MOST_REMARKS])
         self.strip.show_advice(shown[:MOST_REMARKS])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from app import i18n
 from app.pages.wizard.state import WizardState
 from app.widgets.field_text import write_value
+from app.widgets.memory_bar import TIGHT_FROM
 from app.widgets.plan_figures import Advice, PlanFigures
 from engine.recipe.fields import field_spec
 
@@ -55,12 +57,13 @@ def suggestions_of(state: WizardState) -> list[Advice]:
     plans = state.plans
     if plans is None or plans.now.verdict not in ("tight", "too_large"):
         return []
-    found = []
+    found, device = [], plans.now.device_memory_bytes
     for suggestion in plans.now.suggestions[:MOST_SUGGESTIONS]:
         change, needed = suggestion["set"], i18n.size(suggestion["memory_bytes"])
-        words = f"{i18n.size(suggestion['saves_bytes'])} less: {needed}, " + (
-            "which fits." if suggestion["fits"] else "not enough by itself."
-        )
+        how = "which fits" if suggestion["fits"] else "not enough by itself"
+        if suggestion["fits"] and suggestion["memory_bytes"] >= TIGHT_FROM * (device or math.inf):
+            how = "which fits tightly"
+        words = f"{i18n.size(suggestion['saves_bytes'])} less: {needed}, {how}."
         found.append(fixing(state, "warn", change_words(change), "", "Apply", change, words))
     return found
 
@@ -83,8 +86,7 @@ def change_words(change: dict[str, Any]) -> str:
     parts = []
     for path, value in change.items():
         spec = field_spec(path)
-        if spec.kind == "boolean":
-            parts.append(f"{spec.label}: {'on' if value else 'off'}")
-        else:
-            parts.append(f"{spec.label}: {write_value(spec, value)}")
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        words = i18n.number(value) if whole else write_value(spec, value)
+        parts.append(f"{spec.label}: {words} {spec.unit}".strip() if whole else f"{spec.label}: {words}")
     return ", ".join(parts)

@@ -91,8 +91,9 @@ class ProbeCard(Card):
         """Say whether a trial is going on."""
         return self._starting or self._trial is not None
 
-    def set_recipe(self, recipe: Recipe | None) -> None:
-        """Take the recipe that is tried next; None where it is not yet complete."""
+    def set_recipe(self, recipe: Recipe | None, why: str = "") -> None:
+        """Take the recipe that is tried next; None where it cannot be, with what stands in the way."""
+        self._about.setText(f"First to be mended: {why}" if why else ABOUT)
         if recipe == self._recipe:
             return
         self._recipe = recipe

@@ -9,14 +9,15 @@ from typing import Any
 
 from app.pages.wizard.fields import step_of
 
-OK, WARN, BAD, WAIT = "ok", "warn", "bad", "wait"
+OK, WARN, BAD, WAIT, INFO = "ok", "warn", "bad", "wait", "info"
+CHECK_EXACTLY, ADD_SEEDS = "Check exactly", "Add two seeds"
 
 
 @dataclass(frozen=True)
 class Check:
     """What was looked at: its state, its words, and the field that a press on it leads to.
 
-    `press` names a button that changes the recipe by `fix`, or checks the memory exactly where there is none.
+    `press` names a button that changes the recipe by `fix`; without one it is CHECK_EXACTLY or ADD_SEEDS.
     """
 
     state: str

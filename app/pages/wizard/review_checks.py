@@ -10,7 +10,7 @@ from app import i18n
 from app.pages.wizard.fields import counted
 from app.pages.wizard.inquiries import DataView, Plans
 from app.pages.wizard.plan_view import change_words
-from app.pages.wizard.review_check import BAD, OK, WAIT, WARN, Check
+from app.pages.wizard.review_check import ADD_SEEDS, BAD, CHECK_EXACTLY, INFO, OK, WAIT, WARN, Check
 from app.pages.wizard.review_methods import method_checks
 from app.widgets.plan_figures import size_range
 from engine import paths
@@ -24,8 +24,10 @@ from engine.plan.planner import Plan
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe
+from engine.runs.seeds import SEEDS, seconds_of_all
 
 LITTLE_ROOM = 2e9
+ORDER = (BAD, WARN, WAIT, OK, INFO)  # what has to be mended stands first
 
 
 def checkpoint_bytes(recipe: Recipe, trainable: int) -> float:
@@ -48,19 +50,17 @@ def examine(
 ) -> list[Check]:
     """Make every check now; call it in the background. `counted_bytes` is what an exact check found."""
     machine = machine or probe()
-    checks = [_fields(recipe, unread, machine)]
     model, facts = _model(recipe)
-    checks.append(model)
-    checks.append(_data(recipe, data))
+    checks = [_memory(plans, counted_bytes), _data(recipe, data)]
     if data is not None and facts is not None:
-        checks.append(_template(facts, data))
         checks += _lengths(recipe, data, facts)
     if facts is not None:
         checks += method_checks(recipe, facts, plans, machine)
-    checks.append(_memory(plans, counted_bytes))
-    checks.append(_disk(recipe, plans))
-    checks.append(_validation(recipe, data))
-    return checks
+    checks += [_disk(recipe, plans), _validation(recipe, data), model]
+    if data is not None and facts is not None:
+        checks.append(_template(facts, data))
+    checks += [_fields(recipe, unread, machine), _seeds(recipe, plans, machine)]
+    return sorted(checks, key=lambda check: ORDER.index(check.state))
 
 
 def _fields(recipe: Recipe, unread: dict[str, str], machine: Machine) -> Check:
@@ -72,7 +72,7 @@ def _fields(recipe: Recipe, unread: dict[str, str], machine: Machine) -> Check:
         refuse(recipe.training, "cuda" if machine.devices else "cpu")
     except EngineError as error:
         return Check(BAD, error.message, error.hint, error.field or "data.train")
-    return Check(OK, "Every field can be used", f"seed {recipe.training.seed}", "training.seed")
+    return Check(OK, "Every field can be used", "nothing clashes", "data.train")
 
 
 def _model(recipe: Recipe) -> tuple[Check, ModelFacts | None]:
@@ -117,7 +117,8 @@ def _data(recipe: Recipe, data: DataView | None) -> Check:
     words = f"{i18n.number(data.supervised_tokens)} tokens will be trained"
     held = f"{i18n.number(data.validation_examples)} kept for validation"
     detail = f"{i18n.number(data.train_examples)} examples, {held}"
-    remarks = [check for check in data.checks if check.severity != "info"]
+    # What is cut has a line of its own.
+    remarks = [check for check in data.checks if check.severity != "info" and check.id != "cut"]
     if remarks:
         told = counted(len(remarks), "remark", "remarks")
         return Check(WARN, words, f"{detail}; {told}: {remarks[0].title}", "data.train")
@@ -190,7 +191,7 @@ def _memory(plans: Plans | None, counted_bytes: float | None) -> Check:
     if plan.verdict == "tight":
         words = f"{rough} · other programs may not leave that much"
         return Check(WARN, f"Tight: {of}", words, field, *_way_out(plan))
-    return Check(OK, f"Fits: {of}", rough, field, "" if counted_bytes is not None else "Check exactly")
+    return Check(OK, f"Fits: {of}", rough, field, "" if counted_bytes is not None else CHECK_EXACTLY)
 
 
 def _disk(recipe: Recipe, plans: Plans | None) -> Check:
@@ -217,3 +218,21 @@ def _validation(recipe: Recipe, data: DataView | None) -> Check:
             WARN, "Nothing is measured on the way", "Evaluate every is off.", "evaluation.eval_steps"
         )
     return Check(OK, "Measured on the way", "with sample answers at each evaluation", "evaluation.eval_steps")
+
+
+def _seeds(recipe: Recipe, plans: Plans | None, machine: Machine) -> Check:
+    """Offer the run with more seeds, and say what all of them take."""
+    title, words = f"One seed, {recipe.training.seed}", "a comparison with another recipe stays undecided"
+    if plans is None:
+        return Check(INFO, title, words, "training.seed")
+    if plans.now.seconds:
+        together = seconds_of_all(plans.now.seconds, recipe, len(machine.devices))
+        words += f"; three runs take about {i18n.duration(together)}"
+    try:
+        free = shutil.disk_usage(paths.runs_dir()).free
+    except OSError:
+        return Check(INFO, title, words, "training.seed")  # the check of the disk says it
+    needed = SEEDS * needed_disk(recipe, plans.now.trainable_parameters)
+    if free < needed:
+        words += f" and {i18n.size(needed)} on disk, more than is free"
+    return Check(INFO, title, words, "training.seed", ADD_SEEDS if free >= needed else "")

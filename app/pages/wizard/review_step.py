@@ -8,27 +8,27 @@ from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 
 from app import i18n
 from app.pages.wizard.exactly import Exactly
 from app.pages.wizard.fields import short_model
 from app.pages.wizard.probe_card import ProbeCard
-from app.pages.wizard.review_check import BAD, OK, WAIT, WARN, Check
+from app.pages.wizard.review_check import ADD_SEEDS, BAD, WAIT, WARN, Check
 from app.pages.wizard.review_checks import examine
 from app.pages.wizard.review_line import run_line, time_words
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
-from app.services import Services
 from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.check_list import CheckLine, CheckList
-from app.widgets.editors import TypedEditor, make_editor
+from app.widgets.editors import make_editor
 from app.widgets.form import FieldRow, Form
 from app.widgets.label import TextLabel
 from app.widgets.pill import Pill
 from app.widgets.plan_figures import size_range
 from app.widgets.timeline import RunLine, Timeline
+from app.widgets.typed_editors import TypedEditor
 from engine.durable import write_file
 from engine.errors import EngineError, from_os_error
 from engine.paths import home
@@ -37,15 +37,19 @@ from engine.recipe.fields import field_spec
 from engine.recipe.method_names import method_words
 from engine.runs.store import readable_name
 
+NO_BREAK = "\u00a0"  # a figure stays in one line with its unit
+
 
 class ReviewStep(Step):
     """Sentence, timeline, checks.
 
     Signals:
         checks_changed: other checks are shown.
+        seeds_requested: start the recipe with more seeds than its own.
     """
 
     checks_changed = Signal()
+    seeds_requested = Signal()
 
     name = "review"
 
@@ -61,7 +65,7 @@ class ReviewStep(Step):
         self._examining = False
         self._checked_for: tuple[Any, Any, Any] = (None, None, None)
         self.column.addWidget(self._build_sentence())
-        drawing = Card("Timeline", self._build_legend())
+        drawing = Card("Timeline", TextLabel("dots: validation and samples · notches: checkpoints", "least"))
         self.timeline = Timeline()
         self.timeline_words = TextLabel("", "small", wrap=True)
         drawing.body.addWidget(self.timeline)
@@ -93,15 +97,6 @@ class ReviewStep(Step):
         card.body.addWidget(form)
         return card
 
-    def _build_legend(self) -> QWidget:
-        place = QWidget()
-        row = QHBoxLayout(place)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        dot = TextLabel("dots: validation and samples · notches: checkpoints", "least")
-        row.addWidget(dot)
-        return place
-
     # -- showing -------------------------------------------------------------------------------------------
     def shown(self) -> None:
         self._on_state_changed()
@@ -132,10 +127,10 @@ class ReviewStep(Step):
         if plan is not None and plan.steps:
             facts.append(f"{i18n.number(plan.steps)} steps")
         if plan is not None and plan.seconds:
-            facts.append(f"about {i18n.duration(plan.seconds)}")
+            facts.append(f"about {i18n.duration(plan.seconds)}".replace(" ", NO_BREAK))
         if plan is not None:
             of = f" of {i18n.size(plan.device_memory_bytes)}" if plan.device_memory_bytes else ""
-            facts.append(f"{i18n.size(plan.memory_bytes)}{of}")
+            facts.append(f"{i18n.size(plan.memory_bytes)}{of}".replace(" ", NO_BREAK))
         self.sentence.setText(": ".join(filter(None, [parts[0], ", ".join(facts)])) + ".")
         below = []
         if plan is not None and plan.total_parameters:
@@ -145,7 +140,7 @@ class ReviewStep(Step):
             low, high = plan.memory_band
             if high > low:
                 below.append(f"memory {size_range(low, high)}")
-        below += [f"seed {recipe.training.seed}", f"name {readable_name(recipe)}"]
+        below.append(f"seed {recipe.training.seed}")
         self.below.setText(" · ".join(below))
         editor = self.name_row.editor
         if isinstance(editor, TypedEditor):
@@ -203,6 +198,11 @@ class ReviewStep(Step):
         self.checks_changed.emit()
 
     @property
+    def mending(self) -> frozenset[str]:
+        """Return the fields that a press on a check changes."""
+        return frozenset(path for check in self.checks for path in check.fix)
+
+    @property
     def blocking(self) -> list[Check]:
         """Return the checks that stand in the way of Start."""
         return [check for check in self.checks if check.state == BAD]
@@ -222,7 +222,7 @@ class ReviewStep(Step):
     @property
     def passed(self) -> bool:
         """Say whether everything was looked at and nothing stands in the way."""
-        return bool(self.checks) and all(check.state in (OK, WARN) for check in self.checks)
+        return bool(self.checks) and not any(check.state in (BAD, WAIT) for check in self.checks)
 
     def place_probe(self, beside: QVBoxLayout | None) -> None:
         """Put the card that tries the recipe into the column beside, or below the checks."""
@@ -244,7 +244,8 @@ class ReviewStep(Step):
         """A recipe that may not fit can be tried too: that is what a trial is for."""
         stopped = [check for check in self.blocking if not check.title.startswith("Does not fit")]
         known = self.state.plans is not None and self.state.data is not None and not self.state.data_busy
-        self.probe.set_recipe(self.state.recipe if known and not stopped else None)
+        why = stopped[0].title if stopped else ""
+        self.probe.set_recipe(self.state.recipe if known and not stopped else None, why)
 
     def _on_exact_changed(self) -> None:
         if self._exactly.memory_bytes != self._counted:
@@ -253,9 +254,11 @@ class ReviewStep(Step):
                 self.examine()
 
     def _on_check_acted(self, index: int) -> None:
-        fix = self.checks[index].fix
-        if fix:
-            self.state.set_values(dict(fix), apart=True)
+        check = self.checks[index]
+        if check.fix:
+            self.state.set_values(dict(check.fix), apart=True)
+        elif check.press == ADD_SEEDS:
+            self.seeds_requested.emit()
         else:
             self._exactly.start()
 
@@ -303,8 +306,3 @@ class ReviewStep(Step):
             self.state.services.notify(told.message, "bad", hint=told.hint)
         else:
             self.state.services.notify(f"Recipe written to {file.name}.", "ok", hint=str(file))
-
-
-def start_words(services: Services) -> str:
-    """Say whether a start begins at once or waits for its device."""
-    return "Add to the queue" if getattr(services.run_queue, "busy", False) else "Start training"

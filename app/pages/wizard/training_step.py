@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from app import i18n
 from app.pages.wizard import processes
+from app.pages.wizard.fields import counted
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
 from app.pages.wizard.training_words import advice_of, optimizer_words, rate_line, schedule_words
 from app.widgets.batch_blocks import BatchBlocks
 from app.widgets.card import Card
-from app.widgets.editors import TypedEditor
 from app.widgets.field_text import choice_words, write_number
 from app.widgets.form import LEVELS, FieldRow, Form
 from app.widgets.label import TextLabel
 from app.widgets.plan_column import Advice
 from app.widgets.schedule_editor import ScheduleEditor
 from app.widgets.schedule_view import ScheduleView
+from app.widgets.typed_editors import TypedEditor
 from engine.recipe.combinations import WITH_B
 from engine.recipe.fields import field_spec
 from engine.recipe.schedules import SHAPE_FIELDS, warmup_of
@@ -230,7 +231,7 @@ class TrainingStep(Step):
         batch, times = training.per_device_train_batch_size, training.gradient_accumulation_steps
         self.blocks.show_batch(batch, times)
         parts, rows = processes.product_of(self.state.recipe)
-        whole = f"{parts} = {i18n.number(rows)} examples before each optimizer step"
+        whole = f"{parts} = {counted(rows, 'example', 'examples')} before each optimizer step"
         if data is not None and data.train_examples:
             tokens = rows * data.total_tokens / data.train_examples
             whole += f", about {i18n.number(round(tokens))} tokens"
@@ -247,4 +248,4 @@ class TrainingStep(Step):
         return f"{length} · {choice_words(field_spec('training.optim'), training.optim)}"
 
     def advice(self) -> list[Advice]:
-        return advice_of(self.state, self.total_steps) + processes.advice_of(self.state)
+        return advice_of(self.state) + processes.advice_of(self.state)

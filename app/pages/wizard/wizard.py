@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
@@ -15,10 +15,12 @@ from app.pages.page import Page, scrolled
 from app.pages.wizard.data_step import DataStep
 from app.pages.wizard.exactly import Exactly
 from app.pages.wizard.fields import STEP_TITLES, step_of
+from app.pages.wizard.launch import Launch, start_words
 from app.pages.wizard.method_step import MethodStep
 from app.pages.wizard.model_step import ModelStep
 from app.pages.wizard.plan_side import PlanSide
-from app.pages.wizard.review_step import ReviewStep, start_words
+from app.pages.wizard.review_check import Check
+from app.pages.wizard.review_step import ReviewStep
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step
 from app.pages.wizard.training_step import TrainingStep
@@ -29,7 +31,6 @@ from app.theme.style import current_theme
 from app.widgets.label import hairline
 from app.widgets.stepper import Stepper
 from engine.errors import EngineError, from_os_error
-from engine.paths import runs_dir
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe
@@ -41,13 +42,7 @@ PLAN_WIDTH = 350
 
 
 class WizardPage(Page):
-    """The stepper, the step in front, the plan, and the footer.
-
-    Signals:
-        start_requested: the recipe whose run is to start.
-    """
-
-    start_requested = Signal(object)
+    """The stepper, the step in front, the plan, and the footer."""
 
     title = "New run"
 
@@ -58,8 +53,6 @@ class WizardPage(Page):
         self.step_name = draft.step
         self._begun = False
         self._reached = 0
-        self._start_when_checked = False
-        self._starting = False
         self._build()
         self._connect()
         self.set_level(services.settings.value.form_level)
@@ -80,6 +73,7 @@ class WizardPage(Page):
         self._model_step, self._data_step = ModelStep(state), DataStep(state)
         self.exactly = Exactly(state)
         self._review_step = ReviewStep(state, self.exactly)
+        self.launch = Launch(state, self._review_step)
         middle_steps = (MethodStep(state), TrainingStep(state))
         made = (self._model_step, self._data_step, *middle_steps, self._review_step)
         self.steps: dict[str, Step] = {step.name: step for step in made}
@@ -126,7 +120,11 @@ class WizardPage(Page):
             step.step_requested.connect(self._on_step_requested)
         self.plan.applied.connect(self._on_applied)
         self.plan.advice_changed.connect(self._show_advice)
-        self._review_step.checks_changed.connect(self._on_checks_changed)
+        for act in (self._show_steps, self._show_advice):
+            self._review_step.checks_changed.connect(act)
+        self.launch.said.connect(self.footer.say)
+        self.launch.blocked.connect(self._on_blocked)
+        self.launch.launched.connect(self._on_launched)
         undo, redo = QKeySequence.StandardKey.Undo, QKeySequence.StandardKey.Redo
         for keys, act in ((undo, state.undo), (redo, state.redo)):
             QShortcut(QKeySequence(keys), self).activated.connect(act)
@@ -253,48 +251,24 @@ class WizardPage(Page):
 
     def start(self) -> None:
         """Hand the recipe over, unless a check says that it cannot run."""
-        self._start_when_checked = not self._review_step.checked
-        if self._start_when_checked:
-            self.footer.say("Starts as soon as the checks are made…")
-            self._review_step.shown()
-            return
-        recipe = self.state.recipe
-        if self._submit(recipe):
-            self._forget(recipe)
+        self.launch.start()
 
-    def _submit(self, recipe: Recipe) -> bool:
-        if self._review_step.blocking:
-            check = self._review_step.blocking[0]
-            self._on_step_requested(check.step, check.field)
-            self.footer.say(check.title, bad=True)
-            return False
-        self.start_requested.emit(recipe)
-        queue = self.services.run_queue
-        if queue is None or self._starting:
-            return False
-        self._starting = True
-        try:
-            run = queue.submit(recipe)
-        except EngineError as error:
-            self.footer.say(f"{error.message} {error.hint}".strip(), bad=True)
-            self.services.notify(error.message, "bad", hint=error.hint)
-            return False
-        finally:
-            self._starting = False
-        self.navigate_requested.emit("monitor", {"run": runs_dir() / run})
-        return True
+    def _on_blocked(self, check: Check) -> None:
+        self._on_step_requested(check.step, check.field)
+        self.footer.say(check.title, bad=True)
 
-    def _forget(self, recipe: Recipe) -> None:
+    def _on_launched(self, run: Path) -> None:
         """The run has its own frozen recipe now; the next draft begins with the same model and settings."""
+        self.navigate_requested.emit("monitor", {"run": run})
         self._save_timer.stop()
         delete_draft()
-        self.state.replace(recipe.model_copy(update={"name": ""}))
+        self.state.replace(self.state.recipe.model_copy(update={"name": ""}))
         self._save_timer.stop()
         self._show_step("model")
 
     # -- showing -------------------------------------------------------------------------------------------
     def _show_step(self, name: str) -> None:
-        self._start_when_checked = False
+        self.launch.forget()
         before = self.step_name
         self.step_name = name
         self.stack.setCurrentIndex(STEPS.index(name))
@@ -327,7 +301,8 @@ class WizardPage(Page):
         self.heading_changed.emit()
 
     def _show_advice(self) -> None:
-        self.plan.show_advice(self.step_name, self.steps[self.step_name].advice())
+        mended = self._review_step.mending if self.step_name == "review" else frozenset()
+        self.plan.show_advice(self.step_name, self.steps[self.step_name].advice(), mended)
 
     def set_level(self, level: str) -> None:
         """Show about eight fields a step, or all."""
@@ -336,13 +311,8 @@ class WizardPage(Page):
             step.set_level(level)
 
     # -- slots ---------------------------------------------------------------------------------------------
-    def _on_checks_changed(self) -> None:
-        self._show_steps()
-        if self._start_when_checked and self._review_step.checked and self.step_name == "review":
-            self.start()
-
     def _on_changed(self) -> None:
-        self._start_when_checked = False
+        self.launch.forget()
         self._save_timer.start()
         self.footer.say()
         self._show_steps()
