@@ -30,7 +30,7 @@ def attention_alone(s: Situation) -> Finding | None:
     fix = {TARGETS: ALL_LINEAR}
     if s.fits_with(fix) is False:
         return None
-    message = "Attention-only adapters learn less than all layers at equal size."
+    message = "Attention-only adapters learn less than all layers at equal size. Adapt all linear layers."
     return Finding("R07", "warn", message, fix, ("A10", "S3", "S9"), TARGETS)
 
 
@@ -67,7 +67,9 @@ def shared_head(s: Situation) -> Finding | None:
     if not any(fits(head, entry) for entry in wanted):
         return None
     rest = [entry for entry in wanted if not fits(head, entry)]
-    message = "The output head shares weights with the embedding; adapting it complicates merging."
+    message = (
+        "The output head shares weights with the embedding; adapting it complicates merging. Leave it out."
+    )
     return Finding("R09", "warn", message, {TARGETS: _targets(rest)}, (), TARGETS)
 
 
@@ -142,7 +144,7 @@ def large_scale(s: Situation) -> Finding | None:
     if not s.lora or s.recipe.adapter.use_rslora or s.scale <= HIGH_SCALE:
         return None
     fix = {"adapter.lora_alpha": 2 * s.recipe.adapter.r}
-    message = f"Scale {s.scale:.3g} is large; updates may become unstable."
+    message = f"Scale {s.scale:.3g} is large; updates may become unstable. Twice the rank is a usual alpha."
     return Finding("R11", "warn", message, fix, ("A11",), "adapter.lora_alpha")
 
 
@@ -153,7 +155,7 @@ def small_scale(s: Situation) -> Finding | None:
     if right_rank(s) < s.recipe.adapter.r:
         return None
     fix = {"adapter.lora_alpha": s.recipe.adapter.r}
-    message = f"Scale {s.scale:.2g} is small; adapters may barely act."
+    message = f"Scale {s.scale:.2g} is small; adapters may barely act. Use alpha {s.recipe.adapter.r}."
     return Finding("R12", "hint", message, fix, ("A12",), "adapter.lora_alpha")
 
 
@@ -172,7 +174,7 @@ def rslora_with_large_alpha(s: Situation) -> Finding | None:
     adapter = s.recipe.adapter
     if not s.lora or not adapter.use_rslora or adapter.lora_alpha <= adapter.r:
         return None
-    message = f"Alpha above the rank plus root scaling gives scale {s.scale:.3g}."
+    message = f"Alpha above the rank plus root scaling gives scale {s.scale:.3g}. Use alpha {adapter.r}."
     fix = {"adapter.lora_alpha": adapter.r}
     return Finding("R14", "warn", message, fix, ("S6", "S9"), "adapter.lora_alpha")
 
@@ -192,7 +194,8 @@ def rank_not_low(s: Situation) -> Finding | None:
         fix["adapter.rank_pattern"] = {key: min(value, most) for key, value in adapter.rank_pattern.items()}
     if adapter.target_r is not None and adapter.target_r > most:
         fix["adapter.target_r"] = most
-    message = f"Rank {rank} is no longer low-rank for {linear.leaf}."
+    width = _narrow_side(linear)
+    message = f"Rank {rank} is no longer low-rank for {linear.leaf}, {width} values wide. Lower the rank."
     return Finding("R15", "error", message, fix, ("A1",), "adapter.r")
 
 

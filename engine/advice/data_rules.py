@@ -37,7 +37,7 @@ def no_validation(s: Situation) -> Finding | None:
         "evaluation.eval_steps": "epoch",
         "training.load_best_model_at_end": True,
     }
-    message = f"{s.passes:.3g} epochs without validation hide overfitting."
+    message = f"{s.passes:.3g} epochs without validation hide overfitting. Keep 5 % of the rows for it."
     return Finding("R18", "error", message, fix, ("A9",), "data.validation_split")
 
 
@@ -75,7 +75,7 @@ def small_data_without_dropout(s: Situation) -> Finding | None:
     fix = {"adapter.lora_dropout": USUAL_DROPOUT}
     if s.fits_with(fix) is False:
         return None
-    message = "Small data: a little adapter dropout may help; effect is modest."
+    message = "Small data seen more than once: a little adapter dropout may help; effect is modest."
     return Finding("R22", "hint", message, fix, ("A18", "S4"), "adapter.lora_dropout")
 
 
@@ -109,7 +109,7 @@ def length_never_reached(s: Situation) -> Finding | None:
     right = rounded_up(data.lengths.longest)
     if options.max_length <= max(NEVER_REACHED * data.lengths.longest, right):
         return None
-    message = f"No sample is longer than {data.lengths.longest}; lower the limit."
+    message = f"No sample is longer than {data.lengths.longest} tokens; lower the limit to {right}."
     return Finding("R35", "hint", message, {LENGTH: right}, ("A14",), LENGTH)
 
 
@@ -155,7 +155,7 @@ def longer_than_model(s: Situation) -> Finding | None:
     context = s.facts.max_positions
     if context < LEAST_LENGTH or s.recipe.data.max_length <= context:
         return None
-    message = f"The model reads {context} tokens at most."
+    message = f"The model reads {context} tokens at most. Lower the limit of {s.recipe.data.max_length}."
     return Finding("R38", "error", message, {LENGTH: context}, ("A25",), LENGTH)
 
 
@@ -179,9 +179,11 @@ def repeated_rows(s: Situation) -> Finding | None:
     fix: dict[str, Any] = {"data.dedupe": True} if twice else {}
     if both:
         fix["data.overlap"] = "drop"
-        message = f"{data.overlap} validation items also occur in training: scores will flatter."
+        message = (
+            f"{data.overlap} validation items also occur in training: scores will flatter. Leave them out."
+        )
     else:
-        message = f"{data.duplicates} rows repeat earlier ones: they count more than once."
+        message = f"{data.duplicates} rows repeat earlier ones: they count more than once. Leave them out."
     return Finding("R40", "warn", message, fix, ("A15",), "data.dedupe" if twice else "data.overlap")
 
 

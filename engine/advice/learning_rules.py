@@ -11,11 +11,20 @@ from engine.advice.situation import Situation
 from engine.errors import EngineError
 from engine.plan.duration import optimizer_steps
 from engine.recipe.codec import override
+from engine.recipe.recipe import Recipe
 from engine.recipe.uses import uses
 
 LOW_RATE, HIGH_RATE, USUAL_RATE = 5e-5, 1e-3, 2e-4
 HIGH_FULL_RATE, USUAL_FULL_RATE = 5e-5, 1e-5
 LOW_SGD_RATE, USUAL_SGD_RATE = 1e-2, 0.1
+LOW_RATE_OF_FEW, HIGH_RATE_OF_FEW = 1e-3, 2e-2
+USUAL_OF_FEW = {"vera": 4e-3, "ia3": 3e-3}
+NAMES = {"vera": "VeRA", "ia3": "IA³"}
+HIGH_OF_OTHERS = {  # (limit, usual rate)
+    "lion": (4e-4, 4e-5),
+    "lion_8bit": (4e-4, 4e-5),
+    "muon": (2e-2, 2e-3),
+}
 LARGE_BATCH = 32
 FEW_STEPS, WARMUP_FROM = 50, 100
 USUAL_WARMUP = 0.03
@@ -24,21 +33,38 @@ BATCH, GATHERED = "training.per_device_train_batch_size", "training.gradient_acc
 
 
 def low_rate(s: Situation) -> Finding | None:
-    """R24: a rate for full finetuning, with LoRA."""
-    training = s.recipe.training
-    if not s.lora or training.optim not in ADAM or training.learning_rate >= LOW_RATE:
+    """R24: a rate for full finetuning, with LoRA; a rate for LoRA, with what trains very few values."""
+    training, method = s.recipe.training, s.recipe.adapter.method
+    if training.optim not in ADAM:
         return None
-    message = "This rate suits full finetuning; LoRA wants roughly ten times more."
+    if method in USUAL_OF_FEW and training.learning_rate < LOW_RATE_OF_FEW:
+        message = f"{NAMES[method]} trains very few values: at {training.learning_rate:g} it hardly learns."
+        usual, sources = USUAL_OF_FEW[method], ("L3",) if method == "ia3" else ()
+        return Finding("R24", "warn", message, {RATE: usual}, sources, RATE)
+    if not s.lora or training.learning_rate >= LOW_RATE:
+        return None
+    rate = f"{training.learning_rate:g}"
+    message = f"Rate {rate} suits full finetuning; LoRA wants roughly ten times more. Use {USUAL_RATE:g}."
     return Finding("R24", "warn", message, {RATE: USUAL_RATE}, ("S3", "S11"), RATE)
 
 
 def high_rate(s: Situation) -> Finding | None:
-    """R25: a rate that Adam seldom stands; methods with very few values want large ones."""
-    training = s.recipe.training
-    if not s.lora or training.optim not in ADAM or training.learning_rate <= HIGH_RATE:
+    """R25: a rate that the optimizer seldom stands; methods with very few values want large ones.
+
+    Only Adam's limit has a source; those of other optimizers are ours.
+    """
+    training, method = s.recipe.training, s.recipe.adapter.method
+    few = method in USUAL_OF_FEW
+    if training.optim in ADAM:
+        most, usual = (HIGH_RATE_OF_FEW, USUAL_OF_FEW[method]) if few else (HIGH_RATE, USUAL_RATE)
+        name, sources = "Adam", () if few else ("S11",)
+    else:
+        most, usual = HIGH_OF_OTHERS.get(training.optim, (float("inf"), 0.0))
+        name, sources = training.optim, ()
+    if not (s.lora or few) or training.learning_rate <= most:
         return None
-    message = f"Learning rate {training.learning_rate:g} is likely unstable with Adam."
-    return Finding("R25", "warn", message, {RATE: USUAL_RATE}, ("S11",), RATE)
+    message = f"Learning rate {training.learning_rate:g} is likely unstable with {name}. Use {usual:g}."
+    return Finding("R25", "warn", message, {RATE: usual}, sources, RATE)
 
 
 def high_rate_for_all_weights(s: Situation) -> Finding | None:
@@ -47,8 +73,17 @@ def high_rate_for_all_weights(s: Situation) -> Finding | None:
     full = s.recipe.adapter.method == "full" and training.optim != "sgd"
     if not full or training.learning_rate <= HIGH_FULL_RATE:
         return None
-    message = f"Full finetuning at {training.learning_rate:g} tends to damage the model."
+    message = (
+        f"Full finetuning at {training.learning_rate:g} tends to damage the model. Use {USUAL_FULL_RATE:g}."
+    )
     return Finding("R26", "warn", message, {RATE: USUAL_FULL_RATE}, ("S3", "S9"), RATE)
+
+
+def rate_finding(recipe: Recipe) -> Finding | None:
+    """Return what is to be said of a recipe's learning rate alone, for a place that judges no more."""
+    alone = Situation(recipe)
+    found = (rule(alone) for rule in (low_rate, high_rate, high_rate_for_all_weights, low_rate_for_sgd))
+    return next((each for each in found if each is not None), None)
 
 
 def sgd_without_schedule(s: Situation) -> Finding | None:
@@ -67,7 +102,7 @@ def low_rate_for_sgd(s: Situation) -> Finding | None:
     if training.optim != "sgd" or not s.lora or training.learning_rate >= LOW_SGD_RATE:
         return None
     fix: dict[str, Any] = {RATE: USUAL_SGD_RATE}
-    message = "SGD needs a far higher rate than Adam; run a rate sweep."
+    message = f"SGD needs a far higher rate than Adam; begin at {USUAL_SGD_RATE:g} and run a rate sweep."
     left = right_rank(s) / s.recipe.adapter.r  # of the trained values, where a smaller rank is advised too
     if s.trained is not None and s.trained * left < FEW_TRAINED:
         fix = {"training.optim": "adamw"}
@@ -143,7 +178,7 @@ def no_warmup(s: Situation) -> Finding | None:
     if not uses(training, "warmup_steps"):
         return None
     fix = {"training.warmup_steps": USUAL_WARMUP}
-    message = "A short warmup avoids early spikes."
+    message = "The run begins at its full rate: a short warmup, 3 % of the steps, avoids early spikes."
     return Finding("R33", "hint", message, fix, ("S1",), "training.warmup_steps")
 
 
@@ -155,5 +190,5 @@ def half_precision(s: Situation) -> Finding | None:
     if capability is not None and capability < (8, 0):
         return None
     fix = {"model.dtype": "bfloat16"}
-    message = "bf16 avoids loss scaling trouble on this GPU."
+    message = "bf16 avoids loss scaling trouble on this GPU. Use bfloat16."
     return Finding("R42", "hint", message, fix, ("S1",), "model.dtype")

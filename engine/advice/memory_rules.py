@@ -12,6 +12,7 @@ from engine.plan.planner import TIGHT
 from engine.recipe.codec import override
 
 ROOMY = 0.85  # of the memory: below it a change that needs more is safe to advise
+ADAPTER_RATE = 2e-4
 SMALL_MODEL = 1e9  # parameters
 FEW_TRAINED = 30e6
 ADAM = ("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit")
@@ -30,6 +31,9 @@ def does_not_fit(s: Situation) -> Finding | None:
     if not found:
         found, saved = lighter(s, s.free)
     way_out = "Apply the cheapest change that fits." if found else "No change of the recipe makes it fit."
+    if not found and s.recipe.adapter.method == "full":
+        found, saved = _an_adapter(s)
+        way_out = "Train an adapter instead of every weight." if found else way_out
     return Finding(
         "R01",
         "error",
@@ -41,17 +45,25 @@ def does_not_fit(s: Situation) -> Finding | None:
     )
 
 
+def _an_adapter(s: Situation) -> tuple[dict[str, Any], float | None]:
+    """Return the change from full finetuning to LoRA where that fits, and the bytes that it saves."""
+    fix: dict[str, Any] = {"adapter.method": "lora", "training.learning_rate": ADAPTER_RATE}
+    return (fix, _saved(s, fix)) if s.fits_with(fix) else ({}, None)
+
+
 def has_little_headroom(s: Situation) -> Finding | None:
     """R02: it fits, with less than 8 % to spare."""
     plan = s.plan
     if plan is None or not s.free or not TIGHT * s.free < plan.memory_bytes <= s.free:
         return None
     found, saved = lighter(s, TIGHT * s.free)
-    left = 100 * (1 - plan.memory_bytes / s.free)
+    left = (
+        f"{100 * (1 - plan.memory_bytes / s.free):.1f} % headroom, {gigabytes(s.free - plan.memory_bytes)} GB"
+    )
     return Finding(
         "R02",
         "warn",
-        f"Only {left:.1f} % headroom. Fragmentation may still run out of memory.",
+        f"Only {left}. Fragmentation may still run out of memory.",
         found,
         ("P12",),
         "training.gradient_checkpointing",
@@ -134,7 +146,7 @@ def small_in_4bit(s: Situation) -> Finding | None:
     fix: dict[str, Any] = {"model.load_in_4bit": False}
     if s.fits_with(fix) is False:
         fix = {}
-    message = "Small models lose quality in 4-bit: +0.107 loss at 135M (earlier run)."
+    message = "Small models lose quality in 4-bit: +0.107 loss at 135M (earlier run). Train unquantised."
     return Finding("R05", "warn", message, fix, ("E2",), "model.load_in_4bit")
 
 
@@ -159,7 +171,7 @@ def dropout_costs_memory(s: Situation) -> Finding | None:
     saved = _saved(s, fix)
     if saved is None or s.plan is None or saved < DROPOUT_SHARE * s.plan.memory_bytes:
         return None
-    message = f"Adapter dropout costs {gigabytes(saved)} GB of activations here."
+    message = f"Adapter dropout costs {gigabytes(saved)} GB of activations here. Do without it."
     return Finding("R23", "hint", message, fix, ("K10",), "adapter.lora_dropout", saved)
 
 

@@ -176,24 +176,3 @@ def test_that_a_field_that_does_not_go_with_the_rest_is_told_with_its_press(step
     told.action[1]()
     assert page.state.recipe.training.optim == "adamw"
     assert not [advice for advice in step.advice() if advice.kind == "bad"]
-
-
-JUDGED: list[tuple[dict[str, Any], str, float]] = [
-    ({"training.learning_rate": 5e-3}, "A very high learning rate", 2e-4),
-    ({"training.learning_rate": 1e-3, "training.optim": "lion"}, "A very high learning rate", 4e-5),
-    ({"training.learning_rate": 3e-4, "adapter.method": "full"}, "A very high learning rate", 2e-5),
-    ({"training.learning_rate": 2e-4, "training.optim": "sgd"}, "A low learning rate for SGD", 0.1),
-    ({"training.learning_rate": 5e-3, "training.optim": "muon"}, "", 5e-3),
-    ({"training.learning_rate": 0.1, "training.optim": "sgd"}, "", 0.1),
-]
-
-
-def test_that_a_rate_is_judged_by_its_optimizer(step, page):
-    for values, title, after in JUDGED:
-        page.state.set_values({"training.optim": "adamw", "adapter.method": "lora", **values})
-        found = [advice for advice in step.advice() if "rate" in advice.title]
-        assert [advice.title for advice in found] == ([title] if title else [])
-        for advice in found:
-            assert advice.action is not None
-            advice.action[1]()
-        assert page.state.recipe.training.learning_rate == after

@@ -253,7 +253,7 @@ class MethodStep(Step):
         return has_field(self.state.recipe, "adapter.r")
 
     def advice(self) -> list[Advice]:
-        return advice_of(self.state, self._on_method_chosen)
+        return advice_of(self.state)
 
     def focus_field(self, path: str) -> bool:
         """Go to the cards for the method itself, and for a field that the chosen method does not have."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from app import i18n
 from app.pages.wizard.fields import counted
 from app.pages.wizard.inquiries import Plans
-from app.pages.wizard.method_advice import rate_remark
 from app.pages.wizard.review_check import BAD, OK, WARN, Check
+from engine.advice.learning_rules import rate_finding
 from engine.hardware.devices import Machine
 from engine.models.facts import Linear, ModelFacts
 from engine.plan.adapter_size import adapted_linears, head_of, is_whole, shapes_in
@@ -39,9 +39,11 @@ def method_checks(
         what = f"this machine shows {counted(gpus, 'GPU', 'GPUs')}" if gpus else "they share this processor"
         kind = BAD if gpus else WARN  # each needs a GPU of its own where there are any
         checks.append(Check(kind, f"{processes} processes", what, "launcher.processes"))
-    remark = rate_remark(recipe)
-    if remark is not None:
-        checks.append(Check(WARN, remark.title, remark.text, "training.learning_rate"))
+    found = rate_finding(recipe)
+    if found is not None:
+        checks.append(
+            Check(WARN, f"Learning rate {recipe.training.learning_rate:g}", found.message, found.field)
+        )
     return checks
 
 

@@ -6,10 +6,9 @@ from functools import partial
 
 from app import i18n
 from app.pages.wizard.fields import step_of
-from app.pages.wizard.method_advice import LEAST_RATES
 from app.pages.wizard.plan_view import fixing
 from app.pages.wizard.state import WizardState
-from app.widgets.field_text import choice_words, write_number, write_value
+from app.widgets.field_text import choice_words, write_value
 from app.widgets.plan_column import Advice
 from engine.errors import EngineError
 from engine.plan.optimizers import PAGED, refuse, state_bytes
@@ -42,12 +41,6 @@ OPTIMIZER_WORDS = {
     "muon": "Evens out each step of a matrix in all its directions. Keeps one average.",
     "sgd": "Steps along the gradient, with momentum. Wants a far higher learning rate than AdamW.",
 }
-# Above it, the usual optimizers often diverge on an adapter; SGD's steps are as small as its gradients.
-HIGHEST = {"lion": 4e-4, "lion_8bit": 4e-4, "muon": 2e-2, "sgd": 10.0}
-USUAL_HIGHEST, HIGHEST_OF_FULL = 2e-3, 1e-4
-HIGHEST_OF_FEW = 2e-2  # of methods that train few values, and learn with larger steps
-BETTER = {"lion": 4e-5, "lion_8bit": 4e-5, "muon": 2e-3, "sgd": 0.1}
-LOWEST_OF_SGD = 5e-3
 
 
 def rate_line(options: TrainingOptions, total: int, count: int) -> list[tuple[int, float]]:
@@ -75,25 +68,9 @@ def optimizer_words(recipe: Recipe, trained: int | None) -> str:
     return f"{words} Here it keeps {i18n.size(kept)}." if kept else f"{words} Here it keeps nothing."
 
 
-def advice_of(state: WizardState, steps: int | None) -> list[Advice]:
-    """Return the remarks on the training fields."""
-    training, found = state.recipe.training, []
-    if steps is not None and steps < 20 and training.max_steps is None:
-        text = "The model may not have time to learn. A smaller batch or more epochs makes more steps."
-        half = training.per_device_train_batch_size // 2
-        press = (
-            ("Halve the batch", lambda: state.set_value("training.per_device_train_batch_size", half))
-            if half
-            else None
-        )
-        found.append(Advice("warn", f"Only {steps} steps", text, press))
-    found += _on_clashes(state)
-    found += _on_optimizer(state)
-    found += _on_rate(state)
-    if training.num_train_epochs > 5:
-        text = "More than five passes often learn the examples by heart. The best checkpoint is kept."
-        found.append(Advice("info", "Many epochs", text))
-    return found
+def advice_of(state: WizardState) -> list[Advice]:
+    """Return what keeps the training fields from working; what speaks against them says `engine.advice`."""
+    return _on_clashes(state) + _on_optimizer(state)
 
 
 def _on_clashes(state: WizardState) -> list[Advice]:
@@ -131,26 +108,4 @@ def _on_optimizer(state: WizardState) -> list[Advice]:
         )
         fix = {"training.optim": other}
         return [fixing(state, "bad", f"{chosen} cannot run here", why, f"Use {words}", fix)]
-    return []
-
-
-def _on_rate(state: WizardState) -> list[Advice]:
-    training, full = state.recipe.training, state.recipe.adapter.method == "full"
-    rate, optimizer = training.learning_rate, training.optim
-    usual = HIGHEST_OF_FEW if state.recipe.adapter.method in LEAST_RATES else USUAL_HIGHEST
-    highest = HIGHEST.get(optimizer, HIGHEST_OF_FULL if full else usual)
-    if rate > highest:
-        better = BETTER.get(optimizer, 2e-5 if full else 2e-4)
-        if optimizer in BETTER:
-            text = f"{choice_words(field_spec('training.optim'), optimizer)} often diverges at such a rate."
-        elif full:
-            text = "Full finetuning usually learns best between 5e-6 and 5e-5. Higher rates often forget."
-        else:
-            text = "LoRA usually learns best between 5e-5 and 1e-3. Higher rates often diverge."
-        press, fix = f"Use {write_number(better)}", {"training.learning_rate": better}
-        return [fixing(state, "warn", "A very high learning rate", text, press, fix)]
-    if optimizer == "sgd" and rate < LOWEST_OF_SGD:
-        text = "SGD's steps are as small as its gradients: at this rate hardly anything is learned."
-        fix = {"training.learning_rate": 0.1}
-        return [fixing(state, "warn", "A low learning rate for SGD", text, "Use 0.1", fix)]
     return []

@@ -22,10 +22,11 @@ from engine.advice.elsewhere import (
     validation_rises,
 )
 from engine.advice.finding import MOST_WORDS, SEVERITIES, Finding
+from engine.advice.learning_rules import rate_finding
 from engine.advice.situation import Situation
 from engine.advice.skills import Fall
 from engine.data.practice import Practice
-from tests.unit.advice.situations import facts_of_experts, facts_small, situation, statistics
+from tests.unit.advice.situations import facts_of_experts, facts_small, recipe, situation, statistics
 
 TARGETS, RATE, OPTIM = "adapter.target_modules", "training.learning_rate", "training.optim"
 FOUR, LENGTH, BATCH = "model.load_in_4bit", "data.max_length", "training.per_device_train_batch_size"
@@ -255,6 +256,30 @@ def test_that_attention_alone_is_all_there_is_in_a_mixture_and_is_no_fault() -> 
     assert not {"R07", "R08"} & {finding.rule for finding in found}
     found = advise(situation({TARGETS: ["mlp"]}, facts=facts_of_experts()))
     assert next(f for f in found if f.rule == "R10").message.startswith("No adapter reaches mlp")
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "usual"),
+    [
+        ({RATE: 5e-3}, "R25", 2e-4),
+        ({RATE: 1e-3, OPTIM: "lion"}, "R25", 4e-5),
+        ({RATE: 5e-2, "adapter.method": "ia3"}, "R25", 3e-3),
+        ({RATE: 2e-4, "adapter.method": "vera"}, "R24", 4e-3),
+        ({RATE: 3e-4, "adapter.method": "full"}, "R26", 1e-5),
+        ({RATE: 2e-4, OPTIM: "sgd"}, "R28", 0.1),
+        ({RATE: 5e-3, OPTIM: "muon"}, "", 0.0),
+        ({RATE: 0.1, OPTIM: "sgd"}, "", 0.0),
+        ({RATE: 3e-3, "adapter.method": "ia3"}, "", 0.0),
+        ({}, "", 0.0),
+    ],
+)
+def test_that_a_rate_is_judged_by_method_and_optimizer(changes: Any, rule: str, usual: float) -> None:
+    asked = recipe(**{path.replace(".", "__"): value for path, value in changes.items()})
+    found = rate_finding(asked)
+    assert (found.rule if found else "") == rule
+    if found is not None:
+        assert dict(found.fix) == {RATE: usual}
+        assert rate_finding(apply(asked, found)) is None
 
 
 def findings() -> list[Finding]:
