@@ -12,6 +12,8 @@ It reads one JSON object a line from standard input and answers the same way on 
         -> token {text, tokens, seconds} ... done {text, ids, tokens, seconds, ended, fingerprint ...}
     {"command": "chances", "id", "who", "messages", "ids"}
         -> chances {tokens: [{text, chance, place, likeliest: [{text, chance}]}]}
+    {"command": "load", "id", "mixture": {"adapters": [paths], "weights", "method", "density" ...}, "base"?}
+        -> loaded: `adapter` answers as a merge of them would; {"command": "mix", "id", "weights"} -> mixed
     {"command": "strength", "id", "who", "strength"} -> strength {who, strength, fingerprint}
     {"command": "save_scaled", "id", "who", "strength", "out"?} -> saved {path}
     {"command": "template", "id", "template": name or null} -> template {name}
@@ -37,6 +39,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.errors import EngineError
+from engine.runtime import chat_mix
 from engine.runtime.chat_room import ChatRoom
 from engine.runtime.generate import Sampling
 
@@ -122,13 +125,17 @@ class ChatChild:
 
     def _do_load(self, command: dict[str, Any]) -> None:
         self._tell("loading", command)
-        model = self._room.load(
-            str(command.get("target", "")),
-            command.get("base"),
-            device=str(command.get("device", "auto")),
-            strength=read_strength(command),
-        )
+        device, strength = str(command.get("device", "auto")), read_strength(command)
+        if command.get("mixture") is not None:
+            blend = chat_mix.read_mixture(command["mixture"], command.get("base"))
+            model = chat_mix.load_mixture(self._room, blend, device=device, strength=strength)
+        else:
+            target = str(command.get("target", ""))
+            model = self._room.load(target, command.get("base"), device=device, strength=strength)
         self._tell("loaded", command, **model.describe())
+
+    def _do_mix(self, command: dict[str, Any]) -> None:
+        self._tell("mixed", command, **chat_mix.change_mix(self._room, command.get("weights")))
 
     def _do_join(self, command: dict[str, Any]) -> None:
         told = self._room.join(
