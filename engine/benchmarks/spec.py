@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -104,6 +106,20 @@ def _read(path: Path) -> Benchmark:
             "APP-01",
             file=str(path),
         ) from error
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Raise EngineError REC-01 for a name that stands for no benchmark, and for lm-eval's without it."""
+    for name in names:
+        if not name.startswith(LM_EVAL):
+            parts_of(name)
+        elif importlib.util.find_spec("lm_eval") is None:
+            raise EngineError(
+                "lm-eval is not installed.",
+                "Install it beside Tunesmith: `pip install 'tunesmith[lm-eval]'`.",
+                "REC-01",
+                field="evaluation.benchmarks",
+            )
 
 
 def parts_of(name: str) -> tuple[Benchmark, ...]:

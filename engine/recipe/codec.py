@@ -33,7 +33,6 @@ class Problem:
 # Options a later version brings to life: (field, is it asked for, what to do until then).
 UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("model.dtype", lambda v: v == "float16", "Use auto, float32 or bfloat16."),
-    ("evaluation.benchmarks", bool, "Leave it empty."),
     ("launcher.kind", lambda v: v == "ray", "Use local, or torchrun."),
     ("launcher.nodes", lambda v: v != 1, "Use 1; processes is the number of GPUs of this machine."),
     ("launcher.address", lambda v: v is not None, "Leave it empty."),

@@ -82,7 +82,13 @@ class EvaluationOptions(Section):
         "Sample prompts",
         "Answered at each evaluation, so that one sees what is learned. Empty takes three from validation.",
     )
-    benchmarks: list[str] = option(list, "Benchmarks", "Tasks measured after training.", level="expert")
+    benchmarks: list[str] = option(
+        list,
+        "Benchmarks",
+        "Measured with base and adapter once training is finished, such as held-out, general, arc-easy.",
+        level="expert",
+        time=1,
+    )
 
 
 class CheckpointOptions(Section):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import durable, paths
+from engine.benchmarks.spec import refuse_unknown
 from engine.errors import EngineError, from_os_error
 from engine.events import Seal
 from engine.jobs import lock
@@ -69,6 +70,7 @@ def create_run(recipe: Recipe, run_dir: Path | None = None) -> Path:
     Raises EngineError REC-01 for options this version does not obey, RUN-02 when the folder holds a run.
     """
     codec.refuse_unsupported(recipe)
+    refuse_unknown(recipe.evaluation.benchmarks)
     name = readable_name(recipe)
     recipe = recipe.model_copy(update={"name": name})
     folder = run_dir if run_dir is not None else _free_folder(paths.slug(name))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.benchmarks.spec import LM_EVAL
+from engine.benchmarks.spec import LM_EVAL, refuse_unknown
 from engine.errors import EngineError
 from engine.paths import show_name
 from engine.runs.evaluation_results import comparisons_of
@@ -27,22 +26,11 @@ class Found:
     comparisons: list[Comparison] = field(default_factory=list)
 
 
-def refuse_without() -> None:
-    """Raise EngineError REC-01 where lm-eval is not installed."""
-    if importlib.util.find_spec("lm_eval") is None:
-        raise EngineError(
-            "lm-eval is not installed.",
-            "Install it beside Tunesmith: `pip install 'tunesmith[lm-eval]'`.",
-            "REC-01",
-            field="evaluation.benchmarks",
-        )
-
-
 def measure(
     adapted: AdaptedModel, target: Target, task: str, speakers: Sequence[str], limit: int | None
 ) -> Found:
     """Measure one task of lm-eval with base and adapter; raises EngineError for what lm-eval cannot do."""
-    refuse_without()
+    refuse_unknown([LM_EVAL + task])
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoTokenizer

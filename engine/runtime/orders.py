@@ -50,7 +50,7 @@ def wait(run: Training) -> str:
     going on is then what a resume is, for every method and optimizer, bit by bit.
     """
     folder = keep.save(run, wait=True)
-    _let_go(run)
+    let_go(run)
     run.job.write(Paused(step=run.step))
     run.job.phase("paused")
     if run.job.awake is not None:
@@ -67,7 +67,7 @@ def wait(run: Training) -> str:
     return "stop"
 
 
-def _let_go(run: Training) -> None:
+def let_go(run: Training) -> None:
     """Forget everything that holds weights, and give their memory back to the device."""
     run.model = run.optimizer = run.head = None
     gc.collect()  # a model refers to itself in circles
@@ -86,7 +86,7 @@ def _go_on(run: Training, checkpoint: Path) -> bool:
             raise
         fresh = None
     if fresh is None:  # outside the handler: the error's frames hold what was loaded
-        _let_go(run)
+        let_go(run)
         run.job.write(
             Warned(
                 code="GPU-01",

@@ -37,6 +37,7 @@ from engine.runs.check import MANIFEST, RESULTS, last_checkpoint
 from engine.runs.store import load_recipe
 from engine.runtime import (
     adapter,
+    afterwards,
     early,
     evaluate,
     evidence,
@@ -90,6 +91,8 @@ def train_job(job: Job) -> Finished | Stopped:
     try:
         closing = train.train(run)
         run.ranks.leave()
+        if isinstance(closing, Finished):
+            afterwards.measure(run)
         return closing
     except RuntimeError:
         if run.ranks.first and not run.ranks.sharded and job.crew is not None and job.crew.loss() is not None:

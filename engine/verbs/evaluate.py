@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from engine.benchmarks.spec import GENERAL, HELD_OUT, LM_EVAL, OWN_TESTS, benchmarks, parts_of
+from engine.benchmarks.spec import GENERAL, HELD_OUT, LM_EVAL, OWN_TESTS, benchmarks, parts_of, refuse_unknown
 from engine.errors import EngineError
 from engine.events import Failed, Progress
 from engine.jobs import process
@@ -77,13 +77,9 @@ def _names(args: Namespace, run: Path | None, data: Path | None) -> list[str]:
     names = list(dict.fromkeys(args.benchmark))
     if not names:
         return [OWN_TESTS] if data is not None else [HELD_OUT] if run is not None else [GENERAL]
-    for name in names:
-        if name.startswith(LM_EVAL):
-            from engine.runtime.benchmark_lm_eval import refuse_without
-
-            refuse_without()
-        else:
-            parts_of(name)
+    refuse_unknown(names)
+    if data is None:
+        _refuse_absent(names)
     if data is not None and data.is_file() and len(names) > 1:
         raise EngineError(
             "One file cannot stand for several benchmarks.",
@@ -91,6 +87,18 @@ def _names(args: Namespace, run: Path | None, data: Path | None) -> list[str]:
             "REC-01",
         )
     return names
+
+
+def _refuse_absent(names: list[str]) -> None:
+    """Refuse where none of the benchmarks is on disk; among others one is left out and told."""
+    problems = []
+    for name in names:
+        parts = () if name.startswith(LM_EVAL) else parts_of(name)
+        for part in parts:
+            if part.source.hub and not benchmark_rows.is_at_hand(part):
+                problems.append(part)
+    if len(problems) == len(names):
+        benchmark_rows.locate(problems[0], None)
 
 
 def _follow(folder: Path, as_json: bool) -> Answer:

@@ -12,7 +12,7 @@ from engine.errors import EngineError
 from engine.jobs import process
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import check, store
+from engine.runs import check, evaluations, store
 from engine.runs.compared import finding_on
 from engine.verbs import follow
 
@@ -192,7 +192,15 @@ def show(args: Namespace) -> Answer:
         "recipe": store.load_recipe(folder).model_dump(mode="json"),
         "environment": json.loads(environment.read_bytes()) if environment.exists() else {},
         "checkpoints": [p.name for p in check.checkpoint_folders(folder)],
+        "evaluations": [
+            {"id": each.id, "state": each.state, "benchmarks": each.benchmarks, "scores": _scores(each)}
+            for each in evaluations.read_evaluations(folder)
+        ],
     }
+
+
+def _scores(each: evaluations.Evaluation) -> list[dict[str, Any]]:
+    return [] if each.results is None else [score.model_dump() for score in each.results.scores]
 
 
 def compare(args: Namespace) -> Answer:
