@@ -108,12 +108,14 @@ def apply_all(situation: Situation) -> tuple[Situation, dict[str, Any]]:
     """Return the situation once the advice of the moment is followed, and what was set.
 
     Of two findings that set the same field the graver one is followed. Whether it fits is asked once all else
-    is quiet: much of the other advice saves memory, and nothing shall be given up for what is not short.
+    is quiet: much of the other advice saves memory, and nothing shall be given up for what is not short. Only
+    another method comes before all: what else is said is said of the method.
     """
     findings = [finding for finding in advise(situation) if finding.fix]
+    first = [finding for finding in findings if "adapter.method" in finding.fix]
     others = [finding for finding in findings if finding.rule not in LAST]
     taken: dict[str, Any] = {}
-    for finding in others or findings:
+    for finding in first or others or findings:
         if not any(path in taken for path in finding.fix):
             taken |= finding.fix
     return (situation.changed(taken) if taken else situation), taken

@@ -17,10 +17,23 @@ from engine.paths import resources
 from engine.recipe import codec
 from engine.recipe.presets import presets
 from engine.recipe.recipe import Recipe
-from tests.unit.advice.situations import LLAMA_7B, SMOLLM
+from tests.unit.advice.situations import LLAMA_7B, QWEN_EXPERTS, SMOLLM
 
 SUPPORT = resources("examples") / "support" / "train.jsonl"
-SIZES = {"starter's shape": SMOLLM, "7B": LLAMA_7B}
+SMALL_QWEN = {
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "vocab_size": 151936,
+    "max_position_embeddings": 32768,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+}
+SIZES = {"starter's shape": SMOLLM, "7B": LLAMA_7B, "small Qwen": SMALL_QWEN}
 ROOMY = "48e9"  # bytes of a card that a 7B model in 16 bits leaves room on
 FITTING = {"every-weight": "200e9", "little-memory": "8e9"}  # full finetuning needs more, QLoRA less
 
@@ -72,6 +85,60 @@ def test_that_a_preset_earns_no_error_and_no_warning(
     recipe = written(tmp_path, values)
     found = answer(capsys, recipe, "--device-memory", FITTING.get(name, ROOMY))["findings"]
     assert [each for each in found if each["severity"] != "hint"] == []
+
+
+@pytest.mark.parametrize("name", [preset.name for preset in presets()])
+def test_that_a_configuration_alone_is_advised_on_a_card_of_24_gb(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "config-alone"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({**LLAMA_7B, "torch_dtype": "bfloat16"}))
+    preset = next(each for each in presets() if each.name == name)
+    values = {"model.path": str(folder), "data.train": [str(SUPPORT)], **preset.overrides_for(7 * 10**9)}
+    recipe = written(tmp_path, values)
+    found = answer(capsys, recipe, "--device-memory", "24e9")["findings"]
+    grave = [each for each in found if each["severity"] != "hint"]
+    if name != "every-weight":
+        assert grave == []
+        return
+    assert [each["rule"] for each in grave] == ["R01"]  # 7 billion weights are not trained on 24 GB
+    assert grave[0]["fix"] == {"adapter.method": "lora", "training.learning_rate": 2e-4}
+    sets = [word for path, value in grave[0]["fix"].items() for word in ("--set", f"{path}={value}")]
+    again = answer(capsys, recipe, *sets, "--device-memory", "24e9")["findings"]
+    assert [each for each in again if each["severity"] != "hint"] == []
+
+
+def test_that_a_measured_skill_without_a_row_is_warned_of(
+    shaped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "Where is the key?", "completion": "On the table."}\n' * 60)
+    values = {
+        "model.path": str(shaped(SMOLLM)),
+        "data.train": [str(rows)],
+        "evaluation.benchmarks": ["arithmetic_2"],
+    }
+    recipe = written(tmp_path, values)
+    found = answer(capsys, recipe, "--device-memory", "24e9")["findings"]
+    said = next(each for each in found if each["rule"] == "R41")
+    assert said["message"].startswith("No examples for arithmetic;") and said["evidence"] == ["A16", "S4"]
+    with rows.open("a") as file:
+        file.write('{"prompt": "How many are 17 + 25?", "completion": "42"}\n')
+    found = answer(capsys, recipe, "--device-memory", "24e9")["findings"]
+    assert "R41" not in [each["rule"] for each in found]
+
+
+def test_that_a_plan_notes_what_of_a_mixture_no_adapter_reaches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mixture"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(QWEN_EXPERTS))
+    recipe = written(tmp_path, {"model.path": str(folder), "data.train": [str(SUPPORT)]})
+    assert main(["plan", recipe, "--device-memory", "80e9", "--json"]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert "attention only" in note and "95 % of the weights" in note
 
 
 def test_that_findings_are_told_with_fix_and_sources_and_the_fix_ends_them(

@@ -7,7 +7,14 @@ from typing import Any
 
 from engine.advice.situation import Situation
 from engine.models.facts import ModelFacts, facts_of_config
-from tests.unit.advice.situations import LLAMA_7B, facts_7b, facts_small, situation, statistics
+from tests.unit.advice.situations import (
+    LLAMA_7B,
+    facts_7b,
+    facts_of_experts,
+    facts_small,
+    situation,
+    statistics,
+)
 
 VALUES: dict[str, tuple[Any, ...]] = {
     "adapter.method": ("lora", "lora", "lora", "lora", "adalora", "vera", "ia3", "oft", "full"),
@@ -88,6 +95,8 @@ def random_situation(number: int) -> Situation:
     draw = random.Random(number)
     changes = {path: draw.choice(values) for path, values in VALUES.items()}
     facts = _facts(draw)
+    if number % 12 == 5:  # a mixture of experts, every other one with MLPs beside them
+        facts = facts_of_experts(*([0, 1] if number % 24 == 5 else []))
     examples, mean = int(10 ** draw.uniform(1.3, 6)), int(10 ** draw.uniform(1, 3.3))
     data = statistics(
         examples,
