@@ -206,8 +206,8 @@ PREPARE_KEPT = '''
 def prepare():
     """Return the rows to train on, and those to measure on, as the run kept them."""
     kept = load_file(Path(__file__).resolve().parent / ROWS_FILE)
-    places = list(zip(kept["starts"][:-1], kept["starts"][1:]))
-    rows = [(kept["ids"][start:end], kept["trained"][start:end]) for start, end in places]
+    places = [slice(*each) for each in zip(kept["starts"][:-1], kept["starts"][1:])]
+    rows = [(kept["ids"][place], kept["trained"][place]) for place in places]
     return rows[:TRAIN_ROWS], rows[TRAIN_ROWS:]
 '''
 DIGEST = '''

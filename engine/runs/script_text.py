@@ -5,6 +5,7 @@ Whatever a recipe holds stays data: a string is written as a literal, character 
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Any
 
@@ -54,11 +55,11 @@ def assign(name: str, value: Any, why: str = "") -> str:
     start = f"{name} = "
     line = start + literal(value, 0, len(start))
     if isinstance(value, str) and len(line) > WIDTH:
-        parts = value.splitlines(keepends=True)
-        if "\n" in value.rstrip("\n") and len(parts) > 1:
-            return "\n".join([f"{name} = (", *(f"    {quoted(part)}" for part in parts), ")"])
         if len(line) - len(start) + 4 <= WIDTH:
             return f"{name} = (\n    {quoted(value)}\n)"
+        parts = re.findall(r"[^\n]*\n|[^\n]+", value)
+        if len(parts) > 1:
+            return "\n".join([f"{name} = (", *(f"    {quoted(part)}" for part in parts), ")"])
     if why and "\n" not in line and len(line) + len(why) + 4 <= WIDTH:
         return f"{line}  # {why}"
     return line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any
 import pytest
 
 from engine.errors import EngineError
-from engine.runs import script, store
+from engine.runs import script
 from engine.runtime import train
-from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses, run_to_end
+from tests.integration.conftest import MakeRun, MakeTraining, losses, run_to_end
 
 # Runs scripts one after the other where nothing of this project can be imported.
 ALONE = """
@@ -69,8 +70,10 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+# What would end a string, a comment or a docstring, were it pasted into source.
+HOSTILE = 'Say "what"\nit\'s \u2028 {{ like }}. """ \\ \'\'\' # {x}\nimport os; os.abort()'
 SETTINGS: dict[str, dict[str, Any]] = {
-    # 48 rows in batches of 5 and windows of 4: the last window of an epoch has 2 batches, the last batch 3 rows
+    # 48 rows in batches of 5 and windows of 4: an epoch ends with 2 batches, the last of 3 rows
     "dora, accumulation, decay, clipping, wsd": {
         "adapter__use_dora": True,
         "training__per_device_train_batch_size": 5,
@@ -108,10 +111,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "training__optim": "adafactor",
         "data__dedupe": True,
         "data__train_on": "last",
-        "data__system_prompt": 'Say "what"\nit\'s \u2028 {{ like }}. """ \\',
+        "data__system_prompt": HOSTILE,
+        "name": HOSTILE,
         "training__lr_scheduler_type": "linear",
     },
-    "olora, LoRA+, trained whole, in file order": {
+    "olora, LoRA+, trained whole, in file order, rows kept": {
+        "data__special_tokens": "text",
         "adapter__init_lora_weights": "olora",
         "adapter__modules_to_save": ["norm"],
         "training__loraplus_lr_ratio": 4.0,
@@ -123,35 +128,84 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+def holds_as_data(path: Path, rows: Path) -> None:
+    """What a person wrote stands in constants, word for word, and nowhere else."""
+    tree = ast.parse(path.read_text())
+    kinds = (ast.Import, ast.ImportFrom, ast.Assign, ast.FunctionDef, ast.If)
+    assert ast.get_docstring(tree) and all(isinstance(node, kinds) for node in tree.body[1:])
+    assert [isinstance(node, ast.If) for node in tree.body].index(True) == len(tree.body) - 1
+    values = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    assert ast.literal_eval(values["SYSTEM_PROMPT"]) == HOSTILE
+    assert ast.literal_eval(values["TRAIN_FILES"]) == [str(rows)]
+    imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    assert "os" not in imported
+
+
 @pytest.fixture
 def text_rows(tmp_path: Path) -> Path:
     texts = [f"Line {i} of a text that goes on. " * (1 + i % 4) for i in range(40)]
     return write_rows(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
 
 
+@pytest.fixture
+def hostile_rows(tmp_path: Path, sound_rows: Path) -> Path:
+    folder = tmp_path / "data 'a' \"b\" {c}\nimport os; os.abort() # '''"
+    folder.mkdir()
+    return Path(shutil.copy(sound_rows, folder / "rows.jsonl"))
+
+
 def test_that_scripts_repeat_the_losses_of_their_runs(
-    make_training: MakeTraining, make_run: MakeRun, text_rows: Path, tmp_path: Path
+    make_training: MakeTraining, make_run: MakeRun, text_rows: Path, hostile_rows: Path, tmp_path: Path
 ) -> None:
+    """One child for all scripts: most of their time is the import of transformers."""
     expected: dict[Path, list[float]] = {}
     child = make_run(**LONG, name="a real child", training__learning_rate=2e-2)
     assert run_to_end(child) == "finished"
     runs = [("child", child, True)]
     for name, options in SETTINGS.items():
         own = {"data__train": [str(text_rows)]} if name.startswith("raw") else {}
+        if name.startswith("vera"):
+            own = {"data__train": [str(hostile_rows)]}
         run = make_training(**{**LONG, **options, **own})
         for _ in range(6):
             train.take_step(run)
         runs.append((name, run.job.folder, False))
-    for number, (_, folder, check) in enumerate(runs):
+    for number, (name, folder, check) in enumerate(runs):
         out = tmp_path / "scripts" / f"{number}" / "train.py"
         told = script.write_script(folder, out, check=check)
-        assert told["rows"] == "read", told
-        assert told["verified"] is check and told["files"] == [str(out)]
-        assert len(out.read_text().splitlines()) < 320
+        kept = name.endswith("rows kept")
+        assert told["rows"] == ("kept" if kept else "read") and bool(told["reason"]) is kept
+        assert told["verified"] is check and told["files"][0] == str(out) and len(told["files"]) == 1 + kept
         expected[out] = [v for v in losses(folder).values() if v is not None]
+    assert len(next(iter(expected)).read_text().splitlines()) < 265
     formatted(*expected)
+    holds_as_data(tmp_path / "scripts" / "4" / "train.py", hostile_rows)
     found = alone(*expected)
     for (name, _, _), out in zip(runs, expected, strict=True):
         assert len(found[out]) == 6 and found[out] == pytest.approx(expected[out], abs=1e-4), name
     first = next(iter(expected))
     assert (first.parent / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_that_the_verb_takes_the_rows_of_the_run_where_the_file_changed(
+    make_training: MakeTraining, sound_rows: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "own.jsonl"
+    shutil.copy(sound_rows, data)
+    run = make_training(data__train=[str(data)], **PLAIN)
+    data.write_text(data.read_text().replace("cat", "lion"))
+    words = ["script", str(run.job.folder), "--out", str(tmp_path / "again.py"), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", *words], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["verified"] and told["rows"] == "kept" and "changed" in told["reason"]
+    assert [Path(f).name for f in told["files"]] == ["again.py", "again.rows.safetensors"]
+    assert told["bytes"] == sum(Path(f).stat().st_size for f in told["files"])
+    with pytest.raises(EngineError, match="exists already"):
+        script.write_script(run.job.folder, tmp_path / "again.py")
