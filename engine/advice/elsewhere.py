@@ -85,5 +85,7 @@ def not_summable(merging: Merging) -> Finding | None:
     found = why_not(merging.method, merging.parts) if len(merging.parts) > 1 else None
     if found is None:
         return None
-    message = f"These adapters cannot be summed directly: {found[0]}. {found[1]}"
+    summed = merging.method == "linear"
+    what = "These adapters cannot be summed directly" if summed else f"{merging.method} does not go"
+    message = f"{what}: {found[0]}. {found[1]}"
     return Finding("R45", "error", message, {}, ("A21", "S16"))

@@ -127,16 +127,14 @@ def open_wizard(app: Any, window: MainWindow, values: dict[str, Any]) -> WizardP
     return page
 
 
-def settle(app: Any, page: WizardPage, longest: float = 40.0, calm: float = 0.4) -> None:
-    """Turn the event loop until nothing is being looked at."""
-    end = time.monotonic() + longest
-    since = time.monotonic()
-    while time.monotonic() < end and time.monotonic() - since < calm:
+def settle(app: Any, page: WizardPage, longest: float = 90.0, calm: int = 40) -> None:
+    """Turn the event loop until nothing has been looked at for some turns, so that all is laid out."""
+    end, turns = time.monotonic() + longest, 0
+    while time.monotonic() < end and turns < calm:
         app.processEvents()
-        time.sleep(0.005)
+        time.sleep(0.01)
         waiting = any(timer.isActive() for timer in page.state._timers.values())
-        if waiting or page.services.background.busy or not page.settled():
-            since = time.monotonic()
+        turns = 0 if waiting or page.services.background.busy or not page.settled() else turns + 1
 
 
 def main() -> int:

@@ -70,10 +70,12 @@ def test_that_a_broken_folder_names_the_missing_file(qtbot, page, tiny_model, tm
     broken = tmp_path / "broken"
     shutil.copytree(tiny_model, broken)
     (broken / "model.safetensors").unlink()
+    named = {"weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}}
+    (broken / "model.safetensors.index.json").write_text(json.dumps(named), encoding="utf-8")
     page.open_with({"model": broken})
     settle(qtbot, page)
     assert page.state.model_error.code.startswith("MODEL")
-    assert "safetensors" in page.state.model_error.message
+    assert "model-00001-of-00002.safetensors is missing" in page.state.model_error.message
     assert page.state.problems("model")
     page.go_on()
     assert page.step_name == "model"

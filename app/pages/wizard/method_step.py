@@ -241,8 +241,11 @@ class MethodStep(Step):
                 card.show_figures(f"{i18n.size(plan.memory_bytes)}: does not fit.", "bad")
             else:
                 time = i18n.duration(plan.seconds) if plan.seconds and name in self.options.cards else ""
-                word = "tight" if plan.verdict == "tight" else ""
-                card.show_figures(" · ".join(filter(None, (i18n.size(plan.memory_bytes), time, word))))
+                size = i18n.size(plan.memory_bytes)
+                parts, between = ((size, time), " · ")
+                if plan.verdict == "tight":
+                    parts, between = ((f"{size}: tight.", time), "\n")
+                card.show_figures(between.join(filter(None, parts)))
         self.advice_changed.emit()
 
     def facts(self) -> str:

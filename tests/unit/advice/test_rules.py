@@ -242,6 +242,16 @@ def test_that_a_rule_of_runs_and_merges_speaks_where_it_should(rule: str) -> Non
     assert speak(right) is None
 
 
+def test_that_adapters_of_different_ranks_are_shown_the_ways_that_can() -> None:
+    ranks = Part("a", "m", r=8), Part("b", "m", r=16)
+    found = not_summable(Merging(None, ranks))
+    assert found is not None and "their ranks are 8, 16. Use cat" in found.message and "svd" in found.message
+    assert not_summable(Merging(None, ranks, "cat")) is None
+    assert not_summable(Merging(None, ranks, "svd")) is None
+    thinned = not_summable(Merging(None, ranks, "ties"))
+    assert thinned is not None and thinned.message.startswith("ties does not go: their ranks are 8, 16.")
+
+
 def test_that_experts_are_spoken_of_only_where_they_are_wanted_and_left_out() -> None:
     every = RULES["R46"]
     assert every(situation({TARGETS: ["attention"]}, facts=facts_of_experts())) is None
