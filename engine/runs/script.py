@@ -83,14 +83,17 @@ def _write(path: Path, content: str | bytes) -> None:
 
 def _checks(script: Path) -> bool:
     """Let the script prepare its rows in a child that knows nothing of us; say whether they are the run's."""
-    done = subprocess.run(
-        [sys.executable, "-I", "-X", "utf8", str(script.resolve()), "--check"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        cwd=paths.neutral_folder(),
-        env=child_environment(),
-        timeout=CHECK_SECONDS,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-X", "utf8", str(script.resolve()), "--check"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=paths.neutral_folder(),
+            env=child_environment(),
+            timeout=CHECK_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0
 
 

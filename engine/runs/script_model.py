@@ -72,7 +72,8 @@ def adapter_source(recipe: Recipe, facts: ModelFacts) -> str:
     whole = [m for entry in options.modules_to_save for m in modules if fits(m, entry)]
     whole = list(dict.fromkeys(whole))
     values: dict[str, Any] = {"target_modules": _short(linears, modules)}
-    if options.target_modules == ALL_LINEAR and set(linears) == {linear.name for linear in facts.linears}:
+    every = set(linears) == {linear.name for linear in facts.linears}
+    if options.target_modules == ALL_LINEAR and every and not facts.experts:  # it takes routers of experts
         values = {"target_modules": ALL_LINEAR}
     if options.method == "ia3":
         inner = _short([n for n in linears if in_group(n, "down")], modules)
