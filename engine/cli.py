@@ -20,12 +20,12 @@ from typing import Any
 from engine import paths
 from engine.errors import EngineError, from_os_error
 from engine.verbs import advice, evaluate, library, queue, runs, script
+from engine.verbs import export as exporting
 from engine.verbs import merge as merging
 from engine.verbs.follow import CrashError
 
 Handler = Callable[[Namespace], "dict[str, Any] | int"]
 LATER = {
-    "export": "Export to GGUF and Ollama",
     "sweep": "Sweeps",
     "lab": "Repeatable experiments",
 }
@@ -226,6 +226,11 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
     ),
     "merge": ("put adapters into their base, or into one adapter", merging.merge, merging.ARGUMENTS),
     "certify": ("check a folder that merge or export made, once more", merging.certify, merging.CERTIFY),
+    "export": (
+        "make a run, an adapter or a model ready for other programs, and prove it",
+        exporting.export,
+        exporting.ARGUMENTS,
+    ),
     "script": (
         "write a stand-alone script of plain transformers and peft that repeats a run",
         script.script,

@@ -219,7 +219,7 @@ def _remember(job: Job, closing: Finished | Stopped | Failed) -> None:
 
 def _kinds() -> dict[str, Callable[[Job], Any]]:
     """Return the work of each kind; imported only now, since torch is behind it."""
-    from engine.runtime import benchmark, dry_job, probe, start
+    from engine.runtime import benchmark, dry_job, export_job, probe, start
 
     return {
         "train": start.train_job,
@@ -228,4 +228,5 @@ def _kinds() -> dict[str, Callable[[Job], Any]]:
         "merge": start.merge_job,
         "answers": start.answer_job,
         "evaluate": benchmark.evaluate_job,
+        "export": export_job.export_job,
     }

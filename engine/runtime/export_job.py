@@ -1,0 +1,53 @@
+"""The job `export`: what the verb does, in a child; options in job.json, the answer in result.json."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from engine import durable
+from engine.events import Finished, Progress, Stopped, Warned
+from engine.runtime.export import export_model
+from engine.runtime.job import Job
+
+OPTIONS = ("quantization", "base", "check")
+
+
+class _AskedToStop(Exception):
+    """A stop came in; it ends the work between two tensors, and nothing is left under the name."""
+
+
+def export_job(job: Job) -> Finished | Stopped:
+    """Export `arguments["model"]` as `arguments["format"]` to `arguments["out"]`."""
+    began = time.monotonic()
+    arguments = job.spec.arguments
+    told = ""
+
+    def progress(stage: str, done: int, total: int) -> None:
+        nonlocal told
+        job.requests.poll()
+        if job.requests.stop:
+            raise _AskedToStop
+        if stage != told:
+            told = stage
+            job.phase(stage)
+        job.write(Progress(stage=stage, done=done, total=total))
+
+    options = {name: arguments[name] for name in OPTIONS if arguments.get(name) is not None}
+    try:
+        result = export_model(
+            str(arguments["model"]),
+            Path(arguments["out"]),
+            str(arguments["format"]),
+            progress=progress,
+            **options,
+        )
+    except _AskedToStop:
+        return Stopped(step=0)
+    durable.write_json(job.folder / "result.json", result)
+    if not result["ok"]:
+        reason = (result["certificate"] or {}).get("reason", "")
+        job.write(
+            Warned(code="MODEL-05", message=f"The export did not pass: {reason}.", hint="Do not use it yet.")
+        )
+    return Finished(seconds=time.monotonic() - began)
