@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.benchmarks import patterns
 from engine.benchmarks.spec import Arithmetic, Benchmark
 from engine.errors import EngineError
 
@@ -201,6 +202,8 @@ def _instruction(row: Row) -> Fields:
     if check not in CHECK_NAMES:
         raise ValueError(f"check = {check}")
     expected = str(row["expected"])
+    if check == "regex" and (wrong := patterns.why_not(expected)):
+        raise ValueError(f"the pattern cannot be used: {wrong}")
     if "messages" not in row:
         return Fields({"prompt": str(row["prompt"])}, answer=expected, check=check)
     messages = tuple({"role": str(m["role"]), "content": str(m["content"])} for m in row["messages"])

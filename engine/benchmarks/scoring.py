@@ -12,15 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from engine.benchmarks.patterns import matches
 from engine.benchmarks.questions import Question
 from engine.benchmarks.spec import Benchmark
 
 LONGEST_ANSWER = 8000  # characters; what follows is not compared
-LONGEST_PATTERN = 500
 # A number anywhere, as lm-eval's "flexible-extract" finds it; and the one after GSM8K's mark.
 _NUMBER = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
 _MARKED = re.compile(r"#### (-?[0-9.,]+)")
-_NESTED_REPEAT = re.compile(r"[+*}]\)*[+*{]|\([^()]*[+*][^()]*\)[+*{]")
 _WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -175,16 +174,6 @@ def token_f1(answer: str, expected: str) -> float:
         return float(mine == wanted)
     shared = (mine & wanted).total()
     return 2 * shared / (mine.total() + wanted.total())
-
-
-def matches(answer: str, pattern: str) -> bool:
-    """Return whether a person's pattern is found; one that could take for ever is found nowhere."""
-    if len(pattern) > LONGEST_PATTERN or _NESTED_REPEAT.search(pattern):
-        return False
-    try:
-        return re.search(pattern, answer) is not None
-    except re.error:
-        return False
 
 
 TEXT_METRICS: dict[str, Callable[[str, str], float | bool]] = {

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from engine.benchmarks.patterns import matches, why_not
 from engine.benchmarks.questions import Question
 from engine.benchmarks.scoring import (
     Likelihood,
@@ -14,7 +15,6 @@ from engine.benchmarks.scoring import (
     judge_loss,
     judge_text,
     last_number,
-    matches,
     rouge_l,
     token_f1,
 )
@@ -112,4 +112,10 @@ def test_that_a_test_without_a_check_says_neither_right_nor_wrong() -> None:
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a*)*b", "(a|b+)*c", "x" * 501])
 def test_that_a_pattern_that_could_take_for_ever_is_found_nowhere(pattern: str) -> None:
+    assert why_not(pattern)
     assert not matches("a" * 40 + "!", pattern)
+
+
+@pytest.mark.parametrize("pattern", [r"^\d{2,4}$", r"(yes|no)", r"[a-z]+ [0-9]*", r"(?i)paris\.?"])
+def test_that_usual_patterns_are_taken(pattern: str) -> None:
+    assert not why_not(pattern)
