@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 # Families whose linear layers are transformers' Conv1D: the weight is stored as (in, out).
@@ -22,12 +23,12 @@ class Linear:
     in_features: int
     out_features: int
 
-    @property
+    @cached_property
     def leaf(self) -> str:
         """Return the last part of the name, such as q_proj."""
         return self.name.rpartition(".")[2]
 
-    @property
+    @cached_property
     def layer(self) -> int | None:
         """Return the number of the layer it is in, None when it is in none."""
         found = LAYER.search(self.name)
@@ -105,7 +106,7 @@ class ModelFacts:
         """Return how many linear modules end in each name, in the order of the model."""
         return dict(Counter(linear.leaf for linear in self.linears))
 
-    @property
+    @cached_property
     def linear_parameters(self) -> int:
         """Return the number of weights inside the linear modules: what 4-bit loading quantises."""
         return sum(linear.in_features * linear.out_features for linear in self.linears)

@@ -134,11 +134,16 @@ def block_size(width: int, wanted: int) -> int:
     return below if wanted - below <= above - wanted else above
 
 
-def trainable_parameters(facts: ModelFacts, adapter: AdapterOptions) -> int:
-    """Return how many values are trained, modules trained whole and biases included."""
+def trainable_parameters(
+    facts: ModelFacts, adapter: AdapterOptions, modules: list[tuple[Linear, int]] | None = None
+) -> int:
+    """Return how many values are trained, modules trained whole and biases included.
+
+    `modules` are those of `adapted_linears` where they are known.
+    """
     if adapter.method == "full":
         return facts.parameters
-    modules = adapted_linears(facts, adapter)
+    modules = adapted_linears(facts, adapter) if modules is None else modules
     count = sum(module_parameters(linear, r, adapter) for linear, r in modules)
     if adapter.modules_to_save:
         count += _whole_parameters(facts, adapter)

@@ -31,7 +31,7 @@ def attended(way: Way, *, together: bool) -> list[Op]:
         return [
             Op(kept, kept + 4 * (3 * q + 4 * k), 4 * way.heads * way.row * 2 + 8 * (q + 2 * k) + 2 * q * n)
         ]
-    if kind == "cpu":  # grouped heads stay grouped; bf16 is computed in float32
+    if kind in ("cpu", "cpu each"):  # grouped heads stay grouped; bf16 is computed in float32
         wide = (q + 2 * k) * 4 + q * 4 + 4 * way.heads
         kept = turned + both + value + answer if n == 4 else wide
         if way.attention_dropout:  # weights, drawn and dropped, all in float32
@@ -50,3 +50,13 @@ def attended(way: Way, *, together: bool) -> list[Op]:
         scores = way.heads * way.row * (4 + (n if n < 4 else 0) + capped)
         return [*norms, Op(kept + scores, 2 * way.heads * way.row * n, gradients + scores)]
     return [*norms, Op(kept + answer, 2 * k * n, gradients + back)]
+
+
+def shared_by_layers(way: Way) -> float:
+    """Return the bytes a token of what all layers look up: how sequences are laid side by side.
+
+    A float32 bias for each weight, and four indices of 8 bytes for each head of queries, keys and values.
+    """
+    if way.attention != "beside":
+        return 0.0
+    return 4.0 * way.heads * way.row + 32.0 * (way.queries + 2 * way.keys) / way.head_dim

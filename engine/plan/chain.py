@@ -17,7 +17,8 @@ class Op:
     `kept` lives from its forward to its backward pass; `forward` and `backward` is what lives beside that
     while it computes. `held` is kept whatever the tokens, `once` needed for a moment in either pass while
     `beside` for each token is there, `gradients` those of its trained values.
-    `stays` is the part of `kept` that checkpointing cannot let go.
+    `stays` is the part of `kept` that checkpointing cannot let go. `begin` is what the forward pass alone
+    needs for a moment whatever the tokens, while `passing` for each token is there.
     """
 
     kept: float = 0.0
@@ -28,6 +29,8 @@ class Op:
     once: float = 0.0
     gradients: float = 0.0
     stays: float = 0.0
+    begin: float = 0.0
+    passing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ def measure(ops: Sequence[Op], tokens: float, *, resident: bool) -> Block:
     live = most_forward = 0.0
     for op in ops:
         live += op.kept * tokens + op.held
-        most_forward = max(most_forward, live + max(op.forward * tokens, op.once))
+        needed = max(op.forward * tokens, op.once, op.begin + op.passing * tokens)
+        most_forward = max(most_forward, live + needed)
     kept, most_backward, made = live, live, 0.0
     for op in reversed(ops):
         needed = max(op.backward * tokens, op.beside * tokens + op.once)
@@ -79,21 +83,32 @@ class Peak:
 
 
 def through(
-    blocks: Sequence[Block], inputs: float, *, checkpointing: bool, resident: bool, made: float = 0.0
+    blocks: Sequence[Block],
+    inputs: float,
+    *,
+    checkpointing: bool,
+    resident: bool,
+    made: float = 0.0,
+    passing: float = 0.0,
 ) -> Peak:
     """Return the fullest moment of the forward and the backward pass over all layers.
 
     With `checkpointing` a layer keeps its input alone, `inputs` bytes, and is computed again before its
     backward pass, but for what is out of its reach. Gradients `made` before the layers' lie there already.
+    While a layer computes forward, `passing` bytes are there that nothing keeps: the residual and the norm's
+    result. Beside them are the first input of all, the layer's own, or, where it is computed again, the
+    gradient that comes in.
     """
     kept = [inputs + block.stays if checkpointing else block.kept for block in blocks]
     alive, most = sum(kept), -1.0
     fullest = (0.0, 0.0, 0.0)
     if blocks:
-        fullest = (alive - kept[-1], blocks[-1].forward, 0.0)
+        around = passing + (0.0 if checkpointing else inputs + passing / 2)
+        fullest = (alive - kept[-1], blocks[-1].forward + around, 0.0)
         most = sum(fullest)
     for block, own in zip(reversed(blocks), reversed(kept), strict=True):
-        needed = max(block.forward, block.backward) if checkpointing else block.backward - own
+        again = block.forward + inputs + passing
+        needed = max(again, block.backward) if checkpointing else block.backward - own
         if alive + needed + made > most:
             most, fullest = alive + needed + made, (alive, needed, made)
         alive -= own

@@ -83,6 +83,7 @@ class _Search:
     def __init__(self, recipe: Recipe, needed: float, room: float, needs: Needs) -> None:
         self._recipe, self._needed, self._room, self._needs = recipe, needed, room, needs
         self._known = clashes(recipe)
+        self._found: dict[str, float | None] = {}
 
     def smallest(self, ladder: list[Change]) -> dict[str, Any] | None:
         """Return the first change of a ladder that fits, else the first that saves anything."""
@@ -124,8 +125,15 @@ class _Search:
 
     def _memory(self, changes: list[Change]) -> float | None:
         """Return what the recipe needs with changes, None where they cannot be had with the rest."""
+        change = _joined(changes)
+        key = repr(sorted(change.items()))
+        if key not in self._found:
+            self._found[key] = self._measured(change)
+        return self._found[key]
+
+    def _measured(self, change: Change) -> float | None:
         try:
-            changed = override(self._recipe, _joined(changes))
+            changed = override(self._recipe, change)
         except EngineError:
             return None
         if any(clash not in self._known for clash in clashes(changed)):

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
-from engine.models.facts import ModelFacts
+from engine.models.facts import Build
 from engine.plan.attention_ops import attended
 from engine.plan.chain import Op
 from engine.plan.layout import Layer, Matrix
-from engine.plan.method_ops import other_method
+from engine.plan.method_ops import low_rank, other_method
 from engine.plan.way import Way
 
 ACTIVATION_KEEPS = {"gelu_new": 4, "gelu_fast": 5, "relu2": 2}  # tensors of the MLP's width; others one
 
 
-def layer_ops(layer: Layer, way: Way, facts: ModelFacts) -> list[Op]:
-    """Return one layer in the order of its forward pass."""
+@lru_cache(maxsize=256)
+def layer_ops(layer: Layer, way: Way, build: Build, layers: int) -> tuple[Op, ...]:
+    """Return one of a model's `layers` in the order of its forward pass; the last ones are remembered."""
     if way.own_attention and not joins_attention(layer):
         way = replace(way, own_attention=False)
     into = joined(layer.into, way) if way.own_attention else apart(layer.into, way)
     out = joined(layer.out, way) if way.own_attention else apart(layer.out, way, shared=way.keeps_answer)
     mlp = _mlp(layer, way) if layer.wide else []
-    norms = max(2, facts.build.layer_norms) if not way.parallel else facts.build.layer_norms
+    norms = max(2, build.layer_norms) if not way.parallel else build.layer_norms
     first, second = norms - norms // 2, norms // 2
     again = norm(way)
     if way.parallel:  # of the very input that the first one keeps
         again = replace(again, kept=again.kept - way.hidden * (4 if way.norm == "rms" else way.number))
     dropped = [Op(kept=way.hidden)] if way.base_dropout else []
     attention = [*[norm(way)] * first, *into, *attended(way, together=len(layer.into) == 1), *out, *dropped]
-    return [*attention, *[again] * second, *mlp, *dropped, *experts(way, facts, bool(layer.wide))]
+    others = experts(way, build, layers, bool(layer.wide))
+    return (*attention, *[again] * second, *mlp, *dropped, *others)
 
 
 def joins_attention(layer: Layer) -> bool:
@@ -111,29 +114,10 @@ def _alone(m: Matrix, way: Way, *, first: bool) -> Op:
     if way.joins_alone:
         return joined((m,), way)[0]
     if way.method != "lora" or way.dora:
-        return other_method(m, way, plain)
+        return other_method(m, way, plain, first=first)
     if way.gathered:
         return _gathered(m, way, plain, first=first)
-    b, r = way.adapter, m.rank
-    if way.mask:
-        lora = m.inputs * (b + way.mask) + b * r
-    elif way.casts:
-        lora = m.inputs * b + b * r
-    else:
-        lora = (m.inputs * n if first and not input_kept else 0) + b * r
-    # Backward: the output's gradient made wider and scaled; that to the input, A's; then the base's.
-    scaled = m.outputs * (n + 2 * b) if way.quantised else m.outputs * (n + 2 * b if b > n else 3 * n)
-    to_input = m.outputs * n + m.inputs * b
-    beside = m.outputs * n + 3 * m.inputs * n - lora
-    back = max(scaled, to_input, beside) + residual
-    return Op(
-        own + lora,
-        m.outputs * (n + 2 * b),
-        back,
-        beside=beside + residual,
-        once=unpacked,
-        gradients=float(b) * r * (m.inputs + m.outputs),
-    )
+    return low_rank(m, way, plain, first=first)
 
 
 def _gathered(m: Matrix, way: Way, plain: Op, *, first: bool) -> Op:
@@ -169,16 +153,16 @@ def _mlp(layer: Layer, way: Way) -> list[Op]:
     return [*apart(layer.wide, way), act, *apart(layer.down, way, shared=shared)]
 
 
-def experts(way: Way, facts: ModelFacts, beside: bool) -> list[Op]:
+def experts(way: Way, build: Build, layers: int, beside: bool) -> list[Op]:
     """Return the experts of a layer: each token goes through some, whose inputs and gates are kept.
 
     A layer that has an MLP of its own beside them (`beside`) is one whose shared expert that is, or one
     without experts: the average over all layers is taken.
     """
-    build, n = facts.build, way.number
+    n = way.number
     if not build.experts:
         return []
-    share = build.sparse_layers / max(1, facts.layers)
+    share = build.sparse_layers / max(1, layers)
     if beside and not build.shared_expert_size and share < 1:
         return []
     taken, size = build.experts_per_token, build.expert_size

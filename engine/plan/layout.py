@@ -14,12 +14,14 @@ from engine.recipe.targets import in_group
 
 @dataclass(frozen=True)
 class Matrix:
-    """One linear module: its widths, the rank of its adapter (0 for none), the values trained beside it."""
+    """One linear module: its widths, the rank of its adapter (0 for none), what its result is for."""
 
     inputs: int
     outputs: int
     rank: int = 0
     adapted: bool = False
+    adds: bool = False  # to the residual: the layer out of attention, and the MLP's last
+    last: bool = False  # of the MLP
 
     @property
     def size(self) -> int:
@@ -69,9 +71,10 @@ _made: deque[tuple[ModelFacts, AdapterOptions, Layout]] = deque(maxlen=8)
 def layout_of(facts: ModelFacts, adapter: AdapterOptions) -> Layout:
     """Return the layers of a model with the ranks that a recipe gives them; the last few are remembered."""
     for known, options, layout in list(_made):
-        if known is facts and options == adapter:
+        if known is facts and (options is adapter or (options.r == adapter.r and options == adapter)):
             return layout
-    ranks = {linear.name: rank for linear, rank in adapted_linears(facts, adapter)}
+    modules = adapted_linears(facts, adapter)
+    ranks = {linear.name: rank for linear, rank in modules}
     found: dict[int, list[Linear]] = {number: [] for number in range(facts.layers)}
     inside: set[str] = set()
     for linear in facts.linears:
@@ -84,7 +87,7 @@ def layout_of(facts: ModelFacts, adapter: AdapterOptions) -> Layout:
     layout = Layout(
         tuple(alike.setdefault(layer, layer) for layer in layers),
         sum(rank for name, rank in ranks.items() if name not in inside),
-        trainable_parameters(facts, adapter),
+        trainable_parameters(facts, adapter, modules),
     )
     _made.append((facts, adapter, layout))
     return layout
@@ -113,6 +116,8 @@ def _layer(linears: list[Linear], ranks: Mapping[str, int]) -> Layer:
     for linear in linears:
         tail = ".".join(linear.name.split(".")[-2:])
         rank = ranks.get(linear.name)
-        matrix = Matrix(linear.in_features, linear.out_features, rank or 0, rank is not None)
-        parts[_role(tail, linear.name)].append(matrix)
+        role = _role(tail, linear.name)
+        adds, last = role in ("out", "down"), role == "down"
+        sizes = linear.in_features, linear.out_features
+        parts[role].append(Matrix(*sizes, rank or 0, rank is not None, adds, last))
     return Layer(*(tuple(parts[name]) for name in ("into", "out", "wide", "down", "others")))

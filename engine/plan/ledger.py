@@ -18,7 +18,7 @@ from engine import paths
 
 NAME = "calibration.json"
 FORMAT = 1
-FORMULA = 2  # raised when the plan's arithmetic changes: what an earlier one foresaw corrects nothing
+FORMULA = 3  # raised when the plan's arithmetic changes: what an earlier one foresaw corrects nothing
 MOST_ENTRIES = 400
 LOOKED_AT = 40  # of a group, the newest
 ENOUGH = 3  # runs of a group, so that it is taken before a coarser one and its band narrows

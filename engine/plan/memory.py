@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from engine.models.facts import ModelFacts
 from engine.plan import litgpt
+from engine.plan.attention_ops import shared_by_layers
 from engine.plan.chain import Block, Peak, from_first_trained, measure, through
 from engine.plan.head_ops import head_gradient, head_moments
 from engine.plan.layer_ops import layer_ops
@@ -79,9 +80,13 @@ def _moments(
     inputs = float(facts.hidden_size * width * tokens)
     made = 0.0 if setting.resident else head_gradient(recipe, facts)
     twice = setting.checkpointing
-    layers = through(blocks, inputs, checkpointing=twice, resident=setting.resident, made=made)
+    # Norms keep a float32 copy of a narrower residual, and then nothing keeps itself or what they make.
+    passing = 0.0 if way.full or way.number == 4 else 2 * inputs
+    layers = through(
+        blocks, inputs, checkpointing=twice, resident=setting.resident, made=made, passing=passing
+    )
     alive = sum(inputs + block.stays if twice else block.kept for block in blocks)
-    shared = tokens * (TOKEN_BYTES + 2 * facts.head_dim * way.number)
+    shared = tokens * (TOKEN_BYTES + 2 * facts.head_dim * way.number + shared_by_layers(way))
     head, *others = head_moments(recipe, facts, setting, way, layout)
     moments = [("layer", replace(layers, activations=layers.activations + shared))]
     for kind, peak in [("head", head), *[("layer", other) for other in others]]:
@@ -105,8 +110,8 @@ def _blocks(
             continue
         key = (id(layer), window and number < facts.build.sliding_layers, first)
         if key not in made:
-            ops = layer_ops(layer, narrow if key[1] else way, facts)
-            ops = from_first_trained(ops) if first else ops
-            made[key] = measure(ops, setting.batch_tokens, resident=setting.resident)
+            ops = layer_ops(layer, narrow if key[1] else way, facts.build, facts.layers)
+            trained = from_first_trained(ops) if first else ops
+            made[key] = measure(trained, setting.batch_tokens, resident=setting.resident)
         found.append(made[key])
     return found

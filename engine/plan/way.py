@@ -64,7 +64,7 @@ class Way:
     dora: bool
     block: int  # of OFT
     quantised: str  # "", 4bit or 8bit
-    attention: str  # flash, many (sequences in one call), beside (on a CPU), mask, eager, softcap
+    attention: str  # flash, many (sequences in one call), each, beside, cpu, cpu each, mask, eager, softcap
     row: int  # tokens that one query may look at
     own_norm: bool
     own_attention: bool
@@ -72,6 +72,7 @@ class Way:
     query_norm: bool
     norm: str
     parallel: bool
+    adds_plainly: bool  # what attention and MLP give is added to the residual without a norm between
     rotary: bool
     activation: str
     attention_dropout: bool
@@ -85,7 +86,8 @@ class Way:
     def keeps_answer(self) -> bool:
         """Return whether attention keeps the very output that the next product reads."""
         copied = self.full and self.number < 4  # autocast makes it narrow again
-        return not copied and self.attention in ("flash", "many", "plain", "mask", "banded")
+        kinds = ("flash", "many", "plain", "mask", "banded", *(["cpu"] if self.number == 4 else []))
+        return not copied and self.attention in kinds
 
     @property
     def casts(self) -> bool:
@@ -131,6 +133,7 @@ def way_of(recipe: Recipe, facts: ModelFacts, setting: Setting, profile: str, *,
         query_norm=bool(build.query_norm),
         norm=build.norm,
         parallel=build.parallel,
+        adds_plainly=build.layer_norms <= 2 and facts.model_type not in BASE_DROPOUT,
         rotary=build.rotary,
         activation=build.activation,
         attention_dropout=facts.model_type in ATTENTION_DROPOUT,
@@ -157,7 +160,7 @@ def attention_kind(
         return "softcap"
     if setting.device == "cpu":
         beside = setting.sequences > 1 and setting.row <= MOST_BESIDE * facts.head_dim
-        return "beside" if beside else "cpu"
+        return "beside" if beside else "cpu" if setting.sequences == 1 else "cpu each"
     # Under autocast rotated queries are float32, which the kernel of many sequences does not take.
     low = setting.number_bytes == 2 and recipe.adapter.method != "full"
     one_call = low and facts.head_dim <= 256

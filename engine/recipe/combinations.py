@@ -35,6 +35,7 @@ OBEYED: dict[str, tuple[str, ...]] = {
 
 WITH_B = ("lora", "adalora")  # the methods that train a pair of matrices
 
+_DEFAULTS = AdapterOptions()
 IDLE = {"lora_dropout": 0.0}  # beside its default, the value that asks for nothing
 
 
@@ -169,8 +170,8 @@ def clashes(recipe: Recipe) -> list[Clash]:
     """Return the combinations of a recipe that cannot be had; an empty list when there are none."""
     found = [Clash(field, message, hint) for field, clash, message, hint in CLASHES if clash(recipe)]
     method = recipe.adapter.method
-    for name, info in AdapterOptions.model_fields.items():
-        default = info.get_default(call_default_factory=True)
+    for name in AdapterOptions.model_fields:
+        default = getattr(_DEFAULTS, name)
         value = getattr(recipe.adapter, name)
         idle = value == default or value == IDLE.get(name, default)
         if name != "method" and name not in OBEYED[method] and not idle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 ALL_LINEAR = "all-linear"
 
@@ -34,6 +35,7 @@ def ends_in(name: str, pattern: str) -> bool:
     return name == pattern or name.endswith("." + pattern)
 
 
+@lru_cache(maxsize=16384)  # modules of some models times the groups: asked anew at every key of a form
 def in_group(name: str, group: str) -> bool:
     """Return whether a module belongs to one of `GROUPS`."""
     return any(ends_in(name, end) for part in _WIDE.get(group, (group,)) for end in _ENDS.get(part, ()))
