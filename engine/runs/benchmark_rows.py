@@ -23,9 +23,13 @@ MOST_ROWS = 100_000
 
 
 def questions_for(
-    benchmark: Benchmark, data: Path | None = None, run: Path | None = None, limit: int | None = None
+    benchmark: Benchmark,
+    data: Path | None = None,
+    run: Path | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
 ) -> list[Question]:
-    """Return the first `limit` questions of a benchmark, from `data` where it is given.
+    """Return the first `limit` questions of a benchmark, from `data` where it is given; `seed` makes others.
 
     Raises EngineError HUB-01 where they are not on disk, DATA-* for a file that is not of their form.
     """
@@ -41,7 +45,8 @@ def questions_for(
             )
         return questions_of(benchmark, rows)
     if data is None and source.made is not None:
-        return questions_of(benchmark, arithmetic_rows(source.made)[:most])
+        made = source.made if seed is None else source.made.model_copy(update={"seed": seed})
+        return questions_of(benchmark, arithmetic_rows(made)[:most])
     if data is None and source.shipped:
         files = [paths.resources("benchmarks", name) for name in source.shipped]
         return questions_of(benchmark, list(islice(_rows(files, benchmark), most)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -166,11 +166,14 @@ def create_evaluation(
     run: Path | None = None,
     base_too: bool = True,
     data: Path | None = None,
+    files: Mapping[str, Path] | None = None,
     limit: int | None = None,
+    seed: int | None = None,
 ) -> Path:
     """Make the folder of an evaluation, to be given to `jobs.process.start`, and return it.
 
-    `target` is what `evaluate TARGET` takes, `data` a file or folder that stands for the benchmark's own.
+    `target` is what `evaluate TARGET` takes, `data` a file or folder that stands for the benchmark's own,
+    `files` those of single benchmarks. `seed` makes other questions where a benchmark's are made.
     """
     folder = place_of(run) / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     arguments: dict[str, Any] = {
@@ -178,7 +181,9 @@ def create_evaluation(
         "benchmarks": list(benchmarks),
         "base_too": base_too,
         "data": None if data is None else str(data),
+        "files": {name: str(path) for name, path in (files or {}).items()},
         "limit": limit,
+        "seed": seed,
     }
     create_job("evaluate", arguments, folder, name=f"evaluate {Path(target).name}")
     return folder

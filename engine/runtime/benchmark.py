@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,13 @@ def evaluate_job(job: Job) -> Finished | Stopped:
     target = resolve_target(str(arguments["target"]))
     names = [str(name) for name in arguments["benchmarks"]]
     data = Path(arguments["data"]) if arguments.get("data") else None
-    limit = arguments.get("limit")
+    files = {str(name): Path(path) for name, path in (arguments.get("files") or {}).items()}
+    limit, seed = arguments.get("limit"), arguments.get("seed")
     base_too = bool(arguments.get("base_too", True))
     try:
-        return measure(job, job.folder, target, names, data=data, limit=limit, base_too=base_too)
+        return measure(
+            job, job.folder, target, names, data=data, files=files, limit=limit, seed=seed, base_too=base_too
+        )
     except _AskedToStop:
         done = len(evaluations.read_items(job.folder))
         job.write(Log(message=f"{done} answers are kept; {time.monotonic() - began:.0f} s."))
@@ -85,10 +88,15 @@ def measure(
     names: Sequence[str],
     *,
     data: Path | None = None,
+    files: Mapping[str, Path] | None = None,
     limit: int | None = None,
+    seed: int | None = None,
     base_too: bool = True,
 ) -> Finished:
-    """Measure a target on benchmarks and write items.jsonl and results.json into `folder`."""
+    """Measure a target on benchmarks and write items.jsonl and results.json into `folder`.
+
+    `files` stand for single benchmarks, `data` for all; `seed` makes other questions where they are made.
+    """
     began = time.monotonic()
     own = [part for name in names if not name.startswith(LM_EVAL) for part in parts_of(name)]
     parts = list({part.name: part for part in own}.values())
@@ -99,7 +107,8 @@ def measure(
     going = _Evaluation(job, folder, adapted, speakers, known)
     going.beat()
     if parts:
-        _measure_own(going, Tasks(target, adapted.model), parts, data, limit)
+        own_files = {part.name: _file_of(part, data, files or {}) for part in parts}
+        _measure_own(going, Tasks(target, adapted.model, seed), parts, own_files, limit)
     _measure_theirs(going, target, [n for n in names if n.startswith(LM_EVAL)], limit)
     if not going.scores:
         first = going.left_out[0] if going.left_out else None
@@ -144,14 +153,23 @@ def _load(job: Job, target: Target, compute: Compute) -> AdaptedModel:
     return adapted
 
 
+def _file_of(benchmark: Benchmark, data: Path | None, files: Mapping[str, Path]) -> Path | None:
+    if benchmark.name in files:
+        return files[benchmark.name]
+    return data if data is not None and (data.is_file() or not benchmark.at_hand) else None
+
+
 def _measure_own(
-    going: _Evaluation, tasks: Tasks, parts: Sequence[Benchmark], data: Path | None, limit: int | None
+    going: _Evaluation,
+    tasks: Tasks,
+    parts: Sequence[Benchmark],
+    files: Mapping[str, Path | None],
+    limit: int | None,
 ) -> None:
     for benchmark in parts:
         going.job.phase(f"measure {benchmark.label}")
-        own = data if data is not None and (data.is_file() or not benchmark.at_hand) else None
         try:
-            task = tasks.make(benchmark, own, limit)
+            task = tasks.make(benchmark, files[benchmark.name], limit)
         except EngineError as error:
             going.leave_out(benchmark.name, error)
             continue

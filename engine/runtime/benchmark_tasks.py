@@ -61,8 +61,8 @@ class Task:
 class Tasks:
     """Makes tasks for a loaded model."""
 
-    def __init__(self, target: Target, model: Any) -> None:
-        self._run = target.run
+    def __init__(self, target: Target, model: Any, seed: int | None = None) -> None:
+        self._run, self._seed = target.run, seed
         folder = target.base.path
         self._tokenizer = ModelTokenizer(folder)
         template = load_template(folder, target.chat_template)
@@ -79,7 +79,7 @@ class Tasks:
                 if benchmark.name == HELD_OUT
                 else self._loss(benchmark, rows)
             )
-        questions = questions_for(benchmark, data, self._run, limit)
+        questions = questions_for(benchmark, data, self._run, limit, self._seed)
         if benchmark.kind == "generation":
             return self._generation(benchmark, questions)
         return self._choice(benchmark, questions)
