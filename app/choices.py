@@ -22,13 +22,18 @@ PLAIN_PROMPTS = (
 
 @dataclass(frozen=True)
 class Choice:
-    """One entry of the list: how it is called, what it stands for; `whole` is a model trained whole."""
+    """One entry of the list: how it is called, what it stands for; `whole` is a model trained whole.
+
+    `base_path` and `parameters` are those of its base where that is on this computer.
+    """
 
     label: str
     target: str
     base: str
     has_adapter: bool
     whole: bool = False
+    base_path: str = ""
+    parameters: int = 0
 
 
 def read_choices() -> list[Choice]:

@@ -1,4 +1,4 @@
-"""Chat: the base and your adapter answer the same message side by side, from one loaded model."""
+"""Chat: base, adapter and others answer the same message side by side, from as few models as they need."""
 
 from __future__ import annotations
 
@@ -6,50 +6,54 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from app.choices import Choice, choice_for, read_choices, read_prompts, stamp_of
+from app.choices import Choice, choice_for, read_prompts, stamp_of
 from app.i18n import tr
+from app.pages.chat_chooser import ChatChooser
+from app.pages.chat_device import Place
+from app.pages.chat_faults import ChatFaults
+from app.pages.chat_keeping import ChatKeeping
 from app.pages.chat_message import MessageField
-from app.pages.chat_parts import PromptChips, Turn, in_a_row, messages_for, nobody_yet, state_words
+from app.pages.chat_parts import PromptChips, Turn, in_a_row, nobody_yet, state_words
+from app.pages.chat_saved import run_of
+from app.pages.chat_seats import ChatSeats
 from app.pages.chat_settings import ChatSettings
+from app.pages.chat_talk import Talk
 from app.pages.page import Page, padded_column
+from app.partners import with_base
 from app.services import Services
 from app.theme.style import current_theme
 from app.theme.tokens import GAP, PAGE_PADDING
 from app.widgets.button import button
-from app.widgets.chat_view import AnswerBlock, ChatColumn
 from app.widgets.notice import Notice
 from app.workers.chat_process import ChatProcess
 from engine.errors import EngineError
+from engine.models.library import add_adapter
 
-SPEAKERS = ("base", "adapter")
 STARTER = Choice("starter", "starter", "starter", False)
+LEAST_COLUMN = 215  # narrower than this the settings give their room to the columns
 
 
 class ChatPage(Page):
-    """Two columns, a message field, sampling, and the child that answers."""
+    """Columns, a message field, sampling, and the child that answers."""
 
     title = "Chat"
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self.turns: list[Turn] = []
         self.process: ChatProcess = services.chat or ChatProcess(services.background)
         services.chat = self.process
-        self._choices: list[Choice] = []
-        self._wanted: Choice | None = None
         self._partner: tuple[str, float] | None = None
-        self._loaded: dict[str, Any] | None = None
-        self._loading = False
-        self._reading = False
-        self._open: dict[str, tuple[str, AnswerBlock]] = {}
+        self.loaded: dict[str, Any] | None = None
+        self.loading = False
         self._waiting_question = ""
-        self._device = "auto"
+        self.device = "auto"
+        self._settings_wanted: bool | None = None
         self._build()
         self._connect()
-        self._show_state()
+        self.show_state()
 
     # -- making --------------------------------------------------------------------------------------------
     def _build(self) -> None:
@@ -61,13 +65,13 @@ class ChatPage(Page):
         self.notice = Notice()
         self.notice.hide()
         column.addWidget(self.notice)
+        self.place = Place(self.services, self.notice, self)
         row = QHBoxLayout()
         row.setSpacing(GAP)
-        self.columns = {"base": ChatColumn("dim"), "adapter": ChatColumn("accent")}
-        for who in SPEAKERS:
-            row.addWidget(self.columns[who], 1)
         self.settings = ChatSettings()
         row.addWidget(self.settings)
+        self.seats = ChatSeats(self.services, self.process, row, self)
+        self.talk = Talk(self.process, self.seats, self.settings)
         column.addLayout(row, 1)
         self.prompts = PromptChips()
         column.addWidget(self.prompts)
@@ -78,11 +82,23 @@ class ChatPage(Page):
         outer.addWidget(self.empty, 1)
         outer.addWidget(upper, 1)
         outer.addWidget(self.footer)
-        self.target = QComboBox()
-        self.target.setMinimumWidth(current_theme().px(250))
-        self.target.setAccessibleName(tr("What to chat with"))
+        self._build_actions()
+
+    def _build_actions(self) -> None:
+        self.chooser = ChatChooser(self.services, self)
+        self.add_button = button(
+            tr("Column"), "plus", on_click=lambda: self._offer(""), tip=tr("One more who answers")
+        )
+        self.keeping, self.faults = ChatKeeping(self), ChatFaults(self)
+        self.settings_button = button(
+            icon="sliders",
+            name=tr("Sampling and system prompt"),
+            on_click=lambda: self._show_settings(self.settings.isHidden()),
+        )
         self.clear_button = button(tr("Clear"), on_click=self.clear, tip=tr("Begin a new conversation"))
-        self._actions = in_a_row(self.target, self.clear_button)
+        self._actions = in_a_row(
+            self.chooser.target, self.add_button, self.keeping.button, self.settings_button, self.clear_button
+        )
 
     def _build_footer(self) -> QFrame:
         footer = QFrame()
@@ -92,30 +108,60 @@ class ChatPage(Page):
         row.setSpacing(10)
         self.message = MessageField()
         self.send_button = button(tr("Send to both"), "send", "primary", on_click=self.send)
+        self.again_button = button(
+            icon="refresh",
+            name=tr("Answer again"),
+            tip=tr("Answer again (Ctrl+R)"),
+            on_click=self.answer_again,
+        )
         self.stop_button = button(tr("Stop"), "stop", on_click=self.stop, tip=tr("Stop generating (Esc)"))
         self.stop_button.hide()
         row.addWidget(self.message, 1)
-        row.addWidget(self.stop_button)
-        row.addWidget(self.send_button)
+        for each in (self.again_button, self.stop_button, self.send_button):
+            row.addWidget(each)
         return footer
 
     def _connect(self) -> None:
-        self.target.activated.connect(self._on_target_chosen)
+        self.chooser.chosen.connect(self._want)
+        self.chooser.seated.connect(self.sit)
+        self.chooser.known.connect(self._on_known)
+        self.chooser.unread.connect(self.faults.say)
         self.message.sent.connect(self.send)
-        self.prompts.chosen.connect(self._on_prompt_pressed)
         self.message.last_asked_for.connect(self._on_edit_last)
-        self.process.loading.connect(self._show_state)
-        self.process.loaded.connect(self._on_loaded)
-        self.process.token_arrived.connect(self._on_token)
-        self.process.answered.connect(self._on_answered)
-        self.process.failed.connect(self._on_failed)
-        self.process.died.connect(self._on_died)
+        self.prompts.chosen.connect(self._on_prompt_pressed)
+        self.settings.template_chosen.connect(lambda name: self.process.order("template", template=name))
+        self.settings.reading_asked.connect(self._ask_reading)
+        process, talk, seats = self.process, self.talk, self.seats
+        process.loading.connect(self.show_state)
+        process.loaded.connect(self._on_loaded)
+        process.token_arrived.connect(talk.take_token)
+        process.answered.connect(talk.take_answer)
+        process.replied.connect(self._on_replied)
+        process.failed.connect(self.faults.take_failure)
+        process.died.connect(self.faults.take_death)
+        talk.changed.connect(self.show_state)
+        seats.changed.connect(self.show_state)
+        seats.refused.connect(self.faults.take_refusal)
+        seats.saved.connect(self._on_saved)
+        self.place.freed.connect(self._load)
+        self.place.changed.connect(self.show_state)
+        self.place.cpu_chosen.connect(self.faults.use_cpu)
+        seats.choice_asked.connect(self._offer)
         for keys, act in ((Qt.Key.Key_Escape, self.stop), ("Ctrl+R", self.answer_again)):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(act)
 
     # -- what the window asks ------------------------------------------------------------------------------
+    @property
+    def _wanted(self) -> Choice | None:
+        return self.chooser.wanted
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Return the questions so far with their replies."""
+        return self.talk.turns
+
     def top_bar_actions(self) -> list[QWidget]:
         return [self._actions]
 
@@ -125,133 +171,113 @@ class ChatPage(Page):
                 try:
                     self._want(choice_for(Path(argument[name])))
                 except EngineError as error:
-                    self._say_error(error)
+                    self.faults.say(error)
                 return
 
     def shown(self) -> None:
-        self._reading = True
-        self.services.background.run(read_choices, self._on_choices, self._on_choices_failed)
+        self.chooser.read()
         self.message.setFocus()
 
     def settled(self) -> bool:
-        return not (self._loading or self._reading or self._open)
+        return not (self.loading or self.chooser.reading or self.talk.busy or self.seats.waiting)
 
     def primary_action(self) -> None:
         self.send()
 
     def handle_drop(self, path: Path) -> bool:
         if (path / "adapter_config.json").is_file():
+            self.services.background.run(lambda: add_adapter(path), None, self.faults.say)
             self.open_with({"adapter": path})
             return True
         return False
 
     # -- choosing ------------------------------------------------------------------------------------------
-    def _on_choices(self, choices: list[Choice]) -> None:
-        self._reading = False
-        self._choices = choices
-        if self._wanted is not None and all(c.target != self._wanted.target for c in choices):
-            self._choices = [self._wanted, *choices]
-        self._fill_target()
-        if self._wanted is None and self._choices:
-            self._wanted = self._choices[0]
+    def _on_known(self) -> None:
+        if self._wanted is None and self.chooser.choices:
+            self.chooser.want(self.chooser.choices[0])
             self._show_wanted()
-        self._show_state()
-
-    def _on_choices_failed(self, error: EngineError) -> None:
-        self._reading = False
-        self._say_error(error)
-
-    def _say_error(self, error: EngineError) -> None:
-        self.notice.show_error(error)
-        self.notice.show()
-
-    def _fill_target(self) -> None:
-        self.target.clear()
-        for choice in self._choices:
-            self.target.addItem(f"{choice.label} · {choice.base}" if choice.has_adapter else choice.label)
-        if self._wanted is not None:
-            targets = [choice.target for choice in self._choices]
-            self.target.setCurrentIndex(targets.index(self._wanted.target))
-
-    def _on_target_chosen(self, index: int) -> None:
-        if 0 <= index < len(self._choices):
-            self._want(self._choices[index])
+        self.show_state()
 
     def _want(self, choice: Choice) -> None:
         """Take another partner: the conversation so far was with somebody else."""
+        self.place.give_up()
         partner = (choice.target, stamp_of(choice))
-        if partner == self._partner and (self._loaded is not None or self._loading):
+        if partner == self._partner and (self.loaded is not None or self.loading):
             return
         if self._partner is not None:
             self.clear()
-        self._partner, self._wanted = partner, choice
-        if all(known.target != choice.target for known in self._choices):
-            self._choices = [choice, *self._choices]
-        self._fill_target()
+        self._partner = partner
+        self.chooser.want(choice)
         self._show_wanted()
         self._load()
 
     def _show_wanted(self) -> None:
         assert self._wanted is not None
-        choice = self._wanted
-        self.columns["base"].show_speaker(
-            f"{tr('Base')} · {choice.base}" if choice.has_adapter else choice.label
-        )
-        self.columns["adapter"].show_speaker(choice.label)
-        self.columns["adapter"].setVisible(choice.has_adapter)
-        self.columns["base"].show_hint(tr("The base, without the adapter, answers here."))
-        self.columns["adapter"].show_hint(tr("The same message, answered with your adapter."))
-        if not choice.has_adapter:
-            self.columns["base"].show_hint(tr("This model answers alone: it has no adapter beside it."))
-        self.send_button.setText(tr("Send to both") if choice.has_adapter else tr("Send"))
-        target = choice.target
-        self.services.background.run(lambda: read_prompts(target), self.prompts.show_prompts)
-        self._show_state()
+        self.loaded = None
+        self.seats.begin(self._wanted)
+        target, of_run = self._wanted.target, run_of(self._wanted) is not None
+
+        def show(prompts: list[str]) -> None:
+            self.prompts.show_prompts(prompts, of_run)
+
+        self.services.background.run(lambda: read_prompts(target), show)
+        self.show_state()
 
     def _on_prompt_pressed(self, prompt: str) -> None:
         self.message.setPlainText(prompt)
         self.send()
 
+    def _offer(self, key: str) -> None:
+        """Show who could sit in a column, a new one without a key."""
+        anchor = self.seats.columns[key].choose_button if key else self.add_button
+        self.chooser.offer(anchor, str(self.loaded["base_path"]) if self.loaded else "", key)
+
+    def _on_add(self) -> None:
+        self._offer("")
+
+    def sit(self, choice: Choice, key: str = "", in_turn: bool = False) -> None:
+        """Let somebody answer in a column, a new one without a key."""
+        self.notice.hide()
+        self.seats.sit(choice, key, in_turn=in_turn)
+
     # -- loading -------------------------------------------------------------------------------------------
     def _load(self) -> None:
         if self._wanted is None:
             return
-        self._loaded, self._loading = None, True
+        if self.place.refuses(self._wanted, self.device):
+            return
+        self.loaded, self.loading = None, True
         self.notice.hide()
-        self.process.load(self._wanted.target, self._device)
-        self._show_state()
+        self.seats.device = self.device
+        strength = self.seats.seats["adapter"].strength
+        self.process.load(self._wanted.target, self.device, strength)
+        self.show_state()
 
     def _on_loaded(self, told: dict[str, Any]) -> None:
-        self._loaded, self._loading = told, False
-        self.columns["base"].show_speaker(
-            f"{tr('Base')} · {told['base']}" if told["adapter"] else told["name"]
-        )
-        if told["adapter"]:
-            step = f" · {tr('step')} {told['step']}" if told.get("step") else ""
-            self.columns["adapter"].show_speaker(f"{told['name']}{step}")
+        self.loaded, self.loading = told, False
+        self.seats.take_loaded(told)
+        self.seats.rejoin()
         self.settings.show_trained_prompt(told.get("system_prompt"), known=bool(told.get("run")))
+        self.settings.show_proposed(told["sampling"])
+        self.settings.show_template(told["template"], told["template_guessed"])
         self.set_heading(facts=f"{told['dtype']} · {told['device']}")
-        self._show_state()
-        if self._waiting_question:
-            question, self._waiting_question = self._waiting_question, ""
-            self._ask(question)
+        self.show_state()
+        self.go_on()
 
     # -- speaking ------------------------------------------------------------------------------------------
     def send(self) -> None:
-        """Send what is in the field to both; loads the model first where that was not done yet."""
+        """Send what is in the field to all; loads the model first where that was not done yet."""
         question = self.message.toPlainText().strip()
-        if not question or self._open or self._waiting_question:
-            return
-        if self.settings.read() is None:
+        if not question or self.talk.open or self._waiting_question or self.settings.read() is None:
             return
         self.message.clear()
         if self.message.take_edited():
-            self._drop_last()
-        if self._loaded is None:
+            self.talk.drop_last()
+        if self.loaded is None:
             self._waiting_question = question
-            if not self._loading:
+            if not self.loading:
                 self._load()
-            self._show_state()
+            self.show_state()
             return
         self._ask(question)
 
@@ -261,138 +287,101 @@ class ChatPage(Page):
             self.message.setPlainText(question)
             return
         self.notice.hide()
-        turn = Turn(question)
-        self.turns.append(turn)
         self.prompts.hide()
-        # The adapter's answer is short as a rule: both columns have something to read soonest this way round.
-        for who in ("adapter", "base") if self._has_adapter else ("base",):
-            block = self.columns[who].ask(question)
-            identity = self.process.generate(who, self._messages(who), sampling)
-            self._open[identity] = (who, block)
-        self._show_state()
-
-    def _messages(self, who: str) -> list[dict[str, str]]:
-        return messages_for(self.turns, who, self.settings.system_prompt)
-
-    @property
-    def _has_adapter(self) -> bool:
-        return bool(self._loaded and self._loaded["adapter"])
-
-    def _on_token(self, told: dict[str, Any]) -> None:
-        known = self._open.get(str(told.get("id")))
-        if known is None:
-            return
-        who, block = known
-        block.say(told["text"])
-        seconds = float(told["seconds"])
-        self.columns[who].show_figures(told["tokens"], told["tokens"] / seconds if seconds > 0.2 else None)
-
-    def _on_answered(self, told: dict[str, Any]) -> None:
-        known = self._open.pop(str(told.get("id")), None)
-        if known is None:
-            return
-        who, block = known
-        block.finish(told["text"], told["ended"], told["tokens"], told["fingerprint"])
-        self.columns[who].show_figures(told["tokens"], told["tokens_per_second"])
-        if self.turns:
-            self.turns[-1].answers[who] = told["text"]
-        self._show_state()
+        self.talk.ask(question, sampling)
 
     def stop(self) -> None:
         """End what is being said."""
-        if self._open:
-            self.process.stop()
+        self.talk.stop()
 
     def answer_again(self) -> None:
         """Ask the last question once more."""
-        if self.turns and not self._open:
+        if self.turns and not self.talk.open:
             question = self.turns[-1].question
-            self._drop_last()
+            self.talk.drop_last()
             self.message.setPlainText(question)
             self.send()
 
     def _on_edit_last(self) -> None:
-        if self.turns and not self._open:
+        if self.turns and not self.talk.open:
             self.message.edit(self.turns[-1].question)
-
-    def _drop_last(self) -> None:
-        if self.turns:
-            self.turns.pop()
-            for column in self.columns.values():
-                column.drop_last()
 
     def clear(self) -> None:
         """Begin a new conversation."""
-        self.process.stop()
-        self._open.clear()
-        self.turns = []
+        self.talk.clear()
+        self.keeping.begin_anew()
         self._waiting_question = ""
-        for column in self.columns.values():
-            column.clear()
         self.prompts.show()
         self.notice.hide()
-        self._show_state()
+        self.show_state()
 
-    # -- what goes wrong -----------------------------------------------------------------------------------
-    def _on_failed(self, told: dict[str, Any]) -> None:
-        known = self._open.pop(str(told.get("id")), None)
-        if known is not None:
-            known[1].fail(tr("no answer"))
-        self._loading = False
-        error = EngineError(told["message"], told.get("hint", ""), told.get("code", "APP-01"))
-        actions = [(tr("Try again"), self._try_again)]
-        if told.get("code") == "GPU-01" and self._device != "cpu":
-            actions.insert(0, (tr("Use the CPU"), self._use_cpu))
-        self.notice.show_error(error, actions)
-        self.notice.show()
-        self._show_state()
+    def ask_later(self, question: str) -> None:
+        """Ask a question once there is somebody to answer it."""
+        self._waiting_question = question
 
-    def _on_died(self, cause: str) -> None:
-        """The conversation stays; the last question is asked again once the child is back."""
-        for _, block in self._open.values():
-            block.fail(tr("broken off"))
-        self._open.clear()
-        self._loaded, self._loading = None, False
-        self.notice.show_notice(
-            "warn",
-            tr("The chat process ended: {cause}.").format(cause=cause),
-            tr("The conversation is kept."),
-            [(tr("Try again"), self._try_again)],
-            self.process.last_words(),
-            "CHAT-01",
-        )
-        self.notice.show()
-        self._show_state()
-
-    def _try_again(self) -> None:
-        unanswered = bool(self.turns) and len(self.turns[-1].answers) < (2 if self._wanted_adapter else 1)
-        if unanswered:
-            self._waiting_question = self.turns[-1].question
-            self._drop_last()
-        if self._loaded is None:
+    def go_on(self) -> None:
+        """Load what is wanted, or ask what waits."""
+        if self.loaded is None:
             self._load()
         elif self._waiting_question:
             question, self._waiting_question = self._waiting_question, ""
             self._ask(question)
 
-    @property
-    def _wanted_adapter(self) -> bool:
-        return self._wanted is not None and self._wanted.has_adapter
+    def _ask_reading(self) -> None:
+        """Ask how the conversation is written for the model, with a question where there is none yet."""
+        if self.loaded is not None:
+            turns = self.turns or [Turn(tr("your message"))]
+            who = "adapter" if self.loaded["adapter"] else "base"
+            self.process.order("render", who=who, messages=self.talk.messages(who, turns))
 
-    def _use_cpu(self) -> None:
-        self._device, self._loaded = "cpu", None
-        self._try_again()
+    # -- what the child says -------------------------------------------------------------------------------
+    def _on_replied(self, told: dict[str, Any]) -> None:
+        if told["type"] == "chances":
+            self.talk.take_chances(told)
+        elif told["type"] == "rendered":
+            self.settings.show_reading(told["text"])
+        else:
+            self.seats.take_reply(told)
+
+    def _on_saved(self, path: str) -> None:
+        choice = with_base(choice_for(Path(path)))
+        text = tr("Saved as {name}.").format(name=Path(path).name)
+        self.services.notify(text, "ok", (tr("Chat with it"), lambda: self.sit(choice)), path)
+        self.chooser.read()
 
     # -- looks ---------------------------------------------------------------------------------------------
-    def _show_state(self) -> None:
-        busy = bool(self._open)
-        nobody = self._wanted is None and not self._reading
+    def _show_settings(self, shown: bool) -> None:
+        self._settings_wanted = shown
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Let the columns have the settings' room where all would be too narrow."""
+        columns = len([c for c in self.seats.columns.values() if not c.isHidden()])
+        theme = current_theme()
+        room = self.width() - 2 * PAGE_PADDING - self.settings.width() - columns * GAP
+        roomy = room >= columns * theme.px(LEAST_COLUMN)
+        self.settings.setVisible(roomy if self._settings_wanted is None else self._settings_wanted)
+
+    def show_state(self) -> None:
+        """Draw what has changed: buttons, pill, columns."""
+        busy = bool(self.talk.open)
+        nobody = self._wanted is None and not self.chooser.reading
         self.empty.setVisible(nobody)
-        for part in (self.upper, self.footer, self.target, self.clear_button):
+        acts = (self.add_button, self.keeping.button, self.settings_button, self.clear_button)
+        for part in (self.upper, self.footer, self.chooser.target, *acts):
             part.setHidden(nobody)
+        shown = [seat for seat in self.seats.seats.values() if not seat.column.isHidden()]
+        self.send_button.setText({1: tr("Send"), 2: tr("Send to both")}.get(len(shown), tr("Send to all")))
         self.send_button.setVisible(not busy)
+        self.again_button.setVisible(bool(self.turns) and not busy)
         self.stop_button.setVisible(busy)
-        loaded = self._loaded is not None
-        pill = state_words(nobody, self._loading, busy, loaded, self._has_adapter)
-        self.state_pill.set(*pill)
+        self.add_button.setEnabled(self.loaded is not None and len(shown) < 4)
+        loaded, waiting = self.loaded is not None, self.place.waiting
+        words = state_words(nobody, self.loading, waiting, busy, loaded, len(shown), self.seats.models)
+        self.state_pill.set(*words)
+        self._fit()
         self.heading_changed.emit()

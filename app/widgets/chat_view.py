@@ -1,20 +1,23 @@
-"""One speaker's side of a conversation: question, answer, how fast, how it ended, and who it really was."""
+"""One speaker's side of a conversation: who it is, what it may be set to, questions and answers."""
 
 from __future__ import annotations
 
-import json
-
-from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QPainter, QPainterPath, QPaintEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtGui import QPainter, QPainterPath, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from app.i18n import tr
-from app.theme.icons import draw_icon
 from app.theme.style import current_theme
-from app.widgets.card import Card, Inset
+from app.widgets.button import button
+from app.widgets.card import Card
+from app.widgets.chat_answer import AnswerBlock, looks_like_json, pretty
+from app.widgets.dial_row import DialRow
 from app.widgets.label import ElidedLabel, TextLabel, set_tip
 
-SHOWN_CHARACTERS = 20_000
+__all__ = ["AnswerBlock", "Bubble", "ChatColumn", "looks_like_json", "pretty"]
+STRENGTH_STEPS = 100  # a strength of 1 on the slider
+MOST_STRENGTH = 1.5
+NARROW = 330  # a column below it shows its figures in a line of their own
 
 
 class Bubble(QWidget):
@@ -46,130 +49,98 @@ class Bubble(QWidget):
         painter.fillPath(path, theme.color("accentbg"))
 
 
-class _Mark(QWidget):
-    """An icon with a word, in one colour."""
-
-    def __init__(self, icon: str, token: str, text: str) -> None:
-        super().__init__()
-        self._icon, self._token = icon, token
-        theme = current_theme()
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.px(16), 0, 0, 0)
-        label = TextLabel(text, "least")
-        label.set_token(token)
-        row.addWidget(label)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        theme = current_theme()
-        side = theme.px(12)
-        draw_icon(QPainter(self), self._icon, QRectF(0, (self.height() - side) / 2, side, side), self._token)
-
-
-class AnswerBlock(QWidget):
-    """One answer: grows while it is made, then says how it ended."""
-
-    def __init__(self, speaker: str) -> None:
-        super().__init__()
-        self._speaker = speaker
-        self.text = ""
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        self.plain = TextLabel(tr("waiting"), "dim", wrap=True)
-        self.inset = Inset()
-        self.code = TextLabel("", "mono", wrap=True).make_selectable()
-        self.inset.body.addWidget(self.code)
-        self.inset.hide()
-        self._marks = QWidget()
-        self._marks_row = QHBoxLayout(self._marks)
-        self._marks_row.setContentsMargins(0, 0, 0, 0)
-        self._marks_row.setSpacing(10)
-        self._marks.hide()
-        for widget in (self.plain, self.inset, self._marks):
-            column.addWidget(widget)
-
-    def say(self, text: str) -> None:
-        """Add what was just said."""
-        if not self.text:
-            self.plain.set_role("body")
-            self.plain.make_selectable()
-        self.text += text
-        self._show(self.text)
-
-    def finish(self, text: str, ended: str, limit: int, fingerprint: str) -> None:
-        """Show the whole answer and its marks: valid JSON, how it ended, who answered."""
-        self.text = text
-        self.plain.set_role("body" if text else "dim")
-        self._show(pretty(text) or text if text else tr("nothing was said"))
-        self._clear_marks()
-        if looks_like_json(text):
-            good = pretty(text) is not None
-            self._mark(
-                "check" if good else "triangle",
-                "ok" if good else "warn",
-                tr("valid JSON" if good else "not valid JSON"),
-            )
-        ends = {
-            "eos": ("check", "ok", tr("ended by itself")),
-            "length": ("triangle", "warn", tr("cut at {n} tokens").format(n=limit)),
-            "stopped": ("stop", "dim", tr("stopped")),
-        }
-        self._mark(*ends.get(ended, ("octagon", "bad", ended)))
-        self._marks_row.addStretch(1)
-        who = ElidedLabel(fingerprint, "least")
-        who.setFont(current_theme().font("least", mono=True))
-        who.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        who.setAccessibleName(f"{tr('Fingerprint of who answered')}: {fingerprint}")
-        set_tip(who, tr("Who answered: the base's digest, and the adapter's after the plus sign."))
-        self._marks_row.addWidget(who, 2)
-        self._marks.show()
-        self.setAccessibleName(f"{self._speaker}: {text[:300]}")
-
-    def fail(self, words: str) -> None:
-        """Say that no answer came, or that it broke off."""
-        self._clear_marks()
-        if not self.text:
-            self.plain.setText("")
-            self.plain.hide()
-        self._mark("octagon", "bad", words)
-        self._marks_row.addStretch(1)
-        self._marks.show()
-
-    def _show(self, text: str) -> None:
-        shown = text if len(text) <= SHOWN_CHARACTERS else "…" + text[-SHOWN_CHARACTERS:]
-        code = looks_like_json(text)
-        self.inset.setVisible(code)
-        self.plain.setVisible(not code)
-        (self.code if code else self.plain).setText(shown)
-
-    def _mark(self, icon: str, token: str, text: str) -> None:
-        self._marks_row.addWidget(_Mark(icon, token, text))
-
-    def _clear_marks(self) -> None:
-        while (item := self._marks_row.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.deleteLater()
-
-
 class ChatColumn(Card):
-    """A speaker: name, figures, and the conversation, which keeps to its end while it grows."""
+    """A speaker: name, figures, dials, and the conversation, which keeps to its end while it grows.
 
-    def __init__(self, token: str) -> None:
+    Signals:
+        choice_asked: somebody else is to sit here.
+        close_asked: the column is to go.
+        strength_rested: the adapter's strength, 0 to 1.5.
+        checkpoint_rested: the place in the list of checkpoints.
+        save_asked: the adapter is to be saved at the present strength.
+    """
+
+    choice_asked = Signal()
+    close_asked = Signal()
+    strength_rested = Signal(float)
+    checkpoint_rested = Signal(int)
+    save_asked = Signal()
+
+    def __init__(self, token: str, *, chosen_here: bool = False) -> None:
         super().__init__()
-        self._token = token
+        self.token = token
         self.blocks: list[AnswerBlock] = []
+        self._asked: list[str] = []
+        self._steps: list[int] = []
         outer = self.layout()
+        assert isinstance(outer, QVBoxLayout)
+        outer.insertLayout(0, self._build_head(token, chosen_here))
+        outer.insertWidget(1, self._build_dials())
+        self._build_talk()
+
+    def _build_head(self, token: str, chosen_here: bool) -> QVBoxLayout:
+        rows = QVBoxLayout()
+        rows.setSpacing(2)
         head = QHBoxLayout()
         head.setSpacing(8)
         self.dot = _Dot(token)
         self.name = ElidedLabel("", "heading")
         self.figures = TextLabel("", "mono_dim")
+        self.figures_below = TextLabel("", "mono_dim")
+        self.figures_below.hide()
+        self.choose_button = self._head_button("chevron-down", tr("Choose who answers here"))
+        self.choose_button.clicked.connect(lambda _checked=False: self.choice_asked.emit())
+        self.choose_button.setVisible(chosen_here)
+        self.close_button = self._head_button("x", tr("Close this column"))
+        self.close_button.clicked.connect(lambda _checked=False: self.close_asked.emit())
+        self.close_button.hide()
         head.addWidget(self.dot)
         head.addWidget(self.name, 1)
-        head.addWidget(self.figures)
-        assert isinstance(outer, QVBoxLayout)
-        outer.insertLayout(0, head)
+        for widget in (self.figures, self.choose_button, self.close_button):
+            head.addWidget(widget)
+        rows.addLayout(head)
+        rows.addWidget(self.figures_below)
+        return rows
+
+    def _head_button(self, icon: str, name: str) -> QPushButton:
+        return button(icon=icon, kind="ghost", compact=True, name=name)
+
+    def _build_dials(self) -> QWidget:
+        self.dials = QWidget()
+        column = QVBoxLayout(self.dials)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        self.strength = DialRow(
+            tr("Strength"),
+            lambda value: f"{value / STRENGTH_STEPS:.2f}",
+            "0.00",
+            tr("How much the adapter counts: 0 is the base, 1 as trained."),
+        )
+        self.strength.show_range(0, round(MOST_STRENGTH * STRENGTH_STEPS), STRENGTH_STEPS, 10)
+        self.save_button = button(
+            icon="save",
+            kind="ghost",
+            compact=True,
+            name=tr("Save scaled"),
+            tip=tr("Save scaled: write a new adapter with this strength folded in"),
+            on_click=self.save_asked.emit,
+        )
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        row.addWidget(self.strength, 1)
+        row.addWidget(self.save_button)
+        column.addLayout(row)
+        self.checkpoint = DialRow(
+            tr("Step"), self._step_words, "10,000", tr("Which checkpoint of the run answers.")
+        )
+        self.checkpoint.hide()
+        column.addWidget(self.checkpoint)
+        self.dials.hide()
+        self.strength.rested.connect(lambda value: self.strength_rested.emit(value / STRENGTH_STEPS))
+        self.checkpoint.rested.connect(self.checkpoint_rested)
+        return self.dials
+
+    def _build_talk(self) -> None:
         self._inner = QWidget()
         self.column = QVBoxLayout(self._inner)
         self.column.setContentsMargins(0, 4, 8, 4)
@@ -189,10 +160,13 @@ class ChatColumn(Card):
         bar.valueChanged.connect(lambda value: self._note(value))
         bar.rangeChanged.connect(lambda least, most: self._keep_end(most))
 
-    def show_speaker(self, name: str) -> None:
-        """Say whose column it is."""
+    # -- who and how ---------------------------------------------------------------------------------------
+    def show_speaker(self, name: str, more: str = "") -> None:
+        """Say whose column it is; `more` on hover."""
         self.name.setText(name)
         self.setAccessibleName(name)
+        if more:
+            set_tip(self.name, f"{name}\n{more}")
 
     def show_hint(self, text: str) -> None:
         """Say what will stand here, until the first question."""
@@ -201,8 +175,35 @@ class ChatColumn(Card):
     def show_figures(self, tokens: int, per_second: float | None) -> None:
         """Show how much was said, and how fast."""
         speed = f" · {per_second:.1f} tok/s" if per_second else ""
-        self.figures.setText(f"{tokens} tok{speed}")
+        self._show_figures(f"{tokens} tok{speed}")
 
+    def _show_figures(self, text: str) -> None:
+        narrow = self.width() < current_theme().px(NARROW)
+        self.figures.setText("" if narrow else text)
+        self.figures.setHidden(narrow)
+        self.figures_below.setText(text if narrow else "")
+        self.figures_below.setHidden(not (narrow and text))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._show_figures(self.figures.text() or self.figures_below.text())
+
+    def show_dials(self, shown: bool, steps: list[int] | None = None, at: int = 0) -> None:
+        """Offer the strength of an adapter, and the checkpoints of its run where there are several."""
+        self._steps = steps or []
+        self.dials.setVisible(shown)
+        self.checkpoint.setVisible(shown and len(self._steps) > 1)
+        self.checkpoint.show_range(0, max(0, len(self._steps) - 1), at)
+
+    def show_strength(self, strength: float) -> None:
+        """Show a strength without telling anybody."""
+        most = round(MOST_STRENGTH * STRENGTH_STEPS)
+        self.strength.show_range(0, most, round(strength * STRENGTH_STEPS), 10)
+
+    def _step_words(self, index: int) -> str:
+        return f"{self._steps[index]:,}" if index < len(self._steps) else ""
+
+    # -- what is said --------------------------------------------------------------------------------------
     def ask(self, text: str) -> AnswerBlock:
         """Add a question and the place of its answer."""
         row = QHBoxLayout()
@@ -212,6 +213,7 @@ class ChatColumn(Card):
         row.setContentsMargins(0, 0, 0, 0)
         holder.setLayout(row)
         block = AnswerBlock(self.name.text())
+        self._asked.append(text)
         self.hint.hide()
         at = self.column.count() - 1
         self.column.insertWidget(at, holder)
@@ -220,20 +222,26 @@ class ChatColumn(Card):
         self._at_end = True
         return block
 
+    @property
+    def asked(self) -> str:
+        """Return the last question that stands here."""
+        return self._asked[-1] if self._asked else ""
+
     def drop_last(self) -> None:
         """Take the last question and answer away."""
         if self.blocks:
             self.blocks.pop()
+            self._asked.pop()
             for _ in range(2):
                 self._remove(self.column.count() - 2)
             self.hint.setHidden(bool(self.blocks))
 
     def clear(self) -> None:
         """Begin anew."""
-        self.blocks = []
+        self.blocks, self._asked = [], []
         while self.column.count() > 1:
             self._remove(0)
-        self.figures.setText("")
+        self._show_figures("")
         self.hint.show()
 
     def _remove(self, index: int) -> None:
@@ -266,18 +274,3 @@ class _Dot(QWidget):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(current_theme().color(self._token))
         painter.drawEllipse(QRectF(self.rect()))
-
-
-def looks_like_json(text: str) -> bool:
-    """Return whether an answer is meant as JSON: it begins with a brace or a bracket."""
-    return text.lstrip()[:1] in ("{", "[")
-
-
-def pretty(text: str) -> str | None:
-    """Return valid JSON laid out over lines, None for anything else."""
-    if not looks_like_json(text):
-        return None
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return None

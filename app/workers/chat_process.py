@@ -11,6 +11,7 @@ from engine import paths
 from engine.jobs.process import child_command, child_environment
 
 QUIT_MS = 1500
+REPLIES = ("joined", "left", "strength", "saved", "template", "rendered", "chances")
 LAST_WORDS = 2000
 
 
@@ -22,6 +23,7 @@ class ChatProcess(QObject):
         loaded: what was loaded, with "fingerprints", "system_prompt", "device" ...
         token_arrived: "id", "who", "text", "tokens", "seconds".
         answered: the whole answer, with "ended" and "fingerprint".
+        replied: what came of any other order, with its "type" and "id".
         failed: "code", "message", "hint"; the child is alive.
         died: the child ended by itself; the last it wrote.
     """
@@ -30,6 +32,7 @@ class ChatProcess(QObject):
     loaded = Signal(dict)
     token_arrived = Signal(dict)
     answered = Signal(dict)
+    replied = Signal(dict)
     failed = Signal(dict)
     died = Signal(str)
 
@@ -44,6 +47,7 @@ class ChatProcess(QObject):
             "token": self.token_arrived,
             "done": self.answered,
             "failed": self.failed,
+            **dict.fromkeys(REPLIES, self.replied),
         }
 
     @property
@@ -56,25 +60,27 @@ class ChatProcess(QObject):
         """Return the child's process id, 0 when there is none."""
         return int(self._process.processId()) if self._process is not None and self.alive else 0
 
-    def load(self, target: str, device: str = "auto") -> None:
+    def load(self, target: str, device: str = "auto", strength: float = 1.0) -> None:
         """Load a run, adapter or model; ends in `loaded`, `failed` or `died`."""
         if not self.alive:
             self._start()
-        self._send({"command": "load", "target": target, "device": device})
+        self._send({"command": "load", "target": target, "device": device, "strength": strength})
 
     def generate(self, who: str, messages: list[dict[str, str]], sampling: dict[str, Any]) -> str:
         """Ask `base` or `adapter` to go on with a conversation; returns the id its answer will carry."""
+        return self.order("generate", who=who, messages=messages, sampling=sampling)
+
+    def order(self, command: str, **fields: Any) -> str:
+        """Give an order; returns the id that its reply, or its failure, will carry."""
         self._number += 1
         identity = f"a{self._number}"
-        self._send(
-            {"command": "generate", "id": identity, "who": who, "messages": messages, "sampling": sampling}
-        )
+        self._send({"command": command, "id": identity, **fields})
         return identity
 
-    def stop(self) -> None:
-        """End every answer that is being made or waits; what was said so far is kept."""
+    def stop(self, identity: str | None = None) -> None:
+        """End an answer that is being made or waits, or all; what was said so far is kept."""
         if self.alive:
-            self._send({"command": "stop"})
+            self._send({"command": "stop"} | ({} if identity is None else {"id": identity}))
 
     def close(self) -> None:
         """End the child and give its memory back."""

@@ -38,7 +38,7 @@ def page(qtbot, services):
 
 
 def answered(page):
-    return bool(page.turns) and not page._open and page._loaded is not None
+    return bool(page.turns) and not page.talk.open and page.loaded is not None
 
 
 def open_adapter(page, adapters, qtbot):
@@ -55,20 +55,20 @@ def ask(page, qtbot, text):
 
 def test_that_one_message_is_answered_in_both_columns_by_who_they_say(page, adapters, qtbot):
     open_adapter(page, adapters, qtbot)
-    assert "plain-base" in page.columns["base"].name.text()
-    assert page.columns["adapter"].name.text() == "plain-adapter"
+    assert "plain-base" in page.seats.columns["base"].name.text()
+    assert page.seats.columns["adapter"].name.text() == "plain-adapter"
     ask(page, qtbot, "Where is my parcel?")
     assert set(page.turns[0].answers) == {"base", "adapter"}
-    fingerprints = page._loaded["fingerprints"]
+    fingerprints = page.loaded["fingerprints"]
     for who in ("base", "adapter"):
-        block = page.columns[who].blocks[0]
+        block = page.seats.columns[who].blocks[0]
         assert block.text == page.turns[0].answers[who]
-        assert fingerprints[who] in block._marks.findChild(type(page.columns[who].name)).text()
-        assert "tok" in page.columns[who].figures.text()
+        assert fingerprints[who] in block.who.text()
+        assert "tok" in page.seats.columns[who].figures.text()
     ask(page, qtbot, "And now?")
-    roles = [m["role"] for m in page._messages("adapter")]
+    roles = [m["role"] for m in page.talk.messages("adapter")]
     assert roles == ["user", "assistant", "user", "assistant"]
-    assert page._messages("adapter")[1]["content"] == page.turns[0].answers["adapter"]
+    assert page.talk.messages("adapter")[1]["content"] == page.turns[0].answers["adapter"]
 
 
 def test_that_keys_send_break_the_line_edit_the_last_and_ask_again(page, adapters, qtbot):
@@ -86,7 +86,7 @@ def test_that_keys_send_break_the_line_edit_the_last_and_ask_again(page, adapter
     page.answer_again()
     qtbot.waitUntil(lambda: answered(page) and len(page.turns[0].answers) == 2, timeout=LONG)
     assert page.turns[0].answers == before
-    assert len(page.columns["base"].blocks) == 1
+    assert len(page.seats.columns["base"].blocks) == 1
 
 
 def test_that_a_killed_child_is_told_and_try_again_answers(page, adapters, qtbot):
@@ -100,7 +100,7 @@ def test_that_a_killed_child_is_told_and_try_again_answers(page, adapters, qtbot
     assert "CHAT-01" in page.notice._text.text()
     assert [turn.question for turn in page.turns] == ["first", "second"]
     page.settings.fields["max_new_tokens"].setText("8")
-    page._try_again()
+    page.faults.try_again()
     qtbot.waitUntil(lambda: answered(page) and len(page.turns[-1].answers) == 2, timeout=LONG)
     assert [turn.question for turn in page.turns] == ["first", "second"]
     assert page.notice.isHidden()
@@ -112,12 +112,12 @@ def test_that_stop_keeps_what_was_said(page, adapters, qtbot):
     page.settings.fields["temperature"].setText("3")
     page.message.setPlainText("Tell me everything.")
     page.send()
-    qtbot.waitUntil(lambda: page.columns["adapter"].blocks[0].text != "", timeout=LONG)
+    qtbot.waitUntil(lambda: page.seats.columns["adapter"].blocks[0].text != "", timeout=LONG)
     assert page.stop_button.isVisible() and not page.send_button.isVisible()
     give_keyboard(page.message, qtbot)
     qtbot.keyClick(page.message, Qt.Key.Key_Escape)
     qtbot.waitUntil(lambda: answered(page), timeout=LONG)
-    assert page.columns["adapter"].blocks[0].text
+    assert page.seats.columns["adapter"].blocks[0].text
     assert page.send_button.isVisible()
 
 
@@ -136,7 +136,7 @@ def test_that_a_wrong_sampling_field_is_said_and_nothing_is_sent(page, adapters,
 def test_that_a_model_alone_has_one_column(page, tiny_model, qtbot):
     page.open_with({"model": tiny_model})
     qtbot.waitUntil(page.settled, timeout=LONG)
-    assert page.columns["adapter"].isHidden() and page.send_button.text() == "Send"
+    assert page.seats.columns["adapter"].isHidden() and page.send_button.text() == "Send"
     ask(page, qtbot, "hello")
     assert set(page.turns[0].answers) == {"base"}
 
@@ -146,7 +146,7 @@ def test_that_a_folder_that_is_no_model_says_so_and_the_page_lives(page, tmp_pat
     qtbot.waitUntil(lambda: not page.notice.isHidden(), timeout=LONG)
     page.open_with({"model": tiny_model})
     qtbot.waitUntil(page.settled, timeout=LONG)
-    assert page.notice.isHidden() and page._loaded is not None
+    assert page.notice.isHidden() and page.loaded is not None
 
 
 @pytest.fixture
@@ -172,12 +172,12 @@ def test_that_a_run_brings_its_system_prompt_and_its_questions(page, trained, qt
     assert read_prompts(str(trained)) == ["Where is it?"]
     page.open_with({"run": trained})
     page.shown()
-    qtbot.waitUntil(lambda: page.settled() and page.prompts.row.count() == 2, timeout=LONG)
+    qtbot.waitUntil(lambda: page.settled() and page.prompts.row.count() == 1, timeout=LONG)
     assert page.settings.system_prompt == "Be short."
     assert "as trained" in page.settings.system_source.text()
     page.prompts.row.itemAt(0).widget().click()
     qtbot.waitUntil(lambda: answered(page), timeout=LONG)
-    assert page._messages("base")[0] == {"role": "system", "content": "Be short."}
+    assert page.talk.messages("base")[0] == {"role": "system", "content": "Be short."}
     assert page.prompts.isHidden()
     page.clear()
     assert not page.turns and page.prompts.isVisible()
