@@ -78,6 +78,8 @@ class Mix:
             found["seed"] = self.seed
         if self.method == "svd":
             found["svd_rank"] = self.svd_rank
+        if self.adapter_only:
+            found["adapter_only"] = True
         return found
 
 
@@ -179,10 +181,8 @@ class Judgement:
         reason = self.methods[method]
         if reason is not None:
             words, _, way_out = reason.rpartition(". ")
-            what = (
-                "These adapters cannot be summed directly" if method == "linear" else f"{method} does not go"
-            )
-            raise EngineError(f"{what}: {words}.", way_out, "MODEL-05", file=file)
+            how = "summed directly" if method == "linear" else f"put together by {method}"
+            raise EngineError(f"These adapters cannot be {how}: {words}.", way_out, "MODEL-05", file=file)
 
 
 def judge(

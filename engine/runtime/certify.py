@@ -22,6 +22,7 @@ from engine.models.adapter_facts import CONFIG, WEIGHTS, read_adapter_facts
 from engine.models.facts import ModelFacts, read_facts
 from engine.models.made import CERTIFICATE, Damage, check_files, read_origin
 from engine.models.merging import DENSITY, make_mix
+from engine.models.weight_files import read_json
 from engine.runtime.adapted import load_adapted
 from engine.runtime.blend import Blend, resolve_blend
 from engine.runtime.check_prompts import Asked, prompts_of
@@ -31,6 +32,8 @@ from engine.runtime.fitted import fingerprint_base
 from engine.runtime.generate import stops_of
 from engine.runtime.load import Compute
 from engine.runtime.mixture import mixture_of
+
+COMPARED = ("merged", "adapter")
 
 
 def certify_made(blend: Blend, folder: Path, tell: Progress) -> dict[str, Any]:
@@ -98,7 +101,8 @@ def certify_folder(folder: Path, tell: Progress = lambda stage, done, total: Non
     """Check a made folder's files against their sums, then compare it again with what it was made of.
 
     {"ok", "folder", "kind", "files": how many, "damaged": [{"file", "what", "tensors"}], "message",
-    "certificate": {...} or None where files are damaged already}
+    "repeated": whether it was compared again, "certificate": {...} or None where files are damaged already}
+    Other formats, such as GGUF, are proved as they are made: for them the sums and that proof count.
     Raises EngineError MODEL-02 when the folder was not made here, MODEL-07 when what it was made of is gone.
     """
     origin = read_origin(folder)
@@ -109,15 +113,29 @@ def certify_folder(folder: Path, tell: Progress = lambda stage, done, total: Non
         "kind": str(origin.get("kind", "")),
         "files": len(origin["sha256"]),
         "damaged": [_told(each) for each in damaged],
+        "repeated": False,
         "certificate": None,
     }
     if damaged:
         return {**answer, "message": " ".join(each.told() for each in damaged)}
+    if origin.get("kind") not in COMPARED or "sources" not in origin:
+        return {**answer, **_as_proved(folder)}
     found = certify_made(blend_of(origin, folder), folder, tell)
     words = (
         "It agrees with base + adapters." if found["passed"] else f"It differs: {found.get('reason', '')}."
     )
-    return {**answer, "ok": found["passed"], "message": words, "certificate": found}
+    return {**answer, "ok": found["passed"], "message": words, "repeated": True, "certificate": found}
+
+
+def _as_proved(folder: Path) -> dict[str, Any]:
+    """Return what was proved of a folder as it was made; its files are as they were then."""
+    found = read_json(folder / CERTIFICATE) if (folder / CERTIFICATE).is_file() else None
+    if found is None:
+        return {"ok": True, "message": "The files are as they were written; they were not compared."}
+    passed = found.get("passed") is True
+    words = "passed" if passed else f"did not pass: {paths.show_name(str(found.get('reason', '')), 200)}"
+    message = f"The files are as they were written, when they were compared and {words}."
+    return {"ok": passed, "message": message, "certificate": found}
 
 
 def _told(damage: Damage) -> dict[str, Any]:
@@ -150,7 +168,7 @@ def blend_of(origin: Mapping[str, Any], folder: Path) -> Blend:
         "density": float(mix.get("density", DENSITY)),
         "seed": int(mix.get("seed", 0)),
         "svd_rank": mix.get("svd_rank"),
-        "adapter_only": origin.get("kind") == "adapter",
+        "adapter_only": mix.get("adapter_only") is True,
     }
     made = make_mix(len(adapters), [float(w) for w in mix["weights"]], str(mix["method"]), **numbers)
     blend = resolve_blend([Path(str(each["path"])) for each in adapters], made, str(base))

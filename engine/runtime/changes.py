@@ -56,8 +56,10 @@ class Sum(Change):
 
     def delta(self, weight: Tensor, start: int) -> Tensor:
         stop = start + weight.shape[0]
-        a, b = self.a.float(), self.b.float()
-        update = a[:, start:stop].T @ b.T if self.turned else b[start:stop] @ a
+        if self.turned:
+            update = self.a[:, start:stop].float().T @ self.b.float().T
+        else:
+            update = self.b[start:stop].float() @ self.a.float()
         return update.mul_(self.scaling)
 
 

@@ -6,6 +6,7 @@ A thread of its own writes each block and takes the file's sums while the next b
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import queue
 import threading
@@ -23,7 +24,7 @@ from engine.runtime.merge_plan import FilePlan, Item
 
 TORCH = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
 NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-BLOCK_VALUES = 1 << 22
+BLOCK_VALUES = 1 << 19  # what is made of a block stays in the processor's cache
 COPY_BYTES = 1 << 23
 WAITING = 3  # blocks that are made and not yet written
 Progress = Callable[[str, int, int], None]
@@ -107,6 +108,8 @@ def write_weights(plans: Sequence[FilePlan], folder: Path, tell: Progress) -> di
     """
     total, done = sum(len(plan.items) for plan in plans), 0
     written: dict[str, SummedFile] = {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))  # one core writes and takes the sums
     try:
         for plan in plans:
             file = written[plan.source.name] = SummedFile(folder / plan.source.name)
@@ -125,6 +128,8 @@ def write_weights(plans: Sequence[FilePlan], folder: Path, tell: Progress) -> di
         for file in written.values():
             file.abandon()
         raise
+    finally:
+        torch.set_num_threads(threads)
     return {name: file.sums() for name, file in written.items()}
 
 
@@ -144,15 +149,17 @@ def _write_item(source: BinaryIO, out: SummedFile, item: Item) -> None:
         if item.change is not None:
             changed = item.change.rows(weight.view(stop - start, width).float(), start)
             result = changed.to(TORCH[item.dtype])
-            _refuse_endless(item, result)
+            _refuse_endless(item, changed, result)
         else:
             result = weight.to(TORCH[item.dtype])
         out.write(result.contiguous().view(torch.uint8).numpy().data)
 
 
-def _refuse_endless(item: Item, result: Tensor) -> None:
-    """A sum beyond what the type holds becomes infinite: the model would answer with nothing but noise."""
-    if not bool(torch.isfinite(result).all()):
+def _refuse_endless(item: Item, changed: Tensor, result: Tensor) -> None:
+    """A value beyond what the type holds becomes infinite: the model would answer with nothing but noise."""
+    # One endless value makes the sum endless, which is taken much faster than each value is looked at.
+    total = result.sum(dtype=torch.float32) if item.dtype == "F16" else changed.sum()
+    if not math.isfinite(float(total)) and not bool(torch.isfinite(result).all()):
         raise EngineError(
             f"{item.name} with the adapter is beyond what {NAMES.get(item.dtype, item.dtype)} holds.",
             "Merge with another type (--dtype fp32).",

@@ -101,7 +101,7 @@ class Mixture(Fitted):
     def set_weights(self, weights: Sequence[float]) -> None:
         """Let each adapter count so often from now on; raises EngineError REC-01 for other than one each."""
         self.mix = replace(self.mix, weights=make_mix(len(self._adapters), weights).weights)
-        told = f"{self._prints} {self.mix.told()} {self.mix.adapter_only}"
+        told = f"{self._prints} {self.mix.told()}"
         self.fingerprint = hashlib.sha256(told.encode()).hexdigest()[:8]
         on = any(self.parts_on)
         if not self.mix.sums_deltas:
