@@ -18,6 +18,8 @@ from transformers import AutoModelForCausalLM
 
 from engine import cli
 from engine.errors import EngineError
+from engine.jobs import process
+from engine.jobs.spec import create_job
 from engine.models.adapter_facts import read_adapter_facts
 from engine.models.facts import read_facts
 from engine.models.made import read_origin
@@ -32,6 +34,7 @@ from engine.runtime.mixture import load_mixture, set_mix
 from engine.runtime.target import resolve_target
 from tests.data.make_adapters import KINDS, REFUSED
 from tests.integration.adapters import make_adapters
+from tests.integration.test_chat import Child
 from tests.integration.test_merge import tensors
 
 CPU = Compute(torch.device("cpu"), torch.float32)
@@ -304,6 +307,54 @@ def test_that_a_flipped_byte_is_found_and_named(
     assert [each["what"] for each in certify_folder(out)["damaged"]] == ["is missing"]
     with pytest.raises(EngineError, match="not made by Tunesmith"):
         certify_folder(adapters / "plain-base")
+
+
+def test_that_a_chat_answers_with_a_mixture_and_hears_new_weights(adapters: Path, second: Path) -> None:
+    child, asked = (
+        Child(),
+        {"messages": [{"role": "user", "content": "Hello"}], "sampling": {"max_new_tokens": 3}},
+    )
+    try:
+        child.say(command="load", target=str(adapters / "plain-base"), device="cpu")
+        child.hear("loaded", "failed")
+        child.say(command="mix", weights=[1])
+        assert child.hear("mixed", "failed")["code"] == "CHAT-01"
+        named = {"adapters": [str(adapters / "plain-adapter"), str(second)], "weights": [1, 0.5]}
+        child.say(command="load", mixture=named, device="cpu")
+        loaded = child.hear("loaded", "failed")
+        assert loaded["adapter"] == "plain-adapter + second-adapter"
+        found = []
+        for weights in ([1, 0.5], [0.2, -1], [1, 0.5]):
+            child.say(command="mix", weights=weights)
+            print_ = child.hear("mixed", "failed")["fingerprint"]
+            child.say(command="generate", who="adapter", **asked)
+            found.append(child.hear("done", "failed")["fingerprint"])
+            assert found[-1] == print_
+        assert found[0] == found[2] != found[1] and found[0] == loaded["fingerprints"]["adapter"]
+        child.say(command="generate", who="base", **asked)
+        assert child.hear("done", "failed")["fingerprint"] == loaded["fingerprints"]["base"]
+        child.say(command="mix", weights=[1, "two"])
+        assert child.hear("mixed", "failed")["code"] == "REC-01"
+    finally:
+        assert child.end() == 0
+
+
+def test_that_the_job_carries_every_option(adapters: Path, second: Path, tmp_path: Path) -> None:
+    options = {"method": "dare_ties", "density": 0.6, "seed": 5, "adapter_only": True, "check": False}
+    given = {"adapters": [str(adapters / "plain-adapter"), str(second)], "weights": [1, 2], "dtype": "bf16"}
+    create_job("merge", {**given, **options, "out": str(tmp_path / "new")}, tmp_path / "job")
+    assert process.start(tmp_path / "job").wait(120) == 0
+    made = json.loads((tmp_path / "job" / "result.json").read_text())
+    told = {k: made[k] for k in ("method", "density", "seed", "weights", "dtype", "adapter_only")}
+    assert told == {
+        "method": "dare_ties",
+        "density": 0.6,
+        "seed": 5,
+        "weights": [1.0, 2.0],
+        "dtype": "bfloat16",
+        "adapter_only": True,
+    }
+    assert "fidelity" not in made and read_origin(tmp_path / "new")["sources"]["mix"]["seed"] == 5
 
 
 def flip(path: Path, offset: int) -> None:

@@ -79,6 +79,7 @@ def test_that_the_result_of_every_method_is_shown_merged_and_answers_beside_its_
 
     result = merge_adapter([run], tmp_path / "merged")
     assert result["fidelity"]["passed"] and result["fidelity"]["max_logit_difference"] < 1e-3
+    assert set(result["fidelity"]["prompt_sources"]) == {"validation"}
     base = scores(AutoModelForCausalLM.from_pretrained(tiny_model))
     merged = scores(AutoModelForCausalLM.from_pretrained(tmp_path / "merged"))
     assert float((merged - base).abs().max()) > 1e-3
