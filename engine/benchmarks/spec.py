@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -85,6 +86,7 @@ class Benchmark(_Plain):
 
 HELD_OUT, HELD_OUT_LOSS, OWN_TESTS, GENERAL = "held-out", "held-out-loss", "own-tests", "general"
 LM_EVAL = "lm-eval:"
+THEIR_NAME = re.compile(r"[A-Za-z0-9][\w-]{0,99}")
 
 
 @cache
@@ -113,6 +115,13 @@ def refuse_unknown(names: Iterable[str]) -> None:
     for name in names:
         if not name.startswith(LM_EVAL):
             parts_of(name)
+        elif THEIR_NAME.fullmatch(name.removeprefix(LM_EVAL)) is None:
+            raise EngineError(
+                f"{paths.show_name(name)} is no name of a task.",
+                "A file of lm-eval's may hold programs and is never opened; name one of its own tasks.",
+                "REC-01",
+                field="evaluation.benchmarks",
+            )
         elif importlib.util.find_spec("lm_eval") is None:
             raise EngineError(
                 "lm-eval is not installed.",

@@ -10,24 +10,31 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
+import torch
 
 from engine import durable
 from engine.benchmarks.scoring import Judged
 from engine.benchmarks.spec import LM_EVAL, Benchmark, parts_of
 from engine.errors import EngineError
 from engine.events import Finished, Log, ModelLoaded, Progress, Stopped, Warned
+from engine.models.model_facts import ModelFacts
 from engine.runs import evaluation_results, evaluations
-from engine.runs.evaluations import Comparison, Item, LeftOut, Results, Score
+from engine.runs.evaluations import Comparison, Item, LeftOut, Results, Score, Who
+from engine.runs.store import load_recipe
 from engine.runtime.adapted import AdaptedModel, load_target
 from engine.runtime.benchmark_tasks import Task, Tasks
 from engine.runtime.job import Job
-from engine.runtime.load import Compute, choose_compute
+from engine.runtime.load import Compute, choose_compute, load_base, quantization_of
 from engine.runtime.target import Target, resolve_target
 
 TELL_SECONDS = 0.5
+ROOM = 1.2  # of a model's weights, for what is computed with them
 SHOWN = 4000  # characters of a prompt that are written down
 
 
@@ -42,7 +49,7 @@ class _Evaluation:
     job: Job
     folder: Path
     adapted: AdaptedModel
-    speakers: tuple[str, ...]
+    speakers: tuple[Who, ...]
     items: dict[tuple[str, int], Item]
     told: float = 0.0
     scores: list[Score] = field(default_factory=list)
@@ -54,6 +61,10 @@ class _Evaluation:
         self.job.requests.poll()
         if self.job.requests.stop:
             raise _AskedToStop
+
+    def speaking(self, who: Who) -> AbstractContextManager[str]:
+        """Answer as `who`; a model that was trained whole and stands alone is its own adapter."""
+        return self.adapted.speaking(who if self.adapted.has_adapter else "base")
 
     def leave_out(self, name: str, error: EngineError) -> None:
         """Note that a benchmark cannot be measured, and say it."""
@@ -102,7 +113,7 @@ def measure(
     parts = list({part.name: part for part in own}.values())
     compute = choose_compute()
     adapted = _load(job, target, compute)
-    speakers = ("base",) if not adapted.has_adapter else ("base", "adapter") if base_too else ("adapter",)
+    speakers = _speakers(target, adapted, base_too)
     known = {(item.benchmark, item.item): item for item in evaluations.read_items(folder)}
     going = _Evaluation(job, folder, adapted, speakers, known)
     going.beat()
@@ -137,10 +148,26 @@ def measure(
     return Finished(seconds=seconds)
 
 
+def _speakers(target: Target, adapted: AdaptedModel, base_too: bool) -> tuple[Who, ...]:
+    if not adapted.has_adapter:
+        return ("base",) if target.run is None else ("adapter",)
+    return ("base", "adapter") if base_too else ("adapter",)
+
+
 def _load(job: Job, target: Target, compute: Compute) -> AdaptedModel:
+    """Load in full precision; a base that was trained on in few bits and has no room as it was trained on."""
     job.phase("load model")
     began = time.monotonic()
-    adapted = load_target(target, compute)
+    options = None if target.run is None else load_recipe(target.run).model
+    few_bits = options is not None and quantization_of(options) is not None and target.adapter is not None
+    if options is not None and few_bits and not _has_room(target.base, compute):
+        job.write(
+            Log(message=f"Measured in {quantization_of(options)}: there is no room for full precision.")
+        )
+        base = load_base(target.base.path, options, compute).eval()
+        adapted = AdaptedModel(base, target.base, target.adapter, 1.0)
+    else:
+        adapted = load_target(target, compute)
     job.write(
         ModelLoaded(
             parameters=target.base.parameters,
@@ -151,6 +178,13 @@ def _load(job: Job, target: Target, compute: Compute) -> AdaptedModel:
         )
     )
     return adapted
+
+
+def _has_room(facts: ModelFacts, compute: Compute) -> bool:
+    free = psutil.virtual_memory().available
+    if compute.device.type == "cuda":
+        free = torch.cuda.mem_get_info(compute.device)[0]
+    return bool(facts.parameters * compute.dtype.itemsize * ROOM < free)
 
 
 def _file_of(benchmark: Benchmark, data: Path | None, files: Mapping[str, Path]) -> Path | None:
@@ -190,7 +224,7 @@ def _answer(going: _Evaluation, task: Task) -> None:
                 continue
             judged: dict[str, list[Judged]] = {}
             for who in going.speakers:
-                with going.adapted.speaking(who):
+                with going.speaking(who):
                     judged[who] = task.work(chunk, who, going.beat)
             for at, number in enumerate(chunk):
                 item = _item(task, number, {who: judged[who][at] for who in going.speakers})
@@ -252,9 +286,9 @@ def _measure_theirs(going: _Evaluation, target: Target, names: Sequence[str], li
         going.job.phase(f"measure {name}")
         going.beat()
         try:
-            found = benchmark_lm_eval.measure(
-                going.adapted, target, name.removeprefix(LM_EVAL), going.speakers, limit
-            )
+            task = name.removeprefix(LM_EVAL)
+            model = going.adapted.model
+            found = benchmark_lm_eval.measure(model, going.speaking, target, task, going.speakers, limit)
         except EngineError as error:
             going.leave_out(name, error)
             continue

@@ -7,13 +7,13 @@ A model whose attention cannot be told apart gets padded rows, each with its who
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from engine.benchmarks.scoring import Likelihood
 from engine.errors import EngineError
@@ -58,11 +58,10 @@ class Likelihoods:
         self.device = model.device
         self.budget = BUDGET_TOKENS.get(self.device.type, BUDGET_TOKENS["cuda"])
         self._own = model.config._attn_implementation
-        self._weight: Tensor | None = None
         layout = choose_layout(model)
         model.set_attn_implementation(self._own)
         self._apart = layout.head_apart
-        self._weight = plain_head(model) if self._apart else None
+        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.longest = longest_input(model)
         self._heads: dict[tuple[str, tuple[int, ...]], Forest] = {}
         self.tree = layout.flat and self._tree_is_sound()
@@ -166,11 +165,15 @@ class Likelihoods:
     def _read(self, inputs: dict[str, Any], reads: _Reads, endings: int) -> list[Likelihood]:
         """Return the likelihoods of a pass; a place is scored once, however many tokens are asked there."""
         places, which = torch.tensor(reads.places, device=self.device).unique(return_inverse=True)
-        if self._weight is not None:
+        head = plain_head(self.model) if self._apart else None  # asked anew: an adapter may have its own
+        if head is not None:
             states = decoder_of(self.model)(**inputs).last_hidden_state
+            rows = states.reshape(-1, states.shape[-1])[places]
+        elif self._keeps and len(inputs["input_ids"]) == 1:
+            rows = self.model(**inputs, logits_to_keep=places).logits[0]
         else:
             states = self.model(**inputs).logits
-        rows = states.reshape(-1, states.shape[-1])[places]
+            rows = states.reshape(-1, states.shape[-1])[places]
         tokens = torch.tensor(reads.tokens, device=self.device)
         total = torch.empty(len(tokens), dtype=torch.float64, device=self.device)
         likeliest = torch.empty(len(tokens), dtype=torch.bool, device=self.device)
@@ -178,7 +181,7 @@ class Likelihoods:
         size = rows_at_once(len(rows), vocabulary, kind_of(rows))
         for start in range(0, len(rows), size):
             chunk = rows[start : start + size]
-            scores = (chunk if self._weight is None else chunk @ self._weight.T).float()
+            scores = (chunk if head is None else chunk @ head.T).float()
             here = ((which >= start) & (which < start + len(chunk))).nonzero()[:, 0]
             line, token = which[here] - start, tokens[here]
             picked = scores[line, token].double()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +12,11 @@ from engine.errors import EngineError
 from engine.paths import show_name
 from engine.runs.evaluation_results import comparisons_of
 from engine.runs.evaluations import Comparison, Item, Score, Who
-from engine.runtime.adapted import AdaptedModel
 from engine.runtime.target import Target
 
 BATCH_ROWS = 8
-WHO: dict[str, Who] = {"base": "base", "adapter": "adapter"}
+RESAMPLES = 1000  # without any lm-eval tells no error of a mean either
+Speaking = Callable[[Who], AbstractContextManager[str]]
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Found:
 
 
 def measure(
-    adapted: AdaptedModel, target: Target, task: str, speakers: Sequence[str], limit: int | None
+    model: Any, speaking: Speaking, target: Target, task: str, speakers: Sequence[Who], limit: int | None
 ) -> Found:
     """Measure one task of lm-eval with base and adapter; raises EngineError for what lm-eval cannot do."""
     refuse_unknown([LM_EVAL + task])
@@ -38,13 +39,13 @@ def measure(
     tokenizer = AutoTokenizer.from_pretrained(
         target.base.path, trust_remote_code=False, local_files_only=True
     )
-    model = HFLM(pretrained=adapted.model, tokenizer=tokenizer, batch_size=BATCH_ROWS)
-    told: dict[str, Any] = {}
+    asked = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCH_ROWS)
+    told: dict[Who, Any] = {}
     for who in speakers:
-        with adapted.speaking(who):
+        with speaking(who):
             try:
                 told[who] = simple_evaluate(
-                    model=model, tasks=[task], limit=limit, log_samples=True, bootstrap_iters=0
+                    model=asked, tasks=[task], limit=limit, log_samples=True, bootstrap_iters=RESAMPLES
                 )
             except (KeyError, ValueError, OSError, ImportError, RuntimeError) as error:
                 raise EngineError(
@@ -55,7 +56,7 @@ def measure(
     return _found(told)
 
 
-def _found(told: dict[str, Any]) -> Found:
+def _found(told: dict[Who, Any]) -> Found:
     found = Found()
     names = sorted(next(iter(told.values()))["results"])
     for name in names:
@@ -76,14 +77,14 @@ def _found(told: dict[str, Any]) -> Found:
                         value=float(value),
                         stderr=float(error) if isinstance(error, float | int) else None,
                         n=int(counts.get("effective", 0)),
-                        target=WHO[who],
+                        target=who,
                     )
                 )
         found.comparisons += comparisons_of(LM_EVAL + name, list(dict.fromkeys(metrics)), _items(told, name))
     return found
 
 
-def _items(told: dict[str, Any], name: str) -> list[Item]:
+def _items(told: dict[Who, Any], name: str) -> list[Item]:
     """Return what both said of each document, where a metric is one number an item and a filter."""
     values: dict[int, dict[str, dict[str, float]]] = {}
     for who, results in told.items():

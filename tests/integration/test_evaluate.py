@@ -20,6 +20,7 @@ from engine.jobs.spec import read_job
 from engine.runs import evaluations, store
 from engine.runs.benchmark_rows import questions_for
 from engine.runs.event_log import EventWriter
+from engine.runtime import benchmark_lm_eval
 from engine.runtime.benchmark import evaluate_job
 from engine.runtime.benchmark_generate import Writer
 from engine.runtime.benchmark_likelihoods import Likelihoods
@@ -103,6 +104,15 @@ def test_that_one_token_endings_cost_one_pass_over_their_question_alone(tiny_mod
     question = [Asked([*range(3, 23), token], (20,)) for token in (7, 8, 9, 10)]
     found.of([question])
     assert seen == [20]
+
+
+def test_that_a_head_that_changes_between_base_and_adapter_is_asked_anew(tiny_model: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval().requires_grad_(False)
+    found, each = Likelihoods(model), Asked([5, 9, 13, 17, 4], (3, 4))
+    for _ in range(2):
+        assert found.of([[each]])[0][0].total == pytest.approx(plain(model, each)[0], abs=1e-4)
+        trained = torch.randn(model.lm_head.weight.shape, generator=torch.Generator().manual_seed(0))
+        model.lm_head.weight = torch.nn.Parameter(trained, requires_grad=False)
 
 
 def test_that_what_is_longer_than_the_model_reads_loses_its_beginning(tiny_model: Path) -> None:
@@ -251,3 +261,21 @@ def test_that_what_cannot_be_measured_is_refused_before_a_child_is_started(
         assert message in capsys.readouterr().err
     assert main(["evaluate", "--list", "--json"]) == 0
     assert any(each["name"] == "general" for each in json.loads(capsys.readouterr().out)["benchmarks"])
+
+
+def test_that_what_lm_eval_tells_becomes_scores_and_comparisons() -> None:
+    def told(right: list[float]) -> dict[str, Any]:
+        samples = [{"doc_id": i, "metrics": ["acc"], "acc": value} for i, value in enumerate(right)]
+        mean = sum(right) / len(right)
+        return {
+            "results": {"arc_easy": {"alias": "arc_easy", "acc,none": mean, "acc_stderr,none": 0.1}},
+            "n-samples": {"arc_easy": {"original": 99, "effective": len(right)}},
+            "samples": {"arc_easy": samples},
+        }
+
+    found = benchmark_lm_eval._found({"base": told([0.0, 1.0, 0.0]), "adapter": told([1.0, 1.0, 0.0])})
+    assert [(s.benchmark, s.metric, s.stderr, s.n) for s in found.scores] == [
+        ("lm-eval:arc_easy", "acc", 0.1, 3)
+    ] * 2
+    (compared,) = found.comparisons
+    assert (compared.wrong_to_right, compared.right_to_wrong, compared.n) == (1, 0, 3)

@@ -123,3 +123,5 @@ def test_that_names_of_lm_eval_are_understood_and_unknown_ones_refused() -> None
     with pytest.raises(EngineError, match="no benchmark nonsense") as refusal:
         refuse_unknown(["general", "nonsense"])
     assert refusal.value.field == "evaluation.benchmarks"
+    with pytest.raises(EngineError, match="no name of a task"):
+        refuse_unknown(["lm-eval:/somewhere/task.yaml"])
