@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from app.choices import Choice, choice_for, read_prompts, stamp_of
+from app.choices import PLAIN_PROMPTS, Choice, choice_for, read_prompts, stamp_of
 from app.i18n import tr
 from app.pages.chat_chooser import ChatChooser
 from app.pages.chat_device import Place
@@ -218,7 +218,7 @@ class ChatPage(Page):
         target, of_run = self._wanted.target, run_of(self._wanted) is not None
 
         def show(prompts: list[str]) -> None:
-            self.prompts.show_prompts(prompts, of_run)
+            self.prompts.show_prompts(prompts, of_run and prompts != list(PLAIN_PROMPTS))
 
         self.services.background.run(lambda: read_prompts(target), show)
         self.show_state()
@@ -230,7 +230,8 @@ class ChatPage(Page):
     def _offer(self, key: str) -> None:
         """Show who could sit in a column, a new one without a key."""
         anchor = self.seats.columns[key].choose_button if key else self.add_button
-        self.chooser.offer(anchor, str(self.loaded["base_path"]) if self.loaded else "", key)
+        base = str(Path(self.loaded["base_path"]).resolve()) if self.loaded else ""
+        self.chooser.offer(anchor, base, key)
 
     def _on_add(self) -> None:
         self._offer("")

@@ -99,7 +99,7 @@ class ConversationList(Floating):
         column.addStretch(1)
         area = vertical_scroll(inner)
         theme = current_theme()
-        area.setFixedHeight(min(theme.px(420), theme.px(64) * len(found)))
+        area.setFixedHeight(min(theme.px(420), theme.px(53) * len(found)))
         self.column.addWidget(area)
 
     def _on_opened(self, kept: Kept) -> None:
@@ -128,8 +128,9 @@ class _Row(Card):
         words.setSpacing(1)
         words.addWidget(ElidedLabel(told.title or tr("without a question"), "body"))
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(told.changed))
+        asked = tr("1 question") if len(told.turns) == 1 else tr("{n} questions").format(n=len(told.turns))
         who = ", ".join(speaker.label for speaker in told.speakers)
-        words.addWidget(ElidedLabel(f"{when} · {len(told.turns)} · {who}", "small"))
+        words.addWidget(ElidedLabel(f"{when} · {asked} · {who}", "small"))
         row.addLayout(words, 1)
         self.delete_button = button(icon="trash", kind="ghost", compact=True, name=tr("Delete"))
         row.addWidget(self.delete_button, 0, Qt.AlignmentFlag.AlignVCenter)

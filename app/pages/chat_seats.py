@@ -31,7 +31,6 @@ class Seat:
     label: str = ""
     choice: Choice | None = None
     target: str = ""
-    base_path: str = ""
     fingerprint: str = ""
     ready: bool = False
     strength: float = 1.0
@@ -99,7 +98,7 @@ class ChatSeats(QObject):
     @property
     def models(self) -> int:
         """Return how many models the speakers stand on."""
-        return len({seat.base_path for seat in self.seats.values() if seat.ready})
+        return len({seat.fingerprint.partition("+")[0] for seat in self.seats.values() if seat.ready})
 
     def begin(self, choice: Choice) -> None:
         """Show a pair that is not loaded yet; the others leave."""
@@ -132,8 +131,6 @@ class ChatSeats(QObject):
         base.column.show_speaker(base.label, told["base_path"])
         adapter.ready = bool(told["adapter"])
         adapter.column.setVisible(adapter.ready)
-        for seat in (base, adapter):
-            seat.base_path = told["base_path"]
         if told["adapter"]:
             step = f" · {tr('step')} {told['step']}" if told.get("step") else ""
             adapter.label = f"{told['name']}{step}"
@@ -222,7 +219,7 @@ class ChatSeats(QObject):
     def _on_joined(self, seat: Seat, told: dict[str, Any]) -> None:
         step = f" · {tr('step')} {told['step']}" if told.get("step") is not None else ""
         seat.label = f"{told['label']}{step}"
-        seat.fingerprint, seat.base_path, seat.ready = told["fingerprint"], told["base_path"], True
+        seat.fingerprint, seat.ready = told["fingerprint"], True
         how = tr("Answers in turn: its model is loaded again for each answer.") if told["in_turn"] else ""
         more = "\n".join(filter(None, (told["adapter_path"] or told["base_path"], how)))
         seat.column.show_speaker(seat.label, more)

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import (
     QComboBox,
-    QFrame,
     QHBoxLayout,
     QLineEdit,
     QPlainTextEdit,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -21,6 +19,7 @@ from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.label import TextLabel, set_tip
+from app.widgets.scroll import vertical_scroll
 from engine.data.templates import BUILT_IN
 
 
@@ -56,6 +55,7 @@ PRESETS: dict[str, dict[str, str]] = {
 }
 PROPOSED, OWN = "As the model proposes", "Your own"
 READ_MS = 400
+MODELS_OWN = "of the model"  # as the engine calls the template that a model brings
 
 
 class ChatSettings(Card):
@@ -87,11 +87,7 @@ class ChatSettings(Card):
         column.addSpacing(8)
         self._build_template(column)
         column.addStretch(1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setWidget(inner)
-        self.body.addWidget(area, 1)
+        self.body.addWidget(vertical_scroll(inner), 1)
         self._later = QTimer(self, singleShot=True, interval=READ_MS)
         self._later.timeout.connect(self._on_prompt_rested)
         self._on_field_changed()
@@ -161,7 +157,7 @@ class ChatSettings(Card):
         self.fields[knob.name], self._faults[knob.name] = field, fault
         row = QHBoxLayout()
         row.setSpacing(8)
-        field.setFixedWidth(current_theme().px(86))
+        field.setFixedWidth(current_theme().px(74))
         row.addWidget(label, 1)
         row.addWidget(field)
         column.addLayout(row)
@@ -254,7 +250,9 @@ class ChatSettings(Card):
     def show_template(self, name: str, guessed: bool) -> None:
         """Say by which template all are spoken to; `guessed` when nobody named it."""
         self.template.setCurrentIndex(0)
-        words = tr("Written as its training wrote it: {name}.").format(name=name)
+        words = tr("{name}, as it was trained.").format(name=name)
+        if name == MODELS_OWN:
+            words = tr("The model's own.")
         if guessed:
             words = tr(
                 "This model brings no template: {name} is a guess. Choose the one it was trained with."

@@ -44,7 +44,7 @@ class ChancesView(QPlainTextEdit):
 
     def __init__(self) -> None:
         super().__init__(readOnly=True)
-        self.setObjectName("chances")
+        self.setProperty("flat", "true")
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
@@ -54,7 +54,7 @@ class ChancesView(QPlainTextEdit):
         self.setAccessibleName(tr("Answer with the chance of each token"))
         self.setMouseTracking(True)
         self.viewport().setMouseTracking(True)
-        self.document().setDocumentMargin(2)
+        self.document().setDocumentMargin(0)
         self._tokens: list[Told] = []
         self._ends: list[int] = []
         self.card = AlternativesCard(self)
@@ -90,7 +90,7 @@ class ChancesView(QPlainTextEdit):
 
     def _fit(self) -> None:
         lines = max(1, round(self.document().size().height()))
-        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 8)
+        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 4)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from PySide6.QtCore import QRectF, Signal
+from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -29,7 +29,7 @@ class _Mark(QWidget):
         self._icon, self._token = icon, token
         theme = current_theme()
         row = QHBoxLayout(self)
-        row.setContentsMargins(theme.px(16), 0, 0, 0)
+        row.setContentsMargins(theme.px(16), theme.px(5), 0, theme.px(5))
         label = TextLabel(text, "least")
         label.set_token(token)
         row.addWidget(label)
@@ -66,17 +66,27 @@ class AnswerBlock(QWidget):
         self.chances = ChancesView()
         self.chances.hide()
         self._marks = QWidget()
-        self._marks_row = FlowLayout(self._marks, spacing=10)
-        self._marks.hide()
+        self._marks_row = FlowLayout(self._marks, spacing=8)
         self.acts = self._build_acts()
-        for widget in (self.plain, self.inset, self.chances, self._marks, self.acts):
+        self._foot = QWidget()
+        foot = QHBoxLayout(self._foot)
+        foot.setContentsMargins(0, 0, 0, 0)
+        foot.setSpacing(4)
+        foot.addWidget(self._marks, 1)
+        foot.addWidget(self.acts, 0, Qt.AlignmentFlag.AlignTop)
+        self._foot.hide()
+        self.who = TextLabel("", "mono_dim").make_selectable()
+        set_tip(self.who, tr("Who answered: the base's digest, and the adapter's after the plus sign."))
+        self.who.hide()
+        for widget in (self.plain, self.inset, self.chances, self._foot):
             column.addWidget(widget)
+        column.addWidget(self.who)
 
     def _build_acts(self) -> QWidget:
         holder = QWidget()
         row = QHBoxLayout(holder)
         row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(2)
+        row.setSpacing(0)
         self.chances_button = button(
             icon="chart",
             kind="ghost",
@@ -101,7 +111,6 @@ class AnswerBlock(QWidget):
         )
         for each in (self.chances_button, self.keep_button, self.copy_button):
             row.addWidget(each)
-        row.addStretch(1)
         holder.hide()
         return holder
 
@@ -133,23 +142,22 @@ class AnswerBlock(QWidget):
             "stopped": ("stop", "dim", tr("stopped")),
         }
         self._mark(*ends.get(ended, ("octagon", "bad", ended)))
-        self.who = TextLabel(fingerprint, "least").make_selectable()
-        self.who.setFont(current_theme().font("least", mono=True))
+        self.who.setText(fingerprint)
         self.who.setAccessibleName(f"{tr('Fingerprint of who answered')}: {fingerprint}")
-        set_tip(self.who, tr("Who answered: the base's digest, and the adapter's after the plus sign."))
-        self._marks_row.addWidget(self.who)
-        self._marks.show()
+        self.who.show()
+        self._foot.show()
         self.acts.setHidden(not text)
         self.setAccessibleName(f"{self._speaker}: {text[:300]}")
 
     def fail(self, words: str) -> None:
         """Say that no answer came, or that it broke off."""
         self._clear_marks()
+        self.who.hide()
         if not self.text:
             self.plain.setText("")
             self.plain.hide()
         self._mark("octagon", "bad", words)
-        self._marks.show()
+        self._foot.show()
 
     def show_chances(self, tokens: list[dict[str, Any]]) -> None:
         """Show the answer token by token in the place of its text."""

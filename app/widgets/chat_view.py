@@ -12,11 +12,12 @@ from app.widgets.button import button
 from app.widgets.card import Card
 from app.widgets.chat_answer import AnswerBlock, looks_like_json, pretty
 from app.widgets.dial_row import DialRow
-from app.widgets.label import ElidedLabel, TextLabel, set_tip
+from app.widgets.label import ElidedLabel, TextLabel, hairline, set_tip
 
 __all__ = ["AnswerBlock", "Bubble", "ChatColumn", "looks_like_json", "pretty"]
 STRENGTH_STEPS = 100  # a strength of 1 on the slider
 MOST_STRENGTH = 1.5
+WIDEST = "9,999"  # what the dials' values have room for
 NARROW = 330  # a column below it shows its figures in a line of their own
 
 
@@ -75,8 +76,8 @@ class ChatColumn(Card):
         outer = self.layout()
         assert isinstance(outer, QVBoxLayout)
         outer.insertLayout(0, self._build_head(token, chosen_here))
-        outer.insertWidget(1, self._build_dials())
         self._build_talk()
+        outer.addWidget(self._build_dials())
 
     def _build_head(self, token: str, chosen_here: bool) -> QVBoxLayout:
         rows = QVBoxLayout()
@@ -94,6 +95,7 @@ class ChatColumn(Card):
         self.close_button = self._head_button("x", tr("Close this column"))
         self.close_button.clicked.connect(lambda _checked=False: self.close_asked.emit())
         self.close_button.hide()
+        head.addStrut(current_theme().px(30))  # as high with buttons as without: answers stand side by side
         head.addWidget(self.dot)
         head.addWidget(self.name, 1)
         for widget in (self.figures, self.choose_button, self.close_button):
@@ -110,10 +112,12 @@ class ChatColumn(Card):
         column = QVBoxLayout(self.dials)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
+        column.addWidget(hairline())
+        column.addSpacing(current_theme().px(6))
         self.strength = DialRow(
             tr("Strength"),
             lambda value: f"{value / STRENGTH_STEPS:.2f}",
-            "0.00",
+            WIDEST,
             tr("How much the adapter counts: 0 is the base, 1 as trained."),
         )
         self.strength.show_range(0, round(MOST_STRENGTH * STRENGTH_STEPS), STRENGTH_STEPS, 10)
@@ -131,10 +135,14 @@ class ChatColumn(Card):
         row.addWidget(self.save_button)
         column.addLayout(row)
         self.checkpoint = DialRow(
-            tr("Step"), self._step_words, "10,000", tr("Which checkpoint of the run answers.")
+            tr("Step"), self._step_words, WIDEST, tr("Which checkpoint of the run answers.")
         )
         self.checkpoint.hide()
-        column.addWidget(self.checkpoint)
+        steps = QHBoxLayout()
+        steps.setSpacing(0)
+        steps.addWidget(self.checkpoint, 1)
+        steps.addSpacing(self.save_button.sizeHint().width() + row.spacing())
+        column.addLayout(steps)
         self.dials.hide()
         self.strength.rested.connect(lambda value: self.strength_rested.emit(value / STRENGTH_STEPS))
         self.checkpoint.rested.connect(self.checkpoint_rested)
@@ -143,7 +151,7 @@ class ChatColumn(Card):
     def _build_talk(self) -> None:
         self._inner = QWidget()
         self.column = QVBoxLayout(self._inner)
-        self.column.setContentsMargins(0, 4, 8, 4)
+        self.column.setContentsMargins(0, 4, 0, 4)
         self.column.setSpacing(current_theme().px(12))
         self.column.addStretch(1)
         self.hint = TextLabel("", "dim", wrap=True)
@@ -255,6 +263,7 @@ class ChatColumn(Card):
         self._at_end = value >= self.area.verticalScrollBar().maximum() - current_theme().px(24)
 
     def _keep_end(self, most: int) -> None:
+        self.column.setContentsMargins(0, 4, current_theme().px(8) if most else 0, 4)
         if self._at_end:
             self.area.verticalScrollBar().setValue(most)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSlider, QWidget
 
+from app.i18n import tr
 from app.theme.style import current_theme
 from app.widgets.label import TextLabel, set_tip
 
@@ -30,6 +31,7 @@ class DialRow(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.px(8))
         self.name = TextLabel(name, "small")
+        self.name.setMinimumWidth(theme.metrics("small").horizontalAdvance(tr("Strength")))
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setAccessibleName(name)
         self.slider.setAccessibleDescription(tip)
