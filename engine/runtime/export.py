@@ -24,7 +24,14 @@ from engine.models.export_facts import FORMATS, NumberType, gguf_bytes, number_t
 from engine.models.made import CERTIFICATE, write_origin
 from engine.runtime.certify import write_certificate
 from engine.runtime.export_card import licence_of, write_card
-from engine.runtime.export_gguf import Made, certificate, make_gguf, prove_answers, prove_gguf
+from engine.runtime.export_gguf import (
+    Made,
+    certificate,
+    make_gguf,
+    needed_program,
+    prove_answers,
+    prove_gguf,
+)
 from engine.runtime.export_plain import export_adapter, export_safetensors
 from engine.runtime.export_subject import Exported, find_exported
 from engine.runtime.fidelity import Progress
@@ -110,6 +117,8 @@ class _Files:
         reason = why_no_gguf(facts.model_type)
         if reason:
             raise EngineError(reason, "Export it as safetensors.", "MODEL-05", field="format")
+        if kind.foreign:
+            needed_program(kind)
         self.form = ollama_form(exported.target) if format == "ollama" else None
         self.single = format == "gguf" and out.suffix.lower() == ".gguf"
         stem = paths.slug(exported.name, "model")

@@ -94,6 +94,8 @@ def make_gguf(
 ) -> Made:
     """Write `path` from the plain folder of a target; raises EngineError MODEL-05 where it cannot be."""
     facts = read_facts(plain)
+    if kind.foreign:
+        needed_program(kind)
     if facts.quantization is not None:
         raise EngineError(
             f"{facts.name} is quantised ({facts.quantization}); its plain weights are needed.",
@@ -116,11 +118,8 @@ def make_gguf(
     return Made(path, content, kind, trained, plain)
 
 
-def quantize_by_program(source: Path, out: Path, kind: NumberType) -> None:
-    """Let llama.cpp's own program make a k-type; it gets no more of the environment than it needs.
-
-    Raises EngineError REC-01 without the program, MODEL-05 when it fails.
-    """
+def needed_program(kind: NumberType) -> Path:
+    """Return where llama.cpp's program lies; raises EngineError REC-01 without it."""
     program = find_quantizer()
     if program is None:
         raise EngineError(
@@ -129,6 +128,15 @@ def quantize_by_program(source: Path, out: Path, kind: NumberType) -> None:
             "REC-01",
             field="quantization",
         )
+    return program
+
+
+def quantize_by_program(source: Path, out: Path, kind: NumberType) -> None:
+    """Let llama.cpp's own program make a k-type; it gets no more of the environment than it needs.
+
+    Raises EngineError REC-01 without the program, MODEL-05 when it fails.
+    """
+    program = needed_program(kind)
     command = [
         str(program),
         str(source),

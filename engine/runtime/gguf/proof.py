@@ -139,7 +139,10 @@ def _excess(file: ReadBack, source: Source, foreign: bool) -> float:
 
 def prove_tokens(file: ReadBack, trained: Trained, texts: Sequence[str]) -> Finding:
     """Compare the tokens that the file's own tokenizer makes with the model's, text by text."""
-    own = FileTokenizer(file.values)
+    try:
+        own = FileTokenizer(file.values)
+    except (ValueError, LookupError, TypeError) as error:
+        return Finding(False, f"The file's tokenizer cannot be used: {show_name(str(error))}.")
     for text in texts:
         found, wanted = own.encode(text), trained.tokenizer.encode(text)
         if found != wanted:

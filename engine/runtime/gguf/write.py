@@ -7,6 +7,7 @@ tensors: a block of rows is read, changed, packed and written; memory holds one 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +50,7 @@ class Content:
     def values(self) -> dict[str, Any]:
         """Return every metadata key with its value, as it is to be read back."""
         arch = self.shape.arch
-        named = self.about.name
-        if self.vocabulary.strips and arch == "phi3" and STRIPPED not in named.lower():
-            named = f"{named} ({STRIPPED})"
+        named = self._named()
         found: dict[str, Any] = {
             "general.architecture": arch,
             "general.type": "model",
@@ -66,6 +65,14 @@ class Content:
             found |= {"general.base_model.count": 1, "general.base_model.0.name": self.about.base}
         found |= {f"{arch}.{key}": value for key, value in self.shape.values.items()}
         return found | _of_vocabulary(self.vocabulary, self.template)
+
+    def _named(self) -> str:
+        """Return the name: where it holds `phi-3`, llama.cpp takes the blanks behind marks away."""
+        if self.vocabulary.strips and self.shape.arch == "phi3":
+            return (
+                self.about.name if STRIPPED in self.about.name.lower() else f"{self.about.name} ({STRIPPED})"
+            )
+        return re.sub(r"(phi)-?(3)", r"\1 \2", self.about.name, flags=re.I)
 
     def bytes(self) -> int:
         """Return about how large the file will be."""
