@@ -17,6 +17,7 @@ from engine.plan.adapter_size import trainable_parameters
 from engine.plan.duration import device_speed, operations_per_token, optimizer_steps, steps_per_epoch
 from engine.plan.optimizers import state_bytes
 from engine.plan.several import speed_of_all
+from engine.plan.unpacking import tokens_together, unpacking_seconds
 from engine.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ SAMPLE_PROMPTS = 3  # as many as a run asks of its validation rows
 SAMPLE_TOKENS = 64  # of the 96 at most that an answer takes
 BANDWIDTH = {"cpu": 1.2e10, "cuda": 8e11}  # bytes of weights a second that answering token by token reads
 LAYER_SECONDS = {"cpu": 3e-4, "cuda": 6e-4}  # of one layer, however small: calls, not arithmetic
+BACKWARD_CALLS = 2  # times those of the forward pass: gradients to inputs and to what is trained
 SAVE_SECONDS = 0.2
 COPY_BYTES_A_SECOND = 1e9
 
@@ -81,17 +83,24 @@ def times_of(
     # Of weights that are trained the plain count has the products with their inputs already.
     operations = operations_per_token(facts, trained // 3 if full else trained, mean, supervised)
     forward = operations / (3 if full else 2)
-    speed = speed_of_all(device_speed(gpu, machine, precision), recipe, gpu=gpu is not None)
+    one_speed = device_speed(gpu, machine, precision)
+    speed = speed_of_all(one_speed, recipe, gpu=gpu is not None)
+    number_bytes = 2 if precision == "bf16" else 4
+    together = tokens_together(recipe, data, device) * speed / one_speed
+    again = 1 if checkpointing else 0
+    unpacking = unpacking_seconds(recipe, facts, gpu, machine, number_bytes) / together
+    calls = facts.layers * LAYER_SECONDS[device] / together  # made while the device computes
+    step = (operations + again * forward) / speed + (2 + again) * unpacking
     total = optimizer_steps(recipe, data.rows)
     per_epoch = steps_per_epoch(recipe, data.rows)
     evaluations = pace.evaluations(recipe, per_epoch, total)
     prompts = len(recipe.evaluation.sample_prompts) or min(SAMPLE_PROMPTS, data.validation_examples)
-    held = facts.parameters * (2 if precision == "bf16" else 4)
+    held = facts.parameters * number_bytes
     answered = max(held / BANDWIDTH[device], facts.layers * LAYER_SECONDS[device])
     return Times(
         start_seconds=IMPORTS_SECONDS[device] + facts.weights_bytes / READ_BYTES_A_SECOND,
-        seconds_per_token=(operations + (forward if checkpointing else 0.0)) / speed,
-        evaluation_seconds=forward / speed,
+        seconds_per_token=max(step, (1 + BACKWARD_CALLS + again) * calls),
+        evaluation_seconds=max(forward / speed + unpacking, calls),
         sample_seconds=SAMPLE_TOKENS * answered,
         save_seconds=SAVE_SECONDS + (4 * trained + state_bytes(recipe, trained)) / COPY_BYTES_A_SECOND,
         tokens=tokens,

@@ -87,6 +87,8 @@ def load_base(folder: Path, options: ModelOptions, compute: Compute, *, whole: b
         )
     model.requires_grad_(False)
     _keep_gradients_right(model)
+    if quantised is not None and compute.device.type == "cpu":
+        _let_go_of_the_file(model)
     return model
 
 
@@ -142,6 +144,13 @@ def _keep_gradients_right(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def _let_go_of_the_file(model: nn.Module) -> None:
+    """Copy what stays as it was: views of the mapped file would keep all of it in memory."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.clone()
 
 
 @dataclass(frozen=True)
