@@ -129,14 +129,19 @@ def measure(
             first.code if first and first.code else "DATA-07",
         )
     seconds = time.monotonic() - began
-    results = Results(
+    found = _results(going, target, parts, compute).model_copy(update={"limit": limit, "seconds": seconds})
+    durable.write_json(folder / evaluations.RESULTS, found.model_dump(mode="json"))
+    return Finished(seconds=seconds)
+
+
+def _results(going: _Evaluation, target: Target, parts: Sequence[Benchmark], compute: Compute) -> Results:
+    adapted = going.adapted
+    return Results(
         time=time.time(),
         target=target.name,
         base=target.base.name,
         fingerprints={"base": adapted.base_fingerprint, "adapter": adapted.adapter_fingerprint},
         benchmarks=list(dict.fromkeys(score.benchmark for score in going.scores)),
-        limit=limit,
-        seconds=seconds,
         dtype=compute.dtype_name,
         device=compute.device_name,
         scores=going.scores,
@@ -144,8 +149,6 @@ def measure(
         forgetting=evaluation_results.forgetting_of(parts, list(going.items.values())),
         left_out=going.left_out,
     )
-    durable.write_json(folder / evaluations.RESULTS, results.model_dump(mode="json"))
-    return Finished(seconds=seconds)
 
 
 def _speakers(target: Target, adapted: AdaptedModel, base_too: bool) -> tuple[Who, ...]:
