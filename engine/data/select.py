@@ -70,7 +70,8 @@ class Selection:
 
 
 def select(table: Table, data: Any, seed: int) -> Selection:
-    """Decide over all rows. Raises EngineError REC-01 for shares that cannot be."""
+    """Decide over all rows; `seed` is the run's. Raises EngineError REC-01 for shares that cannot be."""
+    seed = seed if data.split_seed is None else data.split_seed
     trained_files = table.source < len(data.train)
     usable = table.learnt > 0
     asked = usable & trained_files

@@ -37,11 +37,19 @@ class DataOptions(Section):
     validation_split: float = option(
         0.1,
         "Validation share",
-        "The share of rows kept aside to measure on, chosen by the seed.",
+        "The share of rows kept aside to measure on, chosen by a seed.",
         level="simple",
         suggestions=(0, 0.05, 0.1, 0.2),
         ge=0.0,
         le=0.5,
+    )
+    split_seed: int | None = option(
+        None,
+        "Seed of the split",
+        "Draws the rows kept aside, and those that a source's share leaves out. Empty takes the run's seed; "
+        "a number of its own lets runs with several seeds be measured on the same rows.",
+        ge=0,
+        le=2**31 - 1,
     )
     format: DataFormat = option(
         "auto", "Format", "How a row is laid out. Auto finds it from the first rows and says why."

@@ -248,7 +248,7 @@ class TrainingOptions(Section):
         time=-1,
     )
     seed: int = option(
-        42, "Seed", "Draws the split, the order of rows, the adapter's start and dropout.", ge=0, le=2**31 - 1
+        42, "Seed", "Draws the order of rows, the split, the adapter's start and dropout.", ge=0, le=2**31 - 1
     )
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto",

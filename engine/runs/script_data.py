@@ -59,6 +59,8 @@ def rows_read(run: RunFacts) -> DataPart | str:
         constants.append(assign("VALIDATION_FILES", [str(locate(data.validation, run.folder))]))
     elif _splits(run):
         constants.append(assign("VALIDATION_SPLIT", data.validation_split))
+        split_seed = run.recipe.training.seed if data.split_seed is None else data.split_seed
+        constants.append(assign("SPLIT_SEED", split_seed))
     if suffix in _TABLES:
         constants.append(assign("DELIMITER", data.delimiter or _TABLES[suffix]))
     constants.append(assign("COLUMNS", dict(mapping.columns)))

@@ -162,7 +162,7 @@ def pieces(row):
 HELD_OUT = '''
 def held_out(rows):
     """Return the numbers of the rows kept aside, drawn from the seed and their tokens."""
-    salt = hashlib.blake2b(f"{SEED}-validation".encode(), digest_size=8).digest()
+    salt = hashlib.blake2b(f"{SPLIT_SEED}-validation".encode(), digest_size=8).digest()
     drawn = []
     for ids, ranges in rows:
         key = hashlib.blake2b(np.array(ids, dtype=np.int32).tobytes(), digest_size=16)

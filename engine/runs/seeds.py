@@ -16,14 +16,17 @@ NAME_LENGTH = 80  # characters of a run's name, which takes 100 with the seed be
 def with_seeds(recipe: Recipe, count: int = SEEDS) -> list[Recipe]:
     """Return the recipe with its own seed and those that follow, each named by its seed.
 
-    They differ in name and seed alone, so that a comparison counts them as one recipe.
+    They differ in name and seed alone, so that a comparison counts them as one recipe; all are measured on
+    the rows that its own seed keeps aside.
     """
     own, most = recipe.training.seed, int(field_spec("training.seed").maximum or 0)
     name = readable_name(recipe)[:NAME_LENGTH]
+    split = own if recipe.data.split_seed is None else recipe.data.split_seed
     found = []
     for step in range(count):
         seed = own + step if own + count - 1 <= most else own - step
-        found.append(codec.override(recipe, {"training.seed": seed, "name": f"{name}-seed-{seed}"}))
+        values = {"training.seed": seed, "data.split_seed": split, "name": f"{name}-seed-{seed}"}
+        found.append(codec.override(recipe, values))
     return found
 
 

@@ -58,6 +58,7 @@ DATA = {
     "data.train": Row([f"{SETS}/chats.jsonl"], [f"{SETS}/other.jsonl"], "train"),
     "data.validation": Row(None, f"{SETS}/other.jsonl", "validation"),
     "data.validation_split": Row(0.1, 0.4, "validation"),
+    "data.split_seed": Row(None, 7, "validation"),
     "data.format": Row("prompt_completion", "text", "train", train("both.jsonl")),
     "data.columns": Row(
         {"prompt": "question", "completion": "answer"},

@@ -80,6 +80,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "training__gradient_accumulation_steps": 4,
         "training__weight_decay": 0.1,
         "training__max_grad_norm": 0.2,
+        "data__split_seed": 5,
         "training__lr_scheduler_type": "warmup_stable_decay",
         "training__warmup_steps": 2,
     },

@@ -50,7 +50,7 @@ READING = (
 )
 KEEPING = ("data.bad_rows", "data.dedupe", "data.near_duplicates")
 CUTTING = ("data.max_length", "data.too_long", "data.packing")
-SPLITTING = ("data.validation_split", "data.validation", "data.overlap")
+SPLITTING = ("data.validation_split", "data.split_seed", "data.validation", "data.overlap")
 
 
 class DataStep(Step):

@@ -22,6 +22,7 @@ DECIDED_LATER = {
     "max_length",
     "too_long",
     "validation_split",
+    "split_seed",
     "shuffle",
     "packing",
     "dedupe",

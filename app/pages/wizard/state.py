@@ -28,7 +28,7 @@ NOTHING_ADAPTED = "Apply to: choose modules and layers that this model has."
 DATA_FIELDS = frozenset(
     f"data.{name}"
     for name in (
-        "train validation validation_split format columns encoding part delimiter header bad_rows "
+        "train validation validation_split split_seed format columns encoding part delimiter header bad_rows "
         "label_names role_names sources chat_template system_prompt system_message special_tokens "
         "train_on max_length too_long dedupe near_duplicates overlap packing shuffle"
     ).split()

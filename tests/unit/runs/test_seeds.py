@@ -17,7 +17,8 @@ def test_that_seeds_follow_the_recipes_own_and_nothing_else_but_the_name_differs
     made = with_seeds(recipe)
     assert [each.training.seed for each in made] == [7, 8, 9]
     assert [each.name for each in made] == [f"tickets-lora-r16-seed-{seed}" for seed in (7, 8, 9)]
-    assert all(codec.override(each, {"name": "", "training.seed": 7}) == recipe for each in made)
+    back = {"name": "", "training.seed": 7, "data.split_seed": None}
+    assert all(codec.override(each, back) == recipe for each in made)
 
 
 def test_that_the_largest_seed_and_the_longest_name_have_neighbours_too(
@@ -37,3 +38,10 @@ def test_that_the_largest_seed_and_the_longest_name_have_neighbours_too(
 def test_that_runs_go_side_by_side_where_there_are_devices(devices: int, processes: int, runs: int) -> None:
     recipe = codec.override(Recipe(), {"launcher.processes": processes})
     assert seconds_of_all(100.0, recipe, devices) == 100.0 * runs
+
+
+def test_that_all_seeds_are_measured_on_the_rows_of_the_first() -> None:
+    runs = with_seeds(codec.override(Recipe(), {"training.seed": 7}))
+    assert {run.data.split_seed for run in runs} == {7}
+    own = with_seeds(codec.override(Recipe(), {"training.seed": 7, "data.split_seed": 3}))
+    assert {run.data.split_seed for run in own} == {3}
