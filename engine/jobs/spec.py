@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from engine import durable
 from engine.errors import EngineError, from_os_error
 
-JobKind = Literal["train", "merge", "answers", "probe", "dry_run", "evaluate", "export"]
+JobKind = Literal["train", "merge", "answers", "probe", "dry_run", "evaluate", "export", "certify"]
 
 
 class JobSpec(BaseModel):

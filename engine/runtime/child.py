@@ -219,7 +219,7 @@ def _remember(job: Job, closing: Finished | Stopped | Failed) -> None:
 
 def _kinds() -> dict[str, Callable[[Job], Any]]:
     """Return the work of each kind; imported only now, since torch is behind it."""
-    from engine.runtime import benchmark, dry_job, export_job, probe, start
+    from engine.runtime import benchmark, certify_job, dry_job, export_job, probe, start
 
     return {
         "train": start.train_job,
@@ -229,4 +229,5 @@ def _kinds() -> dict[str, Callable[[Job], Any]]:
         "answers": start.answer_job,
         "evaluate": benchmark.evaluate_job,
         "export": export_job.export_job,
+        "certify": certify_job.certify_job,
     }

@@ -104,7 +104,8 @@ def certify(
     along an answer are the same, the subject would have given that answer itself.
     {"kind", "passed", "reason" when it failed, "max_logit_difference", "mean_logit_difference", "mean_kl",
     "top1_agreement", "top1_agreement_all", "near_ties", "same_answers", "prompts", "prompt_texts",
-    "prompt_sources", "tokens", "dtype", "limits"}
+    "prompt_sources", "each", "tokens", "dtype", "limits"}; "each" has for each prompt
+    {"max_logit_difference", "mean_kl", "same_words", "words", "same_answer"}
     """
     limit = limit or LIMITS.get(dtype, LIMITS["bfloat16"])
     tally = _Tally(limit.step)
@@ -121,6 +122,7 @@ def certify(
         "prompts": len(reference.prompts),
         "prompt_texts": [asked.text for asked in reference.prompts],
         "prompt_sources": [asked.source for asked in reference.prompts],
+        "each": tally.each,
         "dtype": dtype,
         "limits": {
             "max_logit_difference": limit.max_logit_difference,
@@ -136,17 +138,21 @@ class _Tally:
     def __init__(self, step: float) -> None:
         self._step = step
         self.finite = True
+        self.each: list[dict[str, Any]] = []
         self._largest = self._total = self._divergence = 0.0
         self._positions = self._agreed = self._sure = self._agreed_sure = self._answers = 0
 
     def add(self, a: Tensor, b: Tensor, answer: int) -> None:
         """Take the scores of the reference `a` and of the subject `b`, (positions, words) both."""
-        self.finite = self.finite and bool(torch.isfinite(b).all())
+        finite = bool(torch.isfinite(b).all())
+        self.finite = self.finite and finite
         difference = (a - b).abs()
-        self._largest = max(self._largest, float(difference.max()))
+        largest = float(difference.max())
+        self._largest = max(self._largest, largest)
         self._total += float(difference.mean(-1).sum())
         p, q = a.log_softmax(-1), b.log_softmax(-1)
-        self._divergence += float((p.exp() * (p - q)).sum(-1).clamp_min(0).sum())
+        divergence = float((p.exp() * (p - q)).sum(-1).clamp_min(0).sum())
+        self._divergence += divergence
         best = a.topk(2, -1).values
         sure = best[:, 0] - best[:, 1] > self._step * best.abs().amax(-1)
         same = a.argmax(-1) == b.argmax(-1)
@@ -154,7 +160,17 @@ class _Tally:
         self._agreed += int(same.sum())
         self._sure += int(sure.sum())
         self._agreed_sure += int((same & sure).sum())
-        self._answers += bool(same[-(answer + 1) :].all())
+        answered = bool(same[-(answer + 1) :].all())
+        self._answers += answered
+        self.each.append(
+            {
+                "max_logit_difference": largest if finite else None,
+                "mean_kl": divergence / len(a) if finite else None,
+                "same_words": int(same.sum()),
+                "words": len(a),
+                "same_answer": answered,
+            }
+        )
 
     def figures(self) -> dict[str, Any]:
         """Return what is told of it; differences are None where the subject gave no numbers."""

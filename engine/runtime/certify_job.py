@@ -1,0 +1,28 @@
+"""The job `certify`: what the verb does, in a child; the answer in result.json."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from engine import durable
+from engine.events import Finished, Progress
+from engine.runtime.certify import certify_folder
+from engine.runtime.job import Job
+
+
+def certify_job(job: Job) -> Finished:
+    """Check the files of `arguments["folder"]` and compare it again with what it was made of."""
+    began = time.monotonic()
+    told = ""
+
+    def progress(stage: str, done: int, total: int) -> None:
+        nonlocal told
+        if stage != told:
+            told = stage
+            job.phase(stage)
+        job.write(Progress(stage=stage, done=done, total=total))
+
+    result = certify_folder(Path(job.spec.arguments["folder"]), progress)
+    durable.write_json(job.folder / "result.json", result)
+    return Finished(seconds=time.monotonic() - began)
