@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,13 +52,11 @@ def base_folder(choice: Choice) -> Path | None:
         names.append(choice.target)
     else:
         adapter = path if (path / CONFIG).is_file() else path / "adapter"
-        try:
-            if (path / "recipe.yaml").is_file():
-                names.append(store.load_recipe(path).model.path)
+        with suppress(EngineError):  # a damaged one says so when it is loaded
             if (adapter / CONFIG).is_file():
                 names.append(read_adapter_facts(adapter).base)
-        except EngineError:
-            pass
+            if (path / "recipe.yaml").is_file():
+                names.append(store.load_recipe(path).model.path)
     for name in filter(None, names):
         if Path(name).name == library.STARTER:
             if library.starter_ready():

@@ -250,8 +250,8 @@ class ChatPage(Page):
         self.loaded, self.loading = None, True
         self.notice.hide()
         self.seats.device = self.device
-        strength = self.seats.seats["adapter"].strength
-        self.process.load(self._wanted.target, self.device, strength)
+        adapter = self.seats.seats["adapter"]
+        self.process.load(self._wanted.target, self.device, adapter.strength, adapter.base)
         self.show_state()
 
     def _on_loaded(self, told: dict[str, Any]) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QFileDialog
 
+from app.choices import Choice
 from app.i18n import tr
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from app.pages.chat import ChatPage
+
+NO_BASE = "MODEL-07"
 
 
 class ChatFaults(QObject):
@@ -34,9 +39,15 @@ class ChatFaults(QObject):
             choice = seat.choice
             if error.code == "GPU-01":
                 actions.append((tr("Answer in turn"), lambda: page.sit(choice, key, True)))
+            if error.code == NO_BASE:
+                ask = (tr("Choose its base…"), lambda: self._ask_base(lambda b: self._sit_on(choice, key, b)))
+                actions.append(ask)
             if key != "adapter":
                 actions.append((tr("Close the column"), lambda: self._close(key)))
         self.say(error, actions)
+
+    def _sit_on(self, choice: Choice, key: str, base: str) -> None:
+        self._page.seats.sit(choice, key, base=base)
 
     def _close(self, key: str) -> None:
         self._page.notice.hide()
@@ -53,6 +64,8 @@ class ChatFaults(QObject):
         actions = [(tr("Try again"), self.try_again)]
         if told.get("code") == "GPU-01" and page.device != "cpu":
             actions.insert(0, (tr("Use the CPU"), self.use_cpu))
+        if told.get("code") == NO_BASE and told.get("command") == "load":
+            actions.insert(0, (tr("Choose its base…"), lambda: self._ask_base(self.load_on)))
         self.say(error, actions)
         page.show_state()
 
@@ -81,6 +94,18 @@ class ChatFaults(QObject):
             page.ask_later(page.turns[-1].question)
             page.talk.drop_last()
         page.go_on()
+
+    def load_on(self, base: str) -> None:
+        """Load the wanted adapter on a base that a person chose."""
+        self._page.seats.seats["adapter"].base = base
+        self._page.loaded = None
+        self.try_again()
+
+    def _ask_base(self, act: Callable[[str], object]) -> None:
+        chosen = QFileDialog.getExistingDirectory(self._page, tr("The model folder of its base"))
+        if chosen:
+            self._page.notice.hide()
+            act(chosen)
 
     def use_cpu(self) -> None:
         """Load on the CPU."""

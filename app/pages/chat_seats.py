@@ -34,6 +34,7 @@ class Seat:
     fingerprint: str = ""
     ready: bool = False
     strength: float = 1.0
+    base: str | None = None  # chosen by a person where the recorded one is not here
     checkpoints: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -111,6 +112,7 @@ class ChatSeats(QObject):
         adapter.label = choice.label
         for seat in (base, adapter):
             seat.ready, seat.choice, seat.target, seat.strength = False, choice, choice.target, 1.0
+            seat.base = None
             seat.column.show_speaker(seat.label)
             seat.column.show_strength(1.0)
             seat.column.show_dials(False)
@@ -145,7 +147,7 @@ class ChatSeats(QObject):
         for seat in self.seats.values():
             seat.ready = False
 
-    def sit(self, choice: Choice, key: str = "", *, in_turn: bool = False) -> str:
+    def sit(self, choice: Choice, key: str = "", *, in_turn: bool = False, base: str | None = None) -> str:
         """Let somebody join in a column, a new one without a key; returns the key."""
         if not key:
             if len([s for s in self.seats.values() if not s.column.isHidden()]) >= MOST:
@@ -153,6 +155,7 @@ class ChatSeats(QObject):
             key = next(f"c{n}" for n in range(3, 3 + MOST) if f"c{n}" not in self.seats)
         seat = self.seats.get(key) or self._make(key)
         seat.choice, seat.target, seat.label, seat.ready = choice, choice.target, choice.label, False
+        seat.base = base
         seat.column.show()
         seat.column.show_speaker(choice.label)
         seat.column.show_dials(False)
@@ -171,6 +174,7 @@ class ChatSeats(QObject):
             "join",
             name=seat.key,
             target=seat.target,
+            base=seat.base,
             device=self.device,
             in_turn=in_turn,
             strength=seat.strength,

@@ -13,6 +13,7 @@ from app.widgets.card import Card
 from app.widgets.chat_answer import AnswerBlock, looks_like_json, pretty
 from app.widgets.dial_row import DialRow
 from app.widgets.label import ElidedLabel, TextLabel, hairline, set_tip
+from app.widgets.speed_strip import SpeedStrip
 
 __all__ = ["AnswerBlock", "Bubble", "ChatColumn", "looks_like_json", "pretty"]
 STRENGTH_STEPS = 100  # a strength of 1 on the slider
@@ -87,6 +88,7 @@ class ChatColumn(Card):
         self.dot = _Dot(token)
         self.name = ElidedLabel("", "heading")
         self.figures = TextLabel("", "mono_dim")
+        self.speed = SpeedStrip(token)
         self.figures_below = TextLabel("", "mono_dim")
         self.figures_below.hide()
         self.choose_button = self._head_button("chevron-down", tr("Choose who answers here"))
@@ -98,7 +100,7 @@ class ChatColumn(Card):
         head.addStrut(current_theme().px(30))  # as high with buttons as without: answers stand side by side
         head.addWidget(self.dot)
         head.addWidget(self.name, 1)
-        for widget in (self.figures, self.choose_button, self.close_button):
+        for widget in (self.speed, self.figures, self.choose_button, self.close_button):
             head.addWidget(widget)
         rows.addLayout(head)
         rows.addWidget(self.figures_below)
@@ -183,12 +185,14 @@ class ChatColumn(Card):
     def show_figures(self, tokens: int, per_second: float | None) -> None:
         """Show how much was said, and how fast."""
         speed = f" · {per_second:.1f} tok/s" if per_second else ""
+        self.speed.add(tokens)
         self._show_figures(f"{tokens} tok{speed}")
 
     def _show_figures(self, text: str) -> None:
         narrow = self.width() < current_theme().px(NARROW)
         self.figures.setText("" if narrow else text)
         self.figures.setHidden(narrow)
+        self.speed.setHidden(narrow or not text)
         self.figures_below.setText(text if narrow else "")
         self.figures_below.setHidden(not (narrow and text))
 
@@ -222,6 +226,7 @@ class ChatColumn(Card):
         holder.setLayout(row)
         block = AnswerBlock(self.name.text())
         self._asked.append(text)
+        self.speed.begin()
         self.hint.hide()
         at = self.column.count() - 1
         self.column.insertWidget(at, holder)

@@ -11,7 +11,7 @@ from engine import paths
 from engine.jobs.process import child_command, child_environment
 
 QUIT_MS = 1500
-REPLIES = ("joined", "left", "strength", "saved", "template", "rendered", "chances")
+REPLIES = ("joined", "mixed", "left", "strength", "saved", "template", "rendered", "chances")
 LAST_WORDS = 2000
 
 
@@ -60,11 +60,16 @@ class ChatProcess(QObject):
         """Return the child's process id, 0 when there is none."""
         return int(self._process.processId()) if self._process is not None and self.alive else 0
 
-    def load(self, target: str, device: str = "auto", strength: float = 1.0) -> None:
-        """Load a run, adapter or model; ends in `loaded`, `failed` or `died`."""
+    def load(self, target: str, device: str = "auto", strength: float = 1.0, base: str | None = None) -> None:
+        """Load a run, adapter or model; `base` takes the place of an adapter's recorded one.
+
+        Ends in `loaded`, `failed` or `died`.
+        """
         if not self.alive:
             self._start()
-        self._send({"command": "load", "target": target, "device": device, "strength": strength})
+        self._send(
+            {"command": "load", "target": target, "device": device, "strength": strength, "base": base}
+        )
 
     def generate(self, who: str, messages: list[dict[str, str]], sampling: dict[str, Any]) -> str:
         """Ask `base` or `adapter` to go on with a conversation; returns the id its answer will carry."""

@@ -212,7 +212,7 @@ def test_that_json_is_laid_out_and_what_is_not_valid_says_so(qtbot):
 def words(block: AnswerBlock) -> list[str]:
     from app.widgets.label import TextLabel
 
-    return [label.text() for label in block._marks.findChildren(TextLabel)]
+    return [*(label.text() for label in block._marks.findChildren(TextLabel)), block.who.text()]
 
 
 @pytest.mark.parametrize("text_size", [100, 150])
