@@ -11,13 +11,9 @@ from engine import durable
 from engine.events import Finished, Progress, Stopped, Warned
 from engine.runs.script import write_script
 from engine.runtime.export import export_model
-from engine.runtime.job import Job
+from engine.runtime.job import AskedToStop, Job, heed_stop
 
 OPTIONS = ("quantization", "base", "check")
-
-
-class _AskedToStop(Exception):
-    """A stop came in; it ends the work between two tensors, and nothing is left under the name."""
 
 
 def export_job(job: Job) -> Finished | Stopped:
@@ -33,9 +29,7 @@ def export_job(job: Job) -> Finished | Stopped:
 
     def progress(stage: str, done: int, total: int) -> None:
         nonlocal told
-        job.requests.poll()
-        if job.requests.stop:
-            raise _AskedToStop
+        heed_stop(job.requests)
         if stage != told:
             told = stage
             job.phase(stage)
@@ -50,7 +44,7 @@ def export_job(job: Job) -> Finished | Stopped:
             progress=progress,
             **options,
         )
-    except _AskedToStop:
+    except AskedToStop:
         return Stopped(step=0)
     durable.write_json(job.folder / "result.json", result)
     if not result["ok"]:

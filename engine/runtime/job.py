@@ -21,6 +21,10 @@ from engine.runtime.tally import Tally
 from engine.runtime.vitals import Vitals
 
 
+class AskedToStop(Exception):
+    """A stop came in; it ends work that keeps nothing half made."""
+
+
 class Requests:
     """What was asked and is not yet done; stop is never taken back."""
 
@@ -61,6 +65,13 @@ class Requests:
         """Return the prompts to answer now, and forget them."""
         prompts, self._prompts = self._prompts, []
         return [prompt for prompt in prompts if prompt.strip()]
+
+
+def heed_stop(requests: Requests) -> None:
+    """Raise AskedToStop where a stop came in."""
+    requests.poll()
+    if requests.stop:
+        raise AskedToStop
 
 
 @dataclass

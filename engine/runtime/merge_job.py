@@ -6,24 +6,28 @@ import time
 from pathlib import Path
 
 from engine import durable
-from engine.events import Finished, Progress
-from engine.runtime.job import Job
+from engine.events import Finished, Progress, Stopped
+from engine.runtime.job import AskedToStop, Job, heed_stop
 from engine.runtime.merge import merge_adapter
 
 OPTIONS = ("base", "weights", "method", "dtype", "check", "density", "seed", "svd_rank", "adapter_only")
 
 
-def merge_job(job: Job) -> Finished:
+def merge_job(job: Job) -> Finished | Stopped:
     """Merge `arguments["adapters"]` into `arguments["out"]`; the other arguments are `merge_adapter`'s."""
     began = time.monotonic()
     arguments = job.spec.arguments
 
     def progress(stage: str, done: int, total: int) -> None:
+        heed_stop(job.requests)
         job.phase(stage)
         job.write(Progress(stage=stage, done=done, total=total, unit="tensors"))
 
     options = {name: arguments[name] for name in OPTIONS if arguments.get(name) is not None}
     adapters = [Path(adapter) for adapter in arguments["adapters"]]
-    result = merge_adapter(adapters, Path(arguments["out"]), progress=progress, **options)
+    try:
+        result = merge_adapter(adapters, Path(arguments["out"]), progress=progress, **options)
+    except AskedToStop:  # a folder that is written, and only not compared yet, stays
+        return Stopped(step=0)
     durable.write_json(job.folder / "result.json", result)
     return Finished(seconds=time.monotonic() - began)
