@@ -1,12 +1,12 @@
 """Merged weights on their way to the disk: read in blocks, changed in float32, rounded once, written, summed.
 
-A thread of its own writes each block and takes the file's sums while the next block is made.
+A thread of its own writes each block and takes the file's SHA-256 while the next block is made. The tensors'
+own sums are taken where they are made, so that both threads have as much to do.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import queue
 import threading
@@ -19,22 +19,19 @@ from torch import Tensor
 
 from engine.errors import EngineError
 from engine.models.made import HEADER, Sums, crc, crc_text
-from engine.models.safetensors_header import TensorEntry
 from engine.runtime.merge_plan import FilePlan, Item
 
 TORCH = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
 NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 BLOCK_VALUES = 1 << 19  # what is made of a block stays in the processor's cache
 COPY_BYTES = 1 << 23
+HUGE = 1e30  # far beyond the sum of any block of weights
 WAITING = 3  # blocks that are made and not yet written
 Progress = Callable[[str, int, int], None]
 
 
 class SummedFile:
-    """A new file whose blocks a thread writes; what the disk refuses is raised by the next call.
-
-    `part(name)` says to which tensor the bytes belong that are written from now on.
-    """
+    """A new file whose blocks a thread writes; what the disk refuses is raised by the next call."""
 
     def __init__(self, path: Path) -> None:
         self._out = open(path, "wb", buffering=0)  # noqa: SIM115  the thread closes it
@@ -46,15 +43,17 @@ class SummedFile:
         self._thread = threading.Thread(target=self._work, name=f"write {path.name}", daemon=True)
         self._thread.start()
 
-    def part(self, name: str) -> None:
-        """Begin a tensor, or the header."""
-        self._blocks.put(name)
+    def write(self, data: Any, name: str = "") -> None:
+        """Give a block of a tensor, or of the header, to the thread; it must not change any more.
 
-    def write(self, data: Any) -> None:
-        """Give a block to the thread; it must not change any more. Raises OSError."""
+        Raises OSError.
+        """
         if self._error is not None:
             raise self._error
-        self._blocks.put(data)
+        view = memoryview(data).cast("B")
+        if name:
+            self._sums[name] = crc(view, self._sums.get(name, 0))
+        self._blocks.put(view)
 
     def end(self) -> None:
         """Say that nothing more will come; the thread flushes the file to the disk and closes it."""
@@ -74,15 +73,11 @@ class SummedFile:
         return Sums(self._digest.hexdigest(), self._size, tensors)
 
     def _work(self) -> None:
-        name = ""
         with self._out as out:
             while (block := self._blocks.get()) is not None:
-                if isinstance(block, str):
-                    name = block
-                    self._sums.setdefault(name, 0)
-                elif self._error is None:  # what follows an error is dropped, so that nobody waits
+                if self._error is None:  # what follows an error is dropped, so that nobody waits
                     try:
-                        self._put(out, memoryview(block).cast("B"), name)
+                        self._put(out, block)
                     except OSError as error:
                         self._error = error
             if self._error is None:
@@ -91,14 +86,12 @@ class SummedFile:
                 except OSError as error:
                     self._error = error
 
-    def _put(self, out: Any, data: memoryview, name: str) -> None:
+    def _put(self, out: Any, data: memoryview) -> None:
         left = data
         while left:
             left = left[out.write(left) :]
         self._digest.update(data)
         self._size += len(data)
-        if name:
-            self._sums[name] = crc(data, self._sums[name])
 
 
 def write_weights(plans: Sequence[FilePlan], folder: Path, tell: Progress) -> dict[str, Sums]:
@@ -115,10 +108,8 @@ def write_weights(plans: Sequence[FilePlan], folder: Path, tell: Progress) -> di
             file = written[plan.source.name] = SummedFile(folder / plan.source.name)
             with open(plan.source, "rb", buffering=0) as source:
                 file.write(len(plan.raw).to_bytes(8, "little"))
-                file.part(HEADER)
-                file.write(plan.raw)
+                file.write(plan.raw, HEADER)
                 for item in plan.items:
-                    file.part(item.name)
                     _write_item(source, file, item)
                     done += 1
                     tell("merge", done, total)
@@ -135,31 +126,34 @@ def write_weights(plans: Sequence[FilePlan], folder: Path, tell: Progress) -> di
 
 def _write_item(source: BinaryIO, out: SummedFile, item: Item) -> None:
     if item.change is None and item.dtype == item.entry.dtype:
-        _copy(source, out, item.entry)
+        _copy(source, out, item)
         return
     rows = item.entry.shape[0] if item.entry.shape else 1
     width = max(1, item.entry.numel // max(1, rows))
     step = rows if item.change is not None and item.change.all_rows else max(1, BLOCK_VALUES // width)
     size = (item.entry.end - item.entry.begin) // max(1, item.entry.numel)
     source.seek(item.entry.begin)
+    block = bytearray(min(rows, step) * width * size)  # read into again and again: what is written is a copy
     for start in range(0, rows, step):
         stop = min(rows, start + step)
-        block = _read(source, (stop - start) * width * size)
-        weight = torch.frombuffer(block, dtype=TORCH[item.entry.dtype])
+        length = (stop - start) * width * size
+        _read(source, memoryview(block)[:length])
+        weight = torch.frombuffer(block, dtype=TORCH[item.entry.dtype], count=length // size)
         if item.change is not None:
             changed = item.change.rows(weight.view(stop - start, width).float(), start)
             result = changed.to(TORCH[item.dtype])
             _refuse_endless(item, changed, result)
         else:
             result = weight.to(TORCH[item.dtype])
-        out.write(result.contiguous().view(torch.uint8).numpy().data)
+        out.write(result.contiguous().view(torch.uint8).numpy().data, item.name)
 
 
 def _refuse_endless(item: Item, changed: Tensor, result: Tensor) -> None:
     """A value beyond what the type holds becomes infinite: the model would answer with nothing but noise."""
-    # One endless value makes the sum endless, which is taken much faster than each value is looked at.
+    # One endless value makes the sum endless, and that is taken much faster than each value is looked at. One
+    # that only bfloat16 cannot hold makes it as large.
     total = result.sum(dtype=torch.float32) if item.dtype == "F16" else changed.sum()
-    if not math.isfinite(float(total)) and not bool(torch.isfinite(result).all()):
+    if not abs(float(total)) < HUGE and not bool(torch.isfinite(result).all()):
         raise EngineError(
             f"{item.name} with the adapter is beyond what {NAMES.get(item.dtype, item.dtype)} holds.",
             "Merge with another type (--dtype fp32).",
@@ -167,23 +161,21 @@ def _refuse_endless(item: Item, changed: Tensor, result: Tensor) -> None:
         )
 
 
-def _copy(source: BinaryIO, out: SummedFile, entry: TensorEntry) -> None:
+def _copy(source: BinaryIO, out: SummedFile, item: Item) -> None:
     """Copy a tensor's bytes as they are."""
-    left = entry.end - entry.begin
-    source.seek(entry.begin)
+    left = item.entry.end - item.entry.begin
+    source.seek(item.entry.begin)
     while left:
-        block = _read(source, min(left, COPY_BYTES))
-        out.write(block)
+        block = bytearray(min(left, COPY_BYTES))
+        _read(source, memoryview(block))
+        out.write(block, item.name)
         left -= len(block)
 
 
-def _read(source: BinaryIO, size: int) -> bytearray:
-    """Return the next bytes of a file; raises OSError when it ends before."""
-    block = bytearray(size)
-    view, at = memoryview(block), 0
-    while at < size:
-        got = source.readinto(view[at:])  # type: ignore[attr-defined]
+def _read(source: BinaryIO, view: memoryview) -> None:
+    """Fill a piece of memory with the next bytes of a file; raises OSError when it ends before."""
+    while view:
+        got = source.readinto(view)  # type: ignore[attr-defined]
         if not got:
             raise OSError(5, "the file became shorter while it was read")
-        at += got
-    return block
+        view = view[got:]
