@@ -7,10 +7,11 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QPushButton
 from safetensors.numpy import load_file, save_file
 
 from app.choices import Choice, choice_for
+from app.pages import chat_faults
 from app.pages.chat import ChatPage
 from app.pages.chat_device import lacking
 from app.pages.chat_offers import offers_menu
@@ -230,6 +231,28 @@ def test_that_a_chat_that_does_not_fit_beside_a_training_asks_and_waits(page, ru
     watch.state = "paused"
     qtbot.waitUntil(lambda: page.loaded is not None, timeout=LONG)
     assert not page.place.waiting and page.notice.isHidden()
+
+
+def test_that_an_adapter_from_elsewhere_is_dropped_and_its_base_pointed_at(
+    page, adapters, tmp_path, qtbot, monkeypatch
+):
+    from engine.models import library
+
+    foreign = tmp_path / "foreign"
+    shutil.copytree(adapters / "plain-adapter", foreign)
+    told = json.loads((foreign / "adapter_config.json").read_text())
+    (foreign / "adapter_config.json").write_text(json.dumps({**told, "base_model_name_or_path": "who/knows"}))
+    assert page.handle_drop(foreign)
+    qtbot.waitUntil(lambda: not page.notice.isHidden(), timeout=LONG)
+    assert "who/knows" in page.notice._title.text()
+    chosen = str(adapters / "plain-base")
+    monkeypatch.setattr(chat_faults.QFileDialog, "getExistingDirectory", lambda *_: chosen)
+    buttons = {each.text(): each for each in page.notice.findChildren(QPushButton)}
+    buttons["Choose its base…"].click()
+    calm(page, qtbot)
+    assert page.loaded["adapter"] == "foreign" and page.notice.isHidden()
+    qtbot.waitUntil(lambda: not page.services.background.busy, timeout=LONG)
+    assert [facts.name for facts in library.list_adapters()] == ["foreign"]
 
 
 def test_that_presets_set_the_fields_and_fields_of_ones_own_are_called_so(page):

@@ -15,6 +15,8 @@ from engine.errors import EngineError
 from engine.models import library
 from engine.models.facts import read_facts
 from engine.runtime.chat import answer_once
+from engine.runtime.chat_room import ChatRoom
+from engine.runtime.generate import Sampling
 
 SCRIPT = Path(__file__).parents[1] / "data" / "make_gguf.py"
 TEXT = "Hello, my parcel 123 is late! <|im_start|>user\nGrüße 🙂<|im_end|>\n"
@@ -61,10 +63,20 @@ def test_that_words_and_the_end_of_a_turn_are_kept(converted: Path, tiny_model: 
     assert original.convert_tokens_to_ids("<|im_end|>") in stops
 
 
-def test_that_it_is_converted_once_and_can_be_spoken_to(gguf: Path, converted: Path) -> None:
+def test_that_it_is_converted_once_and_can_be_spoken_to(
+    gguf: Path, converted: Path, tiny_model: Path
+) -> None:
     made = (converted / "model.safetensors").stat().st_mtime_ns
     reply = answer_once(str(gguf), "Hello", max_new_tokens=4)["replies"][0]
     assert reply["tokens"] > 0
+    room = ChatRoom()
+    room.load(str(tiny_model), device="cpu")
+    told = room.join("c3", str(gguf), device="cpu")  # beside the model that it was made from
+    model, who = room.seat("c3")
+    answer, fingerprint = model.answer(
+        who, [{"role": "user", "content": "Hello"}], Sampling(max_new_tokens=4)
+    )
+    assert (answer.text, fingerprint) == (reply["text"], told["fingerprint"])
     assert (converted / "model.safetensors").stat().st_mtime_ns == made
     assert sorted(p.name for p in converted.parent.iterdir() if "tiny" in p.name) == [converted.name]
 
