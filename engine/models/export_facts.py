@@ -24,6 +24,7 @@ ARCHITECTURES = {
     "phi3": ("phi3", "Phi-3"),
 }
 QUANTIZER = "llama-quantize"
+PROVED_AGAIN = ("gguf", "ollama", "gguf-adapter")  # the formats that `certify` makes the whole proof of anew
 
 
 @dataclass(frozen=True)

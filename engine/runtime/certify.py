@@ -19,6 +19,7 @@ from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError, from_os_error
 from engine.models.adapter_facts import CONFIG, WEIGHTS, read_adapter_facts
+from engine.models.export_facts import PROVED_AGAIN
 from engine.models.facts import ModelFacts, read_facts
 from engine.models.made import CERTIFICATE, Damage, check_files, read_origin
 from engine.models.merging import DENSITY, make_mix
@@ -102,7 +103,7 @@ def certify_folder(folder: Path, tell: Progress = lambda stage, done, total: Non
 
     {"ok", "folder", "kind", "files": how many, "damaged": [{"file", "what", "tensors"}], "message",
     "repeated": whether it was compared again, "certificate": {...} or None where files are damaged already}
-    Other formats, such as GGUF, are proved as they are made: for them the sums and that proof count.
+    Copies are proved as they are made: for them the sums and that proof count.
     Raises EngineError MODEL-02 when the folder was not made here, MODEL-07 when what it was made of is gone.
     """
     origin = read_origin(folder)
@@ -118,9 +119,10 @@ def certify_folder(folder: Path, tell: Progress = lambda stage, done, total: Non
     }
     if damaged:
         return {**answer, "message": " ".join(each.told() for each in damaged)}
-    if origin.get("kind") not in COMPARED or "sources" not in origin:
+    compared = origin.get("kind") in COMPARED and "sources" in origin
+    if not compared and origin.get("kind") not in PROVED_AGAIN:
         return {**answer, **_as_proved(folder)}
-    found = certify_made(blend_of(origin, folder), folder, tell)
+    found = _again(folder, origin, tell)
     words = (
         "It agrees with base + adapters." if found["passed"] else f"It differs: {found.get('reason', '')}."
     )
@@ -136,6 +138,14 @@ def _as_proved(folder: Path) -> dict[str, Any]:
     words = "passed" if passed else f"did not pass: {paths.show_name(str(found.get('reason', '')), 200)}"
     message = f"The files are as they were written, when they were compared and {words}."
     return {"ok": passed, "message": message, "certificate": found}
+
+
+def _again(folder: Path, origin: Mapping[str, Any], tell: Progress) -> dict[str, Any]:
+    if origin.get("kind") in PROVED_AGAIN:
+        from engine.runtime.export_again import certify_export
+
+        return certify_export(folder, origin, tell)
+    return certify_made(blend_of(origin, folder), folder, tell)
 
 
 def _told(damage: Damage) -> dict[str, Any]:

@@ -171,13 +171,13 @@ class _Files:
         scratch = folder / ".scratch"
         scratch.mkdir()
         plain = self.exported.plain(scratch, self.tell, "fp32")
-        about = About(self.exported.name, target.base.name, licence_of(target.base), "")
+        about = about_of(self.exported)
         made = make_gguf(target, plain, folder / self.file, self.kind, about, self.tell)
         self.remarks = made.content.shape.remarks
         if self.form is not None:
             durable.write_file(folder / "Modelfile", modelfile_of(self.form, target, made))
         if self.check:
-            self.found = self._prove(made, folder)
+            self.found = prove(self.exported, made, self.form is not None, self.tell)
         shutil.rmtree(scratch)
         if not self.single:
             write_card(self.exported, folder, self.format, self.found)
@@ -185,13 +185,21 @@ class _Files:
         if self.found is not None:
             write_certificate(folder, self.found)
 
-    def _prove(self, made: Made, folder: Path) -> dict[str, Any]:
-        findings = prove_gguf(made, self.tell)
-        if self.form is not None:
-            findings["modelfile"] = prove_modelfile(folder / "Modelfile", made)
-        reference = self.exported.reference(lambda done: self.tell("ask", done, 0))
-        answers = prove_answers(made.path, made.plain, reference, self.kind.name, self.tell)
-        found = certificate(findings, answers)
-        base = self.exported.target.base.name
-        found["compared_with"] = base if self.exported.blend is None else f"{base} + {self.exported.name}"
-        return found
+
+def about_of(exported: Exported) -> About:
+    """Return what the file says of itself."""
+    base = exported.target.base
+    return About(exported.name, base.name, licence_of(base))
+
+
+def prove(exported: Exported, made: Made, with_modelfile: bool, tell: Progress) -> dict[str, Any]:
+    """Return the certificate of a file, and of the Modelfile beside it."""
+    findings = prove_gguf(made, tell)
+    if with_modelfile:
+        findings["modelfile"] = prove_modelfile(made.path.parent / "Modelfile", made)
+    reference = exported.reference(lambda done: tell("ask", done, 0))
+    answers = prove_answers(made.path, made.plain, reference, made.kind.name, tell)
+    found = certificate(findings, answers)
+    base = exported.target.base.name
+    found["compared_with"] = base if exported.blend is None else f"{base} + {exported.name}"
+    return found

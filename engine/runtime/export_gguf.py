@@ -93,9 +93,20 @@ def make_gguf(
     target: Target, plain: Path, path: Path, kind: NumberType, about: About, tell: Progress
 ) -> Made:
     """Write `path` from the plain folder of a target; raises EngineError MODEL-05 where it cannot be."""
-    facts = read_facts(plain)
     if kind.foreign:
         needed_program(kind)
+    made = plan_gguf(target, plain, path, kind, about)
+    written = path.with_name(f"{path.stem}-16.gguf") if kind.foreign else path
+    write_gguf(made.content, written, tell)
+    if kind.foreign:
+        quantize_by_program(written, path, kind)
+        written.unlink()
+    return made
+
+
+def plan_gguf(target: Target, plain: Path, path: Path, kind: NumberType, about: About) -> Made:
+    """Return what `path` is to hold; raises EngineError MODEL-05 where it cannot be."""
+    facts = read_facts(plain)
     if facts.quantization is not None:
         raise EngineError(
             f"{facts.name} is quantised ({facts.quantization}); its plain weights are needed.",
@@ -110,11 +121,6 @@ def make_gguf(
     content = Content(
         shape, vocabulary, sources_of(plain, shape, facts.tied), first, about, trained.template.source
     )
-    written = path.with_name(f"{path.stem}-16.gguf") if kind.foreign else path
-    write_gguf(content, written, tell)
-    if kind.foreign:
-        quantize_by_program(written, path, kind)
-        written.unlink()
     return Made(path, content, kind, trained, plain)
 
 

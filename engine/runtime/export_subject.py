@@ -78,6 +78,8 @@ class Exported:
             "kind": kind,
             "base": base.name,
             "base_fingerprint": fingerprint_base(base),
+            "model": str(base.path),
+            "name": self.name,
             "dtype": dtype,
             "system_prompt": self.target.system_prompt,
         }

@@ -24,6 +24,7 @@ from engine.jobs import process
 from engine.jobs.spec import create_job
 from engine.models.adapter_facts import read_adapter_facts
 from engine.models.facts import read_facts
+from engine.models.made import read_origin, write_origin
 from engine.runs.event_log import EventReader
 from engine.runtime import export_push
 from engine.runtime.export import export_model
@@ -35,6 +36,7 @@ from engine.runtime.gguf.adapter import pairs_of
 from engine.runtime.gguf.families import shape_of
 from engine.runtime.gguf.read import ReadBack
 from engine.runtime.ollama.modelfile import parse_modelfile
+from tests.data.make_adapters import KINDS, REFUSED
 from tests.integration.adapters import make_adapters
 
 HOSTILE = "x](javascript:alert(1)) <img src=file:///etc/passwd> |a|\n---\nlicense: evil\n```"
@@ -42,7 +44,7 @@ HOSTILE = "x](javascript:alert(1)) <img src=file:///etc/passwd> |a|\n---\nlicens
 
 @pytest.fixture(scope="session")
 def adapters(tiny_model: Path) -> Path:
-    return make_adapters(tiny_model, "plain", "rslora", "patterns", "gpt2")
+    return make_adapters(tiny_model, *KINDS, *REFUSED)  # the same as the tests of merging: made once
 
 
 def test_that_an_adapter_is_exported_merged_as_an_ollama_folder(adapters: Path, tmp_path: Path) -> None:
@@ -59,6 +61,24 @@ def test_that_an_adapter_is_exported_merged_as_an_ollama_folder(adapters: Path, 
         adapted = PeftModel.from_pretrained(base, str(adapters / "plain-adapter"))(input_ids=ids).logits
         read = load_gguf(out / commands["from"], adapters / "plain-base")(input_ids=ids).logits
     assert float((adapted - read).abs().max()) < 1e-4
+
+
+def test_that_an_export_is_certified_again_and_a_flipped_byte_is_found(
+    adapters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "made"
+    export_model(str(adapters / "plain-adapter"), out, "ollama", quantization="q8_0", check=False)
+    assert not (out / "certificate.json").exists()
+    assert main(["certify", str(out), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["certificate"]["checks"]["modelfile"]["passed"] and (out / "certificate.json").is_file()
+    text = (out / "Modelfile").read_text()
+    (out / "Modelfile").write_text(text.replace("PARAMETER stop <|im_end|>\n", ""))
+    assert main(["certify", str(out), "--json"]) == 1
+    assert "Modelfile" in json.loads(capsys.readouterr().out)["message"]
+    write_origin(out, read_origin(out))  # a stranger may write the sums anew: the proofs still find it
+    assert main(["certify", str(out), "--json"]) == 1
+    assert "does not stop at" in json.loads(capsys.readouterr().out)["message"]
 
 
 def test_that_merged_safetensors_come_with_a_card_and_the_command_for_vllm(

@@ -61,11 +61,7 @@ def export_gguf_adapter(
 
     def write(folder: Path) -> None:
         write_pairs(folder / FILE, pairs, adapter, shape, chosen, exported.name)
-        finding = prove_pairs(folder / FILE, adapter, shape, chosen)
-        found.update(
-            {"kind": "gguf-adapter", "passed": finding.passed, "dtype": chosen, **finding.figures}
-            | ({} if finding.passed else {"reason": finding.reason})
-        )
+        found.update(certificate_of(folder / FILE, adapter, shape, chosen))
         write_origin(folder, exported.origin("gguf-adapter", chosen))
         write_certificate(folder, found)
         tell("write", len(pairs), len(pairs))
@@ -73,6 +69,13 @@ def export_gguf_adapter(
     into_folder(out, sum(a.nbytes + b.nbytes for _, a, b in pairs) + (1 << 20), write)
     command = f"llama-server -m BASE.gguf --lora {shlex.quote(str(out / FILE))}"
     return out, found, command, ("It belongs onto a GGUF of the same base.",)
+
+
+def certificate_of(path: Path, adapter: AdapterFacts, shape: Shape, chosen: str) -> dict[str, Any]:
+    """Return the certificate of an adapter's file."""
+    finding = prove_pairs(path, adapter, shape, chosen)
+    told = {"kind": "gguf-adapter", "passed": finding.passed, "dtype": chosen, **finding.figures}
+    return told if finding.passed else {**told, "reason": finding.reason}
 
 
 def pairs_of(adapter: AdapterFacts, shape: Shape, tied: bool) -> list[Pair]:
