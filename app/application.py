@@ -226,6 +226,8 @@ def import_charts() -> None:
 def finish(window: Any) -> None:
     """Stop the window's own threads; trainings go on in their children."""
     services = window.services
+    for page in window.pages.values():
+        page.finish()
     services.hardware.stop()
     services.background.finish()
     for part in (services.run_queue, services.chat):

@@ -118,12 +118,12 @@ class DropOverlay(QWidget):
         """Return what the overlay says will happen."""
         return self._sentence
 
-    def show_for(self, paths: Sequence[Path]) -> bool:
-        """Say what dropping `paths` will do; return whether anything can be done."""
+    def show_for(self, paths: Sequence[Path], sentence: str = "") -> bool:
+        """Say what dropping `paths` will do, or `sentence`; return whether anything can be done."""
         found = classify(paths[0]) if paths else None
         self._usable = found is not None
         self._icon = found.icon if found else "x"
-        self._sentence = found.sentence if found else "Nothing here can use this"
+        self._sentence = sentence or (found.sentence if found else "Nothing here can use this")
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         self._name = f"{show_name(paths[0].name, 60)}{more}" if paths else ""
         parent = self.parentWidget()

@@ -12,6 +12,7 @@ from PySide6.QtCore import QCoreApplication, QEventLoop
 
 DEFAULT_SIZE = (1440, 900)
 LONGEST_SECONDS, CALM_SECONDS = 30.0, 0.5
+CALM_TURNS = 8  # of the event loop, so that what came last is laid out on a slow machine too
 
 
 def save_page(app: QCoreApplication, window: Any, options: argparse.Namespace) -> int:
@@ -31,7 +32,7 @@ def save_page(app: QCoreApplication, window: Any, options: argparse.Namespace) -
 def wait_until_settled(app: QCoreApplication, window: Any, longest: float = LONGEST_SECONDS) -> bool:
     """Turn the event loop until the page and the background are calm; return False when time ran out."""
     end = time.monotonic() + longest
-    calm_since = time.monotonic()
+    calm_since, calm_turns = time.monotonic(), 0
     while time.monotonic() < end:
         app.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 50)
         time.sleep(0.01)
@@ -39,8 +40,10 @@ def wait_until_settled(app: QCoreApplication, window: Any, longest: float = LONG
         busy = services.background.busy or services.hardware.latest is None
         page = window.page
         if busy or (page is not None and not page.settled()):
-            calm_since = time.monotonic()
-        elif time.monotonic() - calm_since > CALM_SECONDS:
+            calm_since, calm_turns = time.monotonic(), 0
+            continue
+        calm_turns += 1
+        if calm_turns >= CALM_TURNS and time.monotonic() - calm_since > CALM_SECONDS:
             return True
     return False
 

@@ -39,7 +39,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "runs": ("app.pages.library", "LibraryPage"),
     "monitor": ("app.pages.monitor", "MonitorPage"),
     "compare": ("app.pages.later", "ComparePage"),
-    "evaluate": ("app.pages.later", "EvaluatePage"),
+    "evaluate": ("app.pages.evaluate", "EvaluatePage"),
     "experiments": ("app.pages.later", "ExperimentsPage"),
     "merge": ("app.pages.merge", "MergePage"),
     "chat": ("app.pages.chat", "ChatPage"),
@@ -321,7 +321,7 @@ class MainWindow(QMainWindow):
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         if paths:
-            self.overlay.show_for(paths)
+            self.overlay.show_for(paths, self.page.drop_words(paths[0]) if self.page is not None else "")
             event.acceptProposedAction()
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:

@@ -45,15 +45,3 @@ class ComparePage(_LaterPage):
         "not built yet. Now the list of runs shows each run's curve, best validation loss and time."
     )
     now = (("See the runs", "runs"), ("Chat with an adapter", "chat"))
-
-
-class EvaluatePage(_LaterPage):
-    """Scores of base against adapter."""
-
-    title = "Evaluate"
-    drawing = ("file", "chip", "table")
-    sentence = (
-        "Here base and adapter will be scored on held-out questions. This is not built yet. Now you can "
-        "put the same question to both in Chat and read the answers side by side."
-    )
-    now = (("Open Chat", "chat"), ("See the runs", "runs"))

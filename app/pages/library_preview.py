@@ -67,8 +67,9 @@ class RunPreview(Card):
         actions.setSpacing(8)
         self.open_button = button("Open", "chart", "primary", on_click=lambda: self._to("monitor"))
         self.chat_button = button("Chat with it", "chat", on_click=lambda: self._to("chat"))
+        self.evaluate_button = button("Evaluate", "table", on_click=lambda: self._to("evaluate"))
         self.merge_button = button("Merge", "merge", on_click=lambda: self._to("merge"))
-        for made in (self.open_button, self.chat_button, self.merge_button):
+        for made in (self.open_button, self.chat_button, self.evaluate_button, self.merge_button):
             actions.addWidget(made)
         actions.addStretch(1)
         column.addLayout(actions)
@@ -95,7 +96,8 @@ class RunPreview(Card):
         self._figures["best"].setText(f"{loss(run.best_validation)}{at}")
         self._figures["time"].setText(duration(run.seconds))
         has_adapter = (run.folder / "adapter" / "adapter_config.json").is_file()
-        self.chat_button.setVisible(has_adapter or is_whole(run.folder))
+        for made in (self.chat_button, self.evaluate_button):
+            made.setVisible(has_adapter or is_whole(run.folder))
         self.merge_button.setVisible(has_adapter)
         self.curve.show_curve(run.curve, run.step, state_token(run))
         self.setAccessibleName(f"{run.name}, {state_words(run)}")

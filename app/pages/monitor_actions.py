@@ -44,6 +44,7 @@ BUTTONS: dict[str, tuple[str, str | None, str, str, str]] = {
     ),
     "dequeue": ("Take out of the queue", None, "danger", "dequeue", "It stays under Runs"),
     "chat": ("Chat with it", "chat", "primary", "chat", "Base and adapter side by side"),
+    "measure": ("Evaluate", "table", "secondary", "measure", "Base and adapter on the same questions"),
     "merge": ("Merge", "merge", "secondary", "merge", "Makes one model of base and adapter"),
     "again": ("Run again with changes", None, "secondary", "again", "Opens this recipe in the wizard"),
     "folder": ("Open folder", None, "secondary", "folder", "The run's own folder"),
@@ -58,7 +59,7 @@ SHOWN = {
     "paused": ("resume", "stop", "cancel"),
     "queued": ("begin", "dequeue"),
     "idle": ("start", "again", "folder"),
-    "finished": ("chat", "merge", "again", "folder"),
+    "finished": ("chat", "measure", "merge", "again", "folder"),
     "stopped": ("resume", "again", "folder"),
     "failed": ("resume", "again", "folder"),
     "crashed": ("resume", "again", "folder"),
@@ -164,6 +165,10 @@ class MonitorActions(QObject):
     def chat(self) -> None:
         """Go and talk to the adapter."""
         self._page.go("chat")
+
+    def measure(self) -> None:
+        """Go and measure base and adapter on benchmarks."""
+        self._page.go("evaluate")
 
     def merge(self) -> None:
         """Go and merge the adapter into its base."""

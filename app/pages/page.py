@@ -61,6 +61,10 @@ class Page(QWidget):
     def hidden_(self) -> None:
         """Stop work that only a visible page needs."""
 
+    def drop_words(self, path: Path) -> str:
+        """Return what dropping a file here would do, an empty text where the window decides."""
+        return ""
+
     def handle_drop(self, path: Path) -> bool:
         """Take a dropped file or folder and return True, or leave it to the window."""
         return False
@@ -74,6 +78,9 @@ class Page(QWidget):
     def settled(self) -> bool:
         """Say whether nothing is still being read or drawn; a picture of the page waits for it."""
         return True
+
+    def finish(self) -> None:
+        """End the page's own threads before the application ends; children go on."""
 
     def log_folder(self) -> Path | None:
         """Return the job folder whose log Ctrl+L shows."""

@@ -16,7 +16,7 @@ from app.widgets.mark import Mark
 
 
 class DropZone(QWidget):
-    """A dashed frame with an icon, a sentence and one button.
+    """A dashed frame with an icon, a sentence and one button; `upright` is for a narrow place.
 
     Signals:
         dropped: the files that were let go over it.
@@ -24,7 +24,9 @@ class DropZone(QWidget):
 
     dropped = Signal(list)
 
-    def __init__(self, sentence: str, detail: str, press: tuple[str, Callable[[], object]]) -> None:
+    def __init__(
+        self, sentence: str, detail: str, press: tuple[str, Callable[[], object]], upright: bool = False
+    ) -> None:
         super().__init__()
         self.setAcceptDrops(True)
         self.setAccessibleName(sentence)
@@ -36,10 +38,16 @@ class DropZone(QWidget):
         row.addWidget(Mark("database", "accent", 32))
         words = QVBoxLayout()
         words.setSpacing(3)
-        words.addWidget(TextLabel(sentence, "strong"))
+        words.addWidget(TextLabel(sentence, "strong", wrap=upright))
         words.addWidget(TextLabel(detail, "small", wrap=True))
         row.addLayout(words, 1)
-        row.addWidget(button(press[0], "plus", "primary", on_click=press[1]))
+        kind = "secondary" if upright else "primary"
+        made = button(press[0], "plus", kind, on_click=press[1])
+        if upright:
+            words.addSpacing(theme.px(7))
+            words.addWidget(made, 0, Qt.AlignmentFlag.AlignLeft)
+        else:
+            row.addWidget(made)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         theme.changed.connect(self.update)
 

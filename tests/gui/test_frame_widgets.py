@@ -6,7 +6,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
-from app.pages.later import ComparePage, EvaluatePage, ExperimentsPage
+from app.pages.later import ComparePage, ExperimentsPage
 from app.theme.style import apply_theme, current_theme
 from app.widgets.button import button
 from app.widgets.card import Card
@@ -173,7 +173,7 @@ def test_that_a_notice_can_say_something_else(qtbot) -> None:
     qtbot.waitUntil(lambda: not any(b.isVisible() for b in notice.findChildren(QPushButton)), timeout=30_000)
 
 
-@pytest.mark.parametrize("page_class", [ExperimentsPage, ComparePage, EvaluatePage])
+@pytest.mark.parametrize("page_class", [ExperimentsPage, ComparePage])
 @pytest.mark.parametrize("size", [(1240, 844), (1036, 644)])
 def test_that_a_page_of_later_says_so_and_leads_on(services, qtbot, page_class, size) -> None:
     page = page_class(services)
