@@ -7,8 +7,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.choices import Choice
-from app.i18n import tr
-from app.pages.chat_offers import gigabytes
+from app.i18n import size, tr
 from app.partners import needed_bytes
 from app.services import Services
 from app.widgets.notice import Notice
@@ -81,7 +80,7 @@ class Place(QObject):
         self._notice.show_notice(
             "warn",
             title.format(name=choice.label, run=runs[0].name),
-            text.format(needed=gigabytes(short[0]), free=gigabytes(short[1])),
+            text.format(needed=size(short[0]), free=size(short[1])),
             actions,
         )
         self._notice.show()

@@ -8,16 +8,11 @@ from pathlib import Path
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from app.choices import Choice
-from app.i18n import tr
+from app.i18n import size, tr
 from app.partners import needed_bytes
 
 MOST = 12
 Chosen = Callable[[Choice], object]
-
-
-def gigabytes(number: float) -> str:
-    """Return bytes as a person reads them."""
-    return f"{number / 1e9:.1f} GB" if number >= 5e7 else f"{number / 1e6:.0f} MB"
 
 
 def offers_menu(
@@ -26,7 +21,7 @@ def offers_menu(
     """Return the menu. `base_path` is the loaded base; `on_path` takes a file or folder of the disk."""
     menu = QMenu(parent)
     menu.setToolTipsVisible(True)
-    same = [c for c in choices if c.has_adapter and not c.whole and base_path and c.base_path == base_path]
+    same = [c for c in choices if base_path and c.base_path == base_path and not c.whole]
     others = [c for c in choices if c not in same]
     sections = (
         (tr("On the loaded base: no more memory"), same, False),
@@ -56,7 +51,7 @@ def words_of(choice: Choice, gpu: bool, costs: bool) -> str:
         parts.append(tr("load its base {base}").format(base=choice.base))
     needed = needed_bytes(choice, gpu)
     if costs and needed:
-        parts.append(gigabytes(needed))
+        parts.append(size(needed))
     return " · ".join(parts)
 
 

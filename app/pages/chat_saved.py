@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app.choices import Choice
-from app.i18n import tr
+from app.i18n import tr, when
 from app.pages.chat_parts import Turn
 from app.pages.chat_seats import Seat
 from app.theme.style import current_theme
@@ -127,10 +127,9 @@ class _Row(Card):
         words = QVBoxLayout()
         words.setSpacing(1)
         words.addWidget(ElidedLabel(told.title or tr("without a question"), "body"))
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(told.changed))
         asked = tr("1 question") if len(told.turns) == 1 else tr("{n} questions").format(n=len(told.turns))
         who = ", ".join(speaker.label for speaker in told.speakers)
-        words.addWidget(ElidedLabel(f"{when} · {asked} · {who}", "small"))
+        words.addWidget(ElidedLabel(f"{when(told.changed)} · {asked} · {who}", "small"))
         row.addLayout(words, 1)
         self.delete_button = button(icon="trash", kind="ghost", compact=True, name=tr("Delete"))
         row.addWidget(self.delete_button, 0, Qt.AlignmentFlag.AlignVCenter)

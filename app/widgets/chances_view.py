@@ -15,7 +15,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QFrame, QPlainTextEdit, QSizePolicy, QVBoxLayout, QWidget
 
-from app.i18n import tr
+from app.i18n import number, tr
 from app.theme.style import current_theme
 from app.widgets.label import TextLabel
 
@@ -31,7 +31,9 @@ STEPS = (
 
 def percent(chance: float) -> str:
     """Return a chance as a person reads it."""
-    return f"{chance:.1%}" if 0.001 <= chance < 0.9995 else "<0.1%" if chance < 0.001 else "100%"
+    if chance < 0.001:
+        return f"<{number(0.1, 1)}\u00a0%"
+    return f"{number(100 * chance, 1 if chance < 0.9995 else 0)}\u00a0%"
 
 
 def visible(text: str) -> str:
@@ -72,7 +74,7 @@ class ChancesView(QPlainTextEdit):
 
     def token_at(self, position: int) -> int | None:
         """Return the number of the token at a character."""
-        return next((number for number, end in enumerate(self._ends) if position < end), None)
+        return next((place for place, end in enumerate(self._ends) if position < end), None)
 
     def _draw(self) -> None:
         theme = current_theme()
@@ -114,12 +116,12 @@ class ChancesView(QPlainTextEdit):
             self._show_at(self.textCursor())
 
     def _show_at(self, cursor: QTextCursor) -> None:
-        number = self.token_at(cursor.position())
-        if number is None:
+        found = self.token_at(cursor.position())
+        if found is None:
             self.card.hide()
             return
         place = self.viewport().mapTo(self.window(), self.cursorRect(cursor).bottomLeft())
-        self.card.show_token(self._tokens[number], place)
+        self.card.show_token(self._tokens[found], place)
 
 
 class AlternativesCard(QFrame):
@@ -187,8 +189,8 @@ class _Bars(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(theme.font("small", mono=True))
-        line, words, number = theme.px(20), theme.px(104), theme.px(50)
-        room = self.width() - words - number - theme.px(12)
+        line, words, figure = theme.px(20), theme.px(104), theme.px(54)
+        room = self.width() - words - figure - theme.px(12)
         for row, (text, chance, chosen) in enumerate(self._rows):
             top = row * line
             painter.setPen(theme.color("text"))
@@ -205,4 +207,4 @@ class _Bars(QWidget):
             painter.drawRoundedRect(place, height / 2, height / 2)
             painter.setPen(theme.color("text"))
             right = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            painter.drawText(QRectF(self.width() - number, top, number, line), right, percent(chance))
+            painter.drawText(QRectF(self.width() - figure, top, figure, line), right, percent(chance))

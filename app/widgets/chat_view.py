@@ -6,7 +6,7 @@ from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QPainter, QPainterPath, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from app.i18n import tr
+from app.i18n import number, tr
 from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.card import Card
@@ -184,9 +184,9 @@ class ChatColumn(Card):
 
     def show_figures(self, tokens: int, per_second: float | None) -> None:
         """Show how much was said, and how fast."""
-        speed = f" · {per_second:.1f} tok/s" if per_second else ""
+        speed = f" · {number(per_second, 1)} tok/s" if per_second else ""
         self.speed.add(tokens)
-        self._show_figures(f"{tokens} tok{speed}")
+        self._show_figures(f"{number(tokens)} tok{speed}")
 
     def _show_figures(self, text: str) -> None:
         narrow = self.width() < current_theme().px(NARROW)
@@ -213,7 +213,7 @@ class ChatColumn(Card):
         self.strength.show_range(0, most, round(strength * STRENGTH_STEPS), 10)
 
     def _step_words(self, index: int) -> str:
-        return f"{self._steps[index]:,}" if index < len(self._steps) else ""
+        return number(self._steps[index]) if index < len(self._steps) else ""
 
     # -- what is said --------------------------------------------------------------------------------------
     def ask(self, text: str) -> AnswerBlock:

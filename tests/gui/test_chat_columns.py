@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication, QPushButton
 from safetensors.numpy import load_file, save_file
 
 from app.choices import Choice, choice_for
+from app.i18n import size
 from app.pages import chat_faults
 from app.pages.chat import ChatPage
 from app.pages.chat_device import lacking
@@ -208,7 +209,7 @@ def test_that_the_list_puts_those_of_the_loaded_base_first_and_says_what_others_
     words = [action.text() for action in menu.actions() if action.text()]
     assert words.index("tickets") < words.index("With a model of its own")
     assert words.index("plain-adapter") < words.index("With a model of its own")
-    assert any(each.startswith("far · load its base Llama-2-7B · 33.6 GB") for each in words)
+    assert any(each.startswith(f"far · load its base Llama-2-7B · {size(33.6e9)}") for each in words)
     next(action for action in menu.actions() if action.text() == "tickets").trigger()
     assert chosen[0].target == str(run)
 
@@ -313,5 +314,5 @@ def test_that_a_place_in_an_answer_finds_its_token_beyond_16_bits(qtbot):
     view.show_tokens([{"text": t, "chance": c, "place": 1, "likeliest": []} for t, c in rows])
     assert view.toPlainText() == "🙂 a\n"
     assert [view.token_at(position) for position in range(6)] == [0, 0, 1, 1, 2, None]
-    assert (percent(0.5), percent(0.0001), percent(0.99999)) == ("50.0%", "<0.1%", "100%")
+    assert (percent(0.5), percent(0.0001), percent(0.99999)) == ("50.0\u00a0%", "<0.1\u00a0%", "100\u00a0%")
     assert visible(" a\n") == "·a↵"
