@@ -357,7 +357,7 @@ def _fingerprint(path: Path, edge: int = 1 << 20) -> str:
     return digest.hexdigest()
 
 
-def merge_job(job: Job) -> Finished:
+def merge_job(job: Job) -> Finished | Stopped:
     """Put adapters into their base, or into one adapter."""
     from engine.runtime.merge_job import merge_job as work
 
