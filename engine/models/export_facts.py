@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
+from engine.models.adapter_facts import AdapterFacts
 from engine.models.model_facts import ModelFacts
 
 FORMATS = ("safetensors", "gguf", "ollama", "adapter", "gguf-adapter", "script")
@@ -96,6 +97,35 @@ def why_no_gguf(model_type: str) -> str:
 def gguf_bytes(facts: ModelFacts, kind: NumberType) -> int:
     """Return about how large the file will be: all weights in the type, and a twentieth for the rest."""
     return int(facts.parameters * kind.bits / 8 * 1.05) + (8 << 20)
+
+
+def why_not(base: ModelFacts, adapter: AdapterFacts | None, *, is_run: bool) -> dict[str, str]:
+    """Return for each format why it cannot be made, empty where it can; a tokenizer may still be refused."""
+    quantised = ""
+    if base.quantization is not None:
+        quantised = f"{base.name} is quantised ({base.quantization}); its plain weights are needed."
+    file = why_no_gguf(base.model_type) or quantised
+    lone = "" if adapter is not None else "There is no adapter."
+    plain = adapter is None or (
+        adapter.method == "lora" and not adapter.use_dora and not adapter.trained_whole
+    )
+    return {
+        "safetensors": quantised if adapter is not None else "",
+        "gguf": file,
+        "ollama": file,
+        "adapter": lone,
+        "gguf-adapter": lone or file or ("" if plain else "A GGUF adapter holds plain LoRA only."),
+        "script": "" if is_run else "Only a run can be written as a script.",
+    }
+
+
+def made_bytes(base: ModelFacts, adapter: AdapterFacts | None, format: str, kind: NumberType) -> int:
+    """Return about how large what is made will be."""
+    if format in ("gguf", "ollama"):
+        return gguf_bytes(base, kind)
+    if format == "safetensors":
+        return base.weights_bytes
+    return adapter.bytes if adapter is not None and format != "script" else 0
 
 
 def text_config(config: Mapping[str, Any]) -> dict[str, Any]:

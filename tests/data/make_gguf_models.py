@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from engine.paths import resources
 from tests.data.make_tiny_model import LINES, TEMPLATE, make_tokenizer
 
 SIZES: dict[str, Any] = {
@@ -80,7 +81,7 @@ def make_pieces() -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>"
     )
-    fast.chat_template = Path("resources/templates/llama2.jinja").read_text("utf-8").rstrip("\n")
+    fast.chat_template = resources("templates", "llama2.jinja").read_text("utf-8").rstrip("\n")
     return fast
 
 

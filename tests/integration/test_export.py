@@ -23,6 +23,7 @@ from engine.events import Finished, Stopped
 from engine.jobs import process
 from engine.jobs.spec import create_job
 from engine.models.adapter_facts import read_adapter_facts
+from engine.models.export_facts import made_bytes, number_type, why_not
 from engine.models.facts import read_facts
 from engine.models.made import read_origin, write_origin
 from engine.runs.event_log import EventReader
@@ -294,8 +295,19 @@ def test_that_an_export_that_does_not_pass_ends_with_1(
     assert answer["verified"] is False and "farther from its source" in answer["certificate"]["reason"]
 
 
-def test_that_no_torch_is_needed_to_say_what_can_be_exported() -> None:
+def test_that_what_can_be_made_is_known_before_and_without_torch(adapters: Path) -> None:
     code = (
         "import sys; import engine.models.export_facts, engine.verbs.export; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    base, adapter = read_facts(adapters / "plain-base"), read_adapter_facts(adapters / "plain-adapter")
+    assert {k for k, reason in why_not(base, adapter, is_run=False).items() if reason} == {"script"}
+    assert {k for k, reason in why_not(base, None, is_run=True).items() if reason} == {
+        "adapter",
+        "gguf-adapter",
+    }
+    other = why_not(read_facts(adapters / "gpt2-base"), replace(adapter, use_dora=True), is_run=True)
+    assert "gpt2" in other["gguf"] and "gpt2" in other["gguf-adapter"] and not other["safetensors"]
+    sizes = [made_bytes(base, adapter, "gguf", number_type(name)) for name in ("f32", "f16", "q8_0", "q4_0")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert made_bytes(base, adapter, "adapter", number_type("f16")) == adapter.bytes

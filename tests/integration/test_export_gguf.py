@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from engine.runtime.export_gguf import Made, load_gguf, make_gguf, prove_gguf
 from engine.runtime.gguf.numbers import KINDS, excess, pack, unpack
 from engine.runtime.gguf.write import About
 from engine.runtime.target import resolve_target
-from tests.data.make_gguf_models import FAMILIES
+from tests.data.make_gguf_models import FAMILIES, make_model
 
 SMALL = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "bf16", "f16", "f32")
 
@@ -36,10 +35,8 @@ def quiet(stage: str, done: int, total: int) -> None:
 @pytest.fixture(scope="session")
 def families(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("families")
-    made = subprocess.run(
-        [sys.executable, "-m", "tests.data.make_gguf_models", str(folder)], capture_output=True, text=True
-    )
-    assert made.returncode == 0, made.stderr
+    for name in (*FAMILIES, "pieces"):
+        make_model(name, folder / name)
     return folder
 
 
