@@ -65,6 +65,8 @@ def value_words(value: float, metric: str, n: int) -> str:
 
 def change_words(each: Comparison) -> str:
     """Return the paired difference with the interval that holds it."""
+    if each.low == each.high == 0.0:
+        return "the same on every question"
     if is_share(each.metric):
         low, high = (f"{100 * end:+.1f}" for end in (each.low, each.high))
         return f"{100 * each.difference:+.1f} points, 95 %: {low} to {high}"
@@ -157,7 +159,7 @@ def _axis(scores: Sequence[Score]) -> float:
 
 def _bar(score: Score | None, value: float, most: float) -> Bar:
     share = max(0.0, min(1.0, value / most))
-    if score is None or score.stderr is None:
+    if not (score is not None and score.stderr):  # none, or all answers alike: it would look exact
         return Bar(share)
     low, high = value - Z95 * score.stderr, value + Z95 * score.stderr
     return Bar(share, max(0.0, low / most), min(1.0, high / most))
@@ -171,7 +173,7 @@ def forgetting_title(forgetting: Forgetting | None) -> tuple[str, str]:
     if forgetting.state == "red":
         return "bad", "Something was forgotten"
     grown = forgetting.low > 0.0
-    return "ok", "General skills grew" if grown else "No loss of general skills"
+    return "ok", "General skills grew" if grown else "No clear loss of general skills"
 
 
 def forgetting_evidence(results: Results) -> list[tuple[str, str]]:

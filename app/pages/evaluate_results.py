@@ -22,7 +22,7 @@ from app.widgets.scroll import vertical_scroll
 from engine.runs.evaluations import Evaluation, Item, Results
 
 SIDE_WIDTH = 350
-MOST_NAMES = 2
+MOST_NAMES = 1
 STATE_WORDS = {"stopped": "stopped", "failed": "failed", "crashed": "broken off", "queued": "not begun"}
 
 
@@ -52,8 +52,8 @@ class ResultsView(QWidget):
         self.answer = AnswerCard()
         self.changed = ChangedCard()
         self.forgetting = ForgettingCard()
-        left.addWidget(self._build_scores(), 5)
-        left.addWidget(self.answer, 4)
+        left.addWidget(self._build_scores(), 3)
+        left.addWidget(self.answer, 2)
         self._side = QWidget()
         self._side.setLayout(right)
         right.setContentsMargins(0, 0, 0, 0)

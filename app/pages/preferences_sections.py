@@ -61,6 +61,7 @@ SHORTCUTS = (
     ("Settings", "Ctrl+,"),
     ("Larger, smaller, usual text", "Ctrl+Plus, Ctrl+Minus, Ctrl+0"),
     ("Rename, delete a run", "F2, Del"),
+    ("Next, previous changed answer of an evaluation", "J, K"),
 )
 
 

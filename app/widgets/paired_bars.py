@@ -14,8 +14,8 @@ from app.theme.style import current_theme
 
 LINE_HEIGHT, GAP = 58, 14
 BAR, BETWEEN = 11, 5
-LABEL_WIDTH, FIGURES_WIDTH, LEAST_BARS = 196, 236, 90
-LABEL_SHARE = 0.29
+LABEL_WIDTH, FIGURES_WIDTH, NARROW_FIGURES, LEAST_BARS = 186, 236, 196, 90
+LABEL_SHARE, NARROW_BELOW = 0.29, 680
 VERDICTS = {
     "better": ("check", "ok"),
     "worse": ("octagon", "bad"),
@@ -101,7 +101,7 @@ class PairedBars(QWidget):
 
     def minimumSizeHint(self) -> QSize:
         theme = current_theme()
-        width = theme.px(LEAST_BARS) + 2 * theme.px(GAP) + theme.px(140) + theme.px(FIGURES_WIDTH)
+        width = theme.px(LEAST_BARS) + 2 * theme.px(GAP) + theme.px(120) + theme.px(NARROW_FIGURES)
         return QSize(width, self.sizeHint().height())
 
     def _on_theme_changed(self) -> None:
@@ -112,7 +112,8 @@ class PairedBars(QWidget):
         """Return where label, bars and figures of the first line stand."""
         theme = current_theme()
         height, gap = float(theme.px(LINE_HEIGHT)), theme.px(GAP)
-        figures = theme.px(FIGURES_WIDTH)
+        narrow = self.width() < theme.px(NARROW_BELOW)
+        figures = theme.px(NARROW_FIGURES if narrow else FIGURES_WIDTH)
         wanted = max(theme.px(LABEL_WIDTH), round(LABEL_SHARE * self.width()))
         label = min(wanted, self.width() - figures - 2 * gap - theme.px(LEAST_BARS))
         bars = self.width() - label - figures - 2 * gap

@@ -232,7 +232,7 @@ def test_that_results_tell_verdicts_what_was_forgotten_and_what_changed(
     settle(page, qtbot)
     assert len(view.bars.lines) == 1 and view.answer.isHidden()
     assert view.changed.nothing.text() == "No answer became right or wrong."
-    assert view.forgetting.words.text() == "No loss of general skills"
+    assert view.forgetting.words.text() == "No clear loss of general skills"
 
 
 def test_that_what_keeps_it_from_starting_is_said_beside_its_field(
