@@ -136,7 +136,7 @@ class Demo:
     def merge(self, run: Path) -> None:
         """Merge the adapter and read its certificate."""
         page = self.page("merge", {"run": run})
-        self.wait("The adapter", lambda: page.pair is not None, 60)
+        self.wait("The adapter", lambda: page.board.ready and page.settled(), 60)
         page.primary_action()
         self.wait("Merge", lambda: page.result is not None or page.notice.isVisible(), 900)
         if page.result is None:

@@ -68,7 +68,7 @@ class RunPreview(Card):
         self.open_button = button("Open", "chart", "primary", on_click=lambda: self._to("monitor"))
         self.chat_button = button("Chat with it", "chat", on_click=lambda: self._to("chat"))
         self.evaluate_button = button("Evaluate", "table", on_click=lambda: self._to("evaluate"))
-        self.merge_button = button("Merge", "merge", on_click=lambda: self._to("merge"))
+        self.merge_button = button("Merge, export", "merge", on_click=lambda: self._to("merge"))
         for made in (self.open_button, self.chat_button, self.evaluate_button, self.merge_button):
             actions.addWidget(made)
         actions.addStretch(1)

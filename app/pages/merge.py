@@ -1,323 +1,370 @@
-"""Merge: an adapter into its base as a plain model folder, which is compared before it is believed."""
+"""Merge and export: adapters added up on a board, tried, written, compared, and made ready for elsewhere."""
 
 from __future__ import annotations
 
-import json
-import shlex
-import time
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
-from app.choices import Choice, choice_for, read_choices
-from app.i18n import size, tr
-from app.merging import Pair, is_taken, read_pair
-from app.pages.merge_certificate import MergeCertificate
-from app.pages.merge_choice import MergeChoice
-from app.pages.page import Page, padded_column, scrolled
+from app.choices import PLAIN_PROMPTS, Choice, choice_for, is_whole, read_choices, read_prompts
+from app.exporting import Exportable, arguments, read_exportable
+from app.i18n import tr
+from app.merging import Made, Mixing, Source, import_source, is_taken, last_made, made_of, read_source
+from app.pages.merge_chain import chain_of
+from app.pages.merge_going import MergeGoing
+from app.pages.merge_layout import MergeLayout
+from app.pages.page import Page
 from app.services import Services
-from app.theme.style import current_theme
-from app.theme.tokens import GAP
-from app.widgets.button import button
-from app.widgets.card import Card
-from app.widgets.empty import EmptyState
-from app.widgets.merge_diagram import MergeDiagram, Station
-from app.widgets.notice import Notice
-from app.workers.engine_thread import EngineThread
-from engine import paths
+from app.workers.mix_process import MixProcess
 from engine.errors import EngineError
-from engine.jobs.spec import create_job
-
-STAGES = {"merge": "Merging tensor by tensor", "check": "Comparing with base + adapter"}
-MERGE_SHARE = 0.4  # of the bar; the comparison takes the rest
+from engine.models.facts import read_facts
+from engine.models.library import resolve_model
 
 
 class MergePage(Page):
-    """The chain drawn, what is merged and where to, progress, and the certificate."""
+    """The chain drawn, then either the board with its trial, or the export; beside each its certificate."""
 
     title = "Merge and export"
     facts = "nothing is written until you press Merge"
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self.pair: Pair | None = None
-        self.result: dict[str, Any] | None = None
+        self.process = MixProcess(services.background)
+        self.going = MergeGoing(self)
+        self.part = "merge"
+        self.result: dict[str, Any] | None = None  # what the last job answered
         self._choices: list[Choice] = []
-        self._wanted: Choice | None = None
+        self._wanted_export: Choice | None = None
         self._reading = 0
-        self._thread: EngineThread | None = None
-        self._job: Path | None = None
-        self._build()
+        self._asked_for = False
+        self.parts = MergeLayout(self, self.process)
+        self.board, self.trial = self.parts.board, self.parts.trial
+        self.export, self.exported = self.parts.export, self.parts.exported
+        self.certificate, self.notice = self.parts.certificate, self.parts.notice
+        self.diagram, self.picker = self.parts.diagram, self.parts.picker
         self._connect()
         self._show()
 
-    # -- making --------------------------------------------------------------------------------------------
-    def _build(self) -> None:
-        inner = QWidget()
-        column = padded_column(inner)
-        self.notice = Notice()
-        self.notice.hide()
-        words = tr(
-            "Train an adapter first, or drop an adapter's folder here. Merged into its base it is a plain "
-            "model that every program opens."
-        )
-        self.empty = EmptyState(
-            ("chip", "layers", "merge"),
-            words,
-            (tr("New run"), lambda: self.navigate_requested.emit("wizard", None)),
-            (tr("Try the example"), lambda: self.navigate_requested.emit("wizard", {"example": True})),
-            title=tr("Nothing to merge yet"),
-        )
-        self.diagram = MergeDiagram()
-        self.chain = Card()
-        margin = current_theme().px(10)
-        self.chain.body.setContentsMargins(margin, margin, margin, margin)
-        self.chain.body.addWidget(self.diagram)
-        self.lower = QWidget()
-        row = QHBoxLayout(self.lower)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(GAP)
-        self.choice, self.certificate = MergeChoice(), MergeCertificate()
-        row.addWidget(self.choice, 1)
-        row.addWidget(self.certificate, 1)
-        for widget in (self.notice, self.empty, self.chain):
-            column.addWidget(widget)
-        column.addWidget(self.lower, 1)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scrolled(inner))
-        self.copy_button = button(tr("Copy command"), "copy", on_click=self._on_copy)
-        self.merge_button = button(tr("Merge"), "merge", "primary", on_click=self.merge)
-        self.cancel_button = button(tr("Cancel"), "x", on_click=self._on_cancel)
-        self._actions = QWidget()
-        actions = QHBoxLayout(self._actions)
-        actions.setContentsMargins(0, 0, 0, 0)
-        actions.setSpacing(12)
-        for made in (self.copy_button, self.cancel_button, self.merge_button):
-            actions.addWidget(made)
-
     def _connect(self) -> None:
-        self.choice.adapter_chosen.connect(self._on_adapter_chosen)
-        self.choice.changed.connect(self._show_chain)
-        self.certificate.chat_requested.connect(self._on_chat)
-        self.certificate.folder_requested.connect(self._on_open_folder)
+        self.board.changed.connect(self._on_board)
+        self.board.refused.connect(self._say_refused)
+        self.export.source_chosen.connect(lambda place: self._want_export(self._choices[place]))
+        self.export.changed.connect(self._show)
+        self.picker.picked.connect(lambda choice: self._add(lambda: read_source(choice)))
+        self.picker.folder_picked.connect(self.import_folder)
+        self.going.progressed.connect(self._on_progress)
+        self.going.ended.connect(self._on_ended)
+        self.going.failed.connect(self._on_failed)
+        for card in (self.certificate, self.exported):
+            card.chat_requested.connect(lambda card=card: self._on_chat(card.made))
+            card.folder_requested.connect(lambda card=card: self._on_open_folder(card.made))
+            card.check_requested.connect(lambda card=card: self._check(card.made))
+        self.certificate.export_requested.connect(self._on_export_made)
 
     # -- what the window asks ------------------------------------------------------------------------------
     def top_bar_actions(self) -> list[QWidget]:
-        return [self._actions]
+        return [self.parts.actions]
 
     def open_with(self, argument: dict[str, Any]) -> None:
-        for name in ("run", "adapter"):
-            if argument.get(name):
-                try:
-                    self._want(choice_for(Path(argument[name])))
-                except EngineError as error:
-                    self._say_error(error)
-                return
+        self._asked_for = True
+        if argument.get("part") in ("merge", "export"):
+            self.show_part(argument["part"])
+        place = argument.get("run") or argument.get("adapter") or argument.get("model")
+        if not place or self.going.busy:
+            return
+        folder = Path(place)
+        try:
+            choice = choice_for(folder)
+        except EngineError as error:
+            self._say(error)
+            return
+        if not choice.has_adapter or is_whole(folder):
+            self.show_part("export")
+        else:
+            self.board.show_mixing(Mixing())
+            self._add(lambda: read_source(choice))
+        self._want_export(choice)
 
     def shown(self) -> None:
-        self._reading += 1
-        self.services.background.run(read_choices, self._on_choices, self._on_unread)
+        self._read(read_choices, self._on_choices)
+        if self.certificate.made is None:
+            self._read(last_made, self._on_last_made)
+
+    def hidden_(self) -> None:
+        self.trial.let_go()
+
+    def finish(self) -> None:
+        self.going.look_away()
+        self.trial.let_go()
 
     def settled(self) -> bool:
-        return not self._reading and self._thread is None
+        return not self._reading and not self.going.busy and not self.trial.busy
 
     def primary_action(self) -> None:
-        self.merge()
+        (self.merge if self.part == "merge" else self.export_now)()
 
     def log_folder(self) -> Path | None:
-        return self._job
+        return self.going.folder
+
+    def drop_words(self, path: Path) -> str:
+        """Say that an adapter dropped here goes on the board."""
+        return tr("Add this adapter to the mix") if (path / "adapter_config.json").is_file() else ""
 
     def handle_drop(self, path: Path) -> bool:
-        if (path / "adapter_config.json").is_file() and self._thread is None:
-            self.open_with({"adapter": path})
+        if (path / "adapter_config.json").is_file() and not self.going.busy:
+            self.import_folder(path)
             return True
         return False
 
-    # -- choosing ------------------------------------------------------------------------------------------
-    def _on_choices(self, choices: list[Choice]) -> None:
-        self._reading -= 1
-        self._choices = [choice for choice in choices if choice.has_adapter and not choice.whole]
-        if self._wanted is not None and all(c.target != self._wanted.target for c in self._choices):
-            self._choices.insert(0, self._wanted)
-        if self._wanted is None and self._choices:
-            self._want(self._choices[0])
-        self._show()
+    # -- reading -------------------------------------------------------------------------------------------
+    def _read(self, work: Any, then: Any) -> None:
+        self._reading += 1
+        self.services.background.run(work, then, self._on_unread)
 
     def _on_unread(self, error: EngineError) -> None:
         self._reading -= 1
-        self._say_error(error)
+        self._say(error)
         self._show()
 
-    def _on_adapter_chosen(self, index: int) -> None:
-        if 0 <= index < len(self._choices):
-            self._want(self._choices[index])
+    def _on_choices(self, choices: list[Choice]) -> None:
+        self._reading -= 1
+        self._choices = choices
+        adapters = self.adapters()
+        if not self.board.mixing.sources and adapters and not self._asked_for:
+            self._add(lambda: read_source(adapters[0]))
+        if self._wanted_export is None and choices:
+            self._want_export(choices[0])
+        self._show_sources()
+        self._show()
 
-    def _want(self, choice: Choice) -> None:
-        self._wanted, self.pair = choice, None
+    def _on_last_made(self, made: Made | None) -> None:
+        self._reading -= 1
+        if made is not None and self.certificate.made is None:
+            card = self.certificate if made.kind in ("merged", "adapter") else self.exported
+            card.show_made(made)
+        self._show()
+
+    def adapters(self) -> list[Choice]:
+        """Return what can go on the board."""
+        return [choice for choice in self._choices if choice.has_adapter and not choice.whole]
+
+    def import_folder(self, folder: Path) -> None:
+        """Check an adapter from elsewhere, remember it, and put it on the board."""
+        self.show_part("merge")
+        self._add(lambda: import_source(folder))
+
+    def _add(self, read: Any) -> None:
+        self.notice.hide()
+        self._asked_for = True
+        self._read(read, self._on_source)
+        self._show()
+
+    def _on_source(self, source: Source) -> None:
+        self._reading -= 1
+        before = self.board.mixing
+        if not before.sources:
+            prompts = read_prompts(source.target)
+            self.trial.propose((prompts or list(PLAIN_PROMPTS))[0])
+        self.board.show_mixing(before.with_source(source))
+        if source.base.quantization is not None:
+            self._say_quantised(source)
+        self._show()
+
+    def _want_export(self, choice: Choice) -> None:
+        self._wanted_export = choice
         if all(known.target != choice.target for known in self._choices):
             self._choices.insert(0, choice)
-        self.notice.hide()
-        self._reading += 1
-        self.services.background.run(lambda: read_pair(choice), self._on_pair, self._on_unread)
-        self._show()
+        self.export.show_what(None)
+        self._read(lambda: read_exportable(choice), self._on_exportable)
+        self._show_sources()
 
-    def _on_pair(self, pair: Pair) -> None:
+    def _on_exportable(self, what: Exportable) -> None:
         self._reading -= 1
-        self.pair = pair
+        if self._wanted_export is not None and what.target == self._wanted_export.target:
+            self.export.show_what(what)
         self._show()
 
-    def _say_error(self, error: EngineError) -> None:
-        self.notice.show_error(error)
+    def _show_sources(self) -> None:
+        targets = [choice.target for choice in self._choices]
+        wanted = self._wanted_export.target if self._wanted_export is not None else ""
+        self.export.show_sources(self._choices, targets.index(wanted) if wanted in targets else -1)
+
+    # -- saying --------------------------------------------------------------------------------------------
+    def _say(self, error: EngineError, actions: Any = (), details: str = "") -> None:
+        self.notice.show_error(error, actions, details)
         self.notice.show()
+
+    def _say_refused(self, error: EngineError) -> None:
+        last = len(self.board.mixing.sources) - 1
+        name = self.board.mixing.sources[last].name
+        words = tr("Take {name} off the board").format(name=name)
+        self._say(error, [(words, lambda: self._take_off(last))])
+
+    def _take_off(self, place: int) -> None:
+        self.notice.hide()
+        self.board.show_mixing(self.board.mixing.without(place))
+
+    def _say_quantised(self, source: Source) -> None:
+        base = source.base
+        title = tr("{base} is quantised ({how}); adapters are never merged into it.")
+        words = tr("Choose the 16-bit original of it: what was trained belongs there as well.")
+        actions = [(tr("Choose the original…"), self._on_base)]
+        self.notice.show_notice(
+            "warn", title.format(base=base.name, how=base.quantization), words, actions, code="MODEL-05"
+        )
+        self.notice.show()
+
+    def _on_base(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, tr("The folder of the base in 16 bits"))
+        if not chosen:
+            return
+        mixing = self.board.mixing
+        self._read(lambda: mixing.on_base(read_facts(resolve_model(chosen))), self._on_rebased)
+
+    def _on_rebased(self, mixing: Mixing) -> None:
+        self._reading -= 1
+        self.notice.hide()
+        self.board.show_mixing(mixing)
 
     # -- working -------------------------------------------------------------------------------------------
     def command(self) -> str:
-        """Return what does the same on the command line."""
-        assert self.pair is not None
-        words = ["tunesmith", "merge", str(self.pair.folder), "--out", str(self.choice.folder)]
-        return shlex.join(words + (["--dtype", self.choice.dtype] if self.choice.dtype else []))
+        """Return what the primary button does, on the command line."""
+        if self.part == "export":
+            return self.export.command()
+        return self.board.mixing.command(self.board.result.folder or Path("merged"))
 
     def merge(self) -> None:
-        """Start the merge in a child; the page follows it."""
-        out = self.choice.folder
-        if self.pair is None or self._thread is not None:
-            return
-        if out is None or is_taken(out):
-            what = tr("No folder is named.") if out is None else tr("{path} exists already.").format(path=out)
-            self._say_error(EngineError(what, tr("Choose another folder."), "DISK-02"))
-            self.choice.out.setFocus()
+        """Merge what is on the board in a child; the page follows it."""
+        out, mixing = self.board.result.folder, self.board.mixing
+        if self.board.ready and self._is_free(out, self.board.result.out):
+            assert out is not None
+            self._start("merge", mixing.arguments(out), mixing.name)
+
+    def export_now(self) -> None:
+        """Export in a child; the page follows it."""
+        what, out = self.export.what, self.export.place
+        if self.export.ready and self._is_free(out, self.export.out):
+            assert what is not None and out is not None
+            found = arguments(what, self.export.format, self.export.kind, out)
+            self._start("export", found, what.name)
+
+    def _check(self, made: Made | None) -> None:
+        if made is not None:
+            self._start("certify", {"folder": str(made.folder)}, made.folder.name)
+
+    def _is_free(self, out: Path | None, field: QWidget) -> bool:
+        if out is not None and not is_taken(out):
+            return True
+        what = tr("No folder is named.") if out is None else tr("{path} exists already.").format(path=out)
+        self._say(EngineError(what, tr("Choose another folder."), "DISK-02"))
+        field.setFocus()
+        return False
+
+    def _start(self, kind: Any, found: dict[str, Any], name: str) -> None:
+        if self.going.busy:
             return
         self.notice.hide()
         self.result = None
-        self._job = paths.jobs_dir() / f"merge-{paths.slug(self.pair.name)}-{time.time_ns():x}"
-        arguments = {"adapters": [str(self.pair.folder)], "out": str(out), "base": str(self.pair.base.path)}
+        self.trial.let_go()  # the comparison wants the memory
         try:
-            create_job(
-                "merge", {**arguments, "dtype": self.choice.dtype}, self._job, name=f"Merge {self.pair.name}"
-            )
+            self.going.start(kind, found, name)
         except EngineError as error:
-            self._say_error(error)
+            self._say(error)
             return
-        self._thread = EngineThread(self._job, start_child=True, parent=self)
-        self._thread.events_arrived.connect(self._on_events)
-        self._thread.ended.connect(self._on_ended)
-        self._thread.finished.connect(self._on_thread_finished)
+        self.parts.show_progress(tr("Starting"), 0.0)
         self._show()
-        self.choice.show_progress(tr("Starting"), 0.0)
-        self._thread.start()
 
-    def _on_events(self, events: list[Any]) -> None:
-        for event in events:
-            if event.type == "progress" and event.total:
-                done = event.done / event.total
-                share = (
-                    MERGE_SHARE * done if event.stage == "merge" else MERGE_SHARE + (1 - MERGE_SHARE) * done
-                )
-                words = tr(STAGES.get(event.stage, event.stage))
-                self.choice.show_progress(f"{words} · {event.done} / {event.total}", share)
-                self.diagram.set_share(share)
+    def _on_progress(self, words: str, share: float) -> None:
+        self.parts.show_progress(words, share)
+        self.diagram.set_share(share if self.going.kind != "certify" else 0.0)
 
-    def _on_ended(self, note: dict[str, Any]) -> None:
-        assert self._job is not None
-        if note.get("status") == "finished":
-            try:
-                self.result = json.loads((self._job / "result.json").read_bytes())
-            except (OSError, ValueError):
-                self._say_error(EngineError(tr("The merge left no result."), tr("Try again."), "DISK-03"))
-        elif not note.get("cancelled"):
-            message = note.get("message") or tr("The merge ended.")
-            if note.get("status") == "crashed":
-                message, note = (
-                    tr("The merge ended without a closing note: its process died."),
-                    {**note, "hint": ""},
-                )
-            error = EngineError(message, note.get("hint", ""), note.get("code") or "APP-01")
-            self.notice.show_error(error, [(tr("Try again"), self.merge)], str(note.get("words", "")))
-            self.notice.show()
-
-    def _on_thread_finished(self) -> None:
-        if self._thread is not None:
-            self._thread.deleteLater()
-            self._thread = None
+    def _on_ended(self, kind: str, result: dict[str, Any] | None) -> None:
         self.diagram.set_share(0.0)
-        if self.result is not None and not self.isVisible():
-            name = Path(self.result["out"]).name
-            self.services.notify(tr("Merged: {name}").format(name=name), "ok")
-        self.choice.propose_folder()
+        if result is None:
+            self._on_stopped(kind)
+        else:
+            try:
+                self._take_result(kind, result)
+            except (EngineError, OSError) as error:
+                self._say(EngineError(str(error), tr("Make it again."), "DISK-03"))
+        self._read(read_choices, self._on_choices)
         self._show()
 
-    def _on_cancel(self) -> None:
-        if self._thread is not None:
-            self._thread.cancel_child()
+    def _on_stopped(self, kind: str) -> None:
+        out = self.board.result.folder
+        if kind == "merge" and out is not None and (out / "tunesmith.json").is_file():
+            title = tr("{name} is written, and was not compared yet.").format(name=out.name)
+            check = (tr("Check it now"), lambda: self._start("certify", {"folder": str(out)}, out.name))
+            self.notice.show_notice("warn", title, tr("Do not use it before it is."), [check])
+            self.notice.show()
+        self.board.result.named_again()
 
-    def _on_copy(self) -> None:
-        if self.pair is not None:
-            QApplication.clipboard().setText(self.command())
-            self.services.notify(tr("The command is in the clipboard."), "info")
+    def _take_result(self, kind: str, result: dict[str, Any]) -> None:
+        made = made_of({**result, "out": result.get("out") or result["folder"]})
+        self.result = result
+        exports = made.kind not in ("merged", "adapter") or kind == "export"
+        card = self.exported if kind == "export" or (kind == "certify" and exports) else self.certificate
+        if kind == "certify":
+            card = self.exported if self.part == "export" else self.certificate
+        card.show_made(made, result)
+        if kind == "merge":
+            self.board.result.named_again()
+        elif kind == "export":
+            self.export.named_again()
+        if not self.isVisible():
+            passed = made.certificate is None or made.certificate.get("passed")
+            words = tr("Ready: {name}") if passed else tr("{name} does not pass its certificate")
+            self.services.notify(words.format(name=made.folder.name), "ok" if passed else "bad")
 
-    def _on_chat(self) -> None:
-        if self.result is not None:
-            self.navigate_requested.emit("chat", {"model": Path(self.result["out"])})
+    def _on_failed(self, kind: str, error: EngineError, words: str) -> None:
+        self.diagram.set_share(0.0)
+        again = {"merge": self.merge, "export": self.export_now}.get(kind)
+        self._say(error, [(tr("Try again"), again)] if again is not None else [], words)
+        self._show()
 
-    def _on_open_folder(self) -> None:
-        if self.result is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(self.result["out"]))
+    # -- going on ------------------------------------------------------------------------------------------
+    def copy_command(self) -> None:
+        """Put the command into the clipboard."""
+        QApplication.clipboard().setText(self.command())
+        self.services.notify(tr("The command is in the clipboard."), "info")
+
+    def _on_chat(self, made: Made | None) -> None:
+        argument = made.chat_argument() if made is not None else None
+        if argument is not None:
+            self.navigate_requested.emit("chat", argument)
+
+    def _on_open_folder(self, made: Made | None) -> None:
+        if made is not None:
+            folder = made.folder if made.folder.is_dir() else made.folder.parent
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+
+    def _on_export_made(self) -> None:
+        made = self.certificate.made
+        if made is not None:
+            self.open_with({"model": made.folder, "part": "export"})
 
     # -- looks ---------------------------------------------------------------------------------------------
+    def show_part(self, part: str) -> None:
+        """Show the board, or the export."""
+        self.part = part
+        self._show()
+
+    def _on_board(self) -> None:
+        self.trial.show_mixing(self.board.mixing if self.board.ready else None)
+        self._show()
+
     def _show(self) -> None:
-        nothing = not self._choices and not self._reading
-        busy = self._thread is not None
-        self.empty.setVisible(nothing)
-        self.chain.setHidden(nothing)
-        self.lower.setHidden(nothing)
-        self.merge_button.setVisible(not busy)
-        self.cancel_button.setVisible(busy)
-        for made in (self.merge_button, self.copy_button):
-            made.setEnabled(self.pair is not None)
-        targets = [choice.target for choice in self._choices]
-        wanted = targets.index(self._wanted.target) if self._wanted is not None else -1
-        self.choice.show_adapters([choice.label for choice in self._choices], wanted)
-        if not busy:
-            self.choice.show_pair(self.pair)
-        self.choice.set_busy(busy)
-        self.certificate.show_result(self.result)
-        self._show_chain()
-        self.state_pill.set(tr("Merging") if busy else "", "accent")
-        self.facts = str(self.choice.folder) if busy else type(self).facts
+        busy = self.going.busy
+        nothing = not self._choices and not self._reading and not self.board.mixing.sources
+        ready = self.board.ready if self.part == "merge" else self.export.ready
+        self.parts.show_part(self.part, nothing, busy, ready, self.going.kind)
+        mixing, judged = self.board.mixing, self.board.judged
+        self.diagram.show_chain(*chain_of(mixing, judged, self.part, self.export))
+        words = {"merge": tr("Merging"), "export": tr("Exporting"), "certify": tr("Checking")}
+        self.state_pill.set(words[self.going.kind] if busy else "", "accent")
+        written = tr("nothing is written until you press Export")
+        self.facts = tr(type(self).facts) if self.part == "merge" else written
         self.heading_changed.emit()
-
-    def _show_chain(self) -> None:
-        pair, dtype = self.pair, self.choice.dtype
-        if pair is None:
-            name = self._wanted.label if self._wanted else tr("adapter")
-            base = Station(tr("base"), tr("reading"), "dim", False)
-            merged = Station(tr("merged"), "", "ok", False)
-            self.diagram.show_chain(
-                [base, Station(name, tr("reading"), "accent", False)], merged, _formats(None)
-            )
-            return
-        base_facts = f"{tr('base')} · {pair.base.dtype} · {size(pair.base.weights_bytes)}"
-        adapter_facts = f"{tr('adapter')} · {pair.adapter.label} · {size(pair.adapter.bytes)}"
-        merged_bytes = pair.merged_bytes(dtype)
-        self.diagram.show_chain(
-            [Station(pair.base.name, base_facts, "dim"), Station(pair.name, adapter_facts, "accent")],
-            Station(tr("merged"), f"linear · {size(merged_bytes)} · {pair.merged_dtype(dtype)}", "ok"),
-            _formats(merged_bytes),
-        )
-
-
-def _formats(merged_bytes: float | None) -> list[Station]:
-    """Return what the merged model can become; what is not built yet says so."""
-    later = tr("in a later version")
-    facts = tr("for transformers, vLLM")
-    if merged_bytes is not None:
-        facts = f"{size(merged_bytes)} · {facts}"
-    return [
-        Station(tr("safetensors folder"), facts, "ok", merged_bytes is not None),
-        Station("GGUF", later, "line", False),
-        Station("Ollama", later, "line", False),
-    ]

@@ -45,7 +45,13 @@ BUTTONS: dict[str, tuple[str, str | None, str, str, str]] = {
     "dequeue": ("Take out of the queue", None, "danger", "dequeue", "It stays under Runs"),
     "chat": ("Chat with it", "chat", "primary", "chat", "Base and adapter side by side"),
     "measure": ("Evaluate", "table", "secondary", "measure", "Base and adapter on the same questions"),
-    "merge": ("Merge", "merge", "secondary", "merge", "Makes one model of base and adapter"),
+    "merge": (
+        "Merge, export",
+        "merge",
+        "secondary",
+        "merge",
+        "One model of base and adapter, and files for other programs",
+    ),
     "again": ("Run again with changes", None, "secondary", "again", "Opens this recipe in the wizard"),
     "folder": ("Open folder", None, "secondary", "folder", "The run's own folder"),
 }

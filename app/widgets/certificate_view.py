@@ -1,19 +1,70 @@
-"""How near a merged model is to base + adapter: each figure with its limit, drawn, then the verdict."""
+"""What a certificate rests on: each figure with its limit, drawn; the proofs of a file; each prompt."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QGridLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from app.i18n import tr
 from app.theme.style import current_theme
-from app.widgets.label import TextLabel, number_label
+from app.widgets.button import button
+from app.widgets.label import ElidedLabel, TextLabel, number_label, set_tip
+from app.widgets.mark import Mark
 
 LOW, HIGH = 1e-8, 10.0  # what the scale of differences spans
+# What is proved of a file besides its answers.
+CHECKS = {
+    "file": "the file can be read",
+    "values": "its shape is the model's",
+    "tensors": "each tensor, read back and dequantised",
+    "tokens": "texts become the same tokens",
+    "template": "the chat template says the same",
+    "stops": "it stops where training stopped",
+    "modelfile": "the Modelfile, parsed back",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a certificate; `value` and `limit` are shares where it is not `logarithmic`."""
+
+    words: str
+    text: str
+    value: float
+    limit: float | None
+    good: bool
+    logarithmic: bool
+
+
+def figures_of(told: Mapping[str, Any]) -> list[Figure]:
+    """Return the figures that a certificate holds, each beside its limit."""
+    limits = told.get("limits") or {}
+    found: list[Figure] = []
+    for key, words in (
+        ("max_logit_difference", tr("largest logit difference")),
+        ("mean_logit_difference", tr("mean logit difference")),
+        ("mean_kl", tr("mean divergence (KL)")),
+    ):
+        if key in told:
+            value, limit = told[key], limits.get(key)
+            good = value is not None and (limit is None or value <= limit)
+            text = "-" if value is None else f"{value:.1e}"
+            found.append(Figure(words, text, value or 0.0, limit, good, True))
+    if "top1_agreement" in told:
+        top1, least = float(told["top1_agreement"] or 0.0), limits.get("top1_agreement")
+        good = least is None or top1 >= least
+        found.append(Figure(tr("same next word"), f"{top1 * 100:.1f} %", top1, least, good, False))
+    if "same_answers" in told and told.get("prompts"):
+        same, prompts = int(told["same_answers"] or 0), int(told["prompts"])
+        text = f"{same} / {prompts}"
+        found.append(Figure(tr("same answers"), text, same / prompts, None, True, False))
+    return found
 
 
 class _Scale(QWidget):
@@ -55,45 +106,88 @@ class _Scale(QWidget):
 
 
 class CertificateView(QWidget):
-    """The figures of `fidelity` as rows: words, bar with limit, number."""
+    """The figures as rows (words, bar with limit, number), then proofs, then prompts on demand."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(14)
-        self._grid.setVerticalSpacing(10)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(8)
+        self._grid = _grid(column)
         self._grid.setColumnStretch(1, 1)
+        self._checks = _grid(column)
+        self._checks.setColumnStretch(1, 1)
+        self.prompts_button = button("", "chevron-down", "link", compact=True, on_click=self._on_prompts)
+        column.addWidget(self.prompts_button)
+        self.prompts = QWidget()
+        self._prompts = _grid(None, self.prompts)
+        self._prompts.setColumnStretch(1, 1)
+        self.prompts.hide()
+        column.addWidget(self.prompts)
 
-    def show_fidelity(self, told: dict[str, Any]) -> None:
-        """Show a certificate as `merge` answers it."""
-        while (item := self._grid.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
-        limits = told.get("limits") or {}
-        rows: list[tuple[str, float | None, float | None, bool, str]] = []
-        for key, words in (
-            ("max_logit_difference", tr("largest logit difference")),
-            ("mean_kl", tr("mean divergence (KL)")),
-        ):
-            value, limit = told.get(key), limits.get(key)
-            good = value is not None and (limit is None or value <= limit)
-            rows.append((words, value, limit, good, "-" if value is None else f"{value:.1e}"))
-        top1 = float(told.get("top1_agreement") or 0.0)
-        least = limits.get("top1_agreement")
-        rows.append(
-            (tr("same next word"), top1, least, least is None or top1 >= least, f"{top1 * 100:.1f} %")
-        )
-        same, prompts = int(told.get("same_answers") or 0), int(told.get("prompts") or 0)
-        rows.append((tr("same answers"), same / max(1, prompts), None, True, f"{same} / {prompts}"))
-        for row, (words, value, limit, good, text) in enumerate(rows):
-            label = TextLabel(words, "small")
-            number = number_label(text)
-            number.set_token("ok" if good else "bad")
-            number.setAccessibleName(f"{words} {text}")
-            self._grid.addWidget(label, row, 0)
-            self._grid.addWidget(_Scale(value or 0.0, limit, good, row < 2), row, 1)
+    def show_fidelity(self, told: Mapping[str, Any]) -> None:
+        """Show a certificate as merge, export and certify answer it."""
+        for grid in (self._grid, self._checks, self._prompts):
+            _clear(grid)
+        for row, figure in enumerate(figures_of(told)):
+            number = number_label(figure.text, "mono")
+            number.set_token("ok" if figure.good else "bad")
+            number.setAccessibleName(f"{figure.words} {figure.text}")
             number.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            self._grid.addWidget(TextLabel(figure.words, "small"), row, 0)
+            scale = _Scale(figure.value, figure.limit, figure.good, figure.logarithmic)
+            self._grid.addWidget(scale, row, 1)
             self._grid.addWidget(number, row, 2)
+        for row, (name, check) in enumerate((told.get("checks") or {}).items()):
+            good = bool(check.get("passed"))
+            words = tr(CHECKS.get(name, name)) + ("" if good else f": {check.get('reason', '')}")
+            self._checks.addWidget(_verdict(good), row, 0)
+            self._checks.addWidget(TextLabel(words, "small" if good else "small_text", wrap=True), row, 1)
+        self._show_prompts(told)
+
+    def _show_prompts(self, told: Mapping[str, Any]) -> None:
+        each, texts = list(told.get("each") or ()), list(told.get("prompt_texts") or ())
+        for row, (text, found) in enumerate(zip(texts, each, strict=False)):
+            said = " ".join(str(text).split())
+            largest = found["max_logit_difference"]
+            figures = f"{found['same_words']} / {found['words']}"
+            figures += " · -" if largest is None else f" · {largest:.1e}"
+            label = ElidedLabel(said, "small")
+            label.setAccessibleName(f"{said}: {figures}")
+            number = number_label(figures, "mono_dim")
+            set_tip(number, tr("positions with the same likeliest word, and the largest logit difference"))
+            self._prompts.addWidget(_verdict(bool(found["same_answer"])), row, 0)
+            self._prompts.addWidget(label, row, 1)
+            self._prompts.addWidget(number, row, 2)
+        self.prompts_button.setHidden(not each)
+        words = tr("Each of the {n} prompts").format(n=len(each))
+        self.prompts_button.setText(words)
+        self.prompts_button.setAccessibleName(words)
+        self.prompts.setVisible(bool(each) and not self.prompts.isHidden())
+
+    def _on_prompts(self) -> None:
+        self.prompts.setHidden(not self.prompts.isHidden())
+
+
+def _grid(column: QVBoxLayout | None, parent: QWidget | None = None) -> QGridLayout:
+    grid = QGridLayout(parent) if parent is not None else QGridLayout()
+    grid.setContentsMargins(0, 0, 0, 0)
+    grid.setHorizontalSpacing(12)
+    grid.setVerticalSpacing(6)
+    if column is not None:
+        column.addLayout(grid)
+    return grid
+
+
+def _verdict(good: bool) -> Mark:
+    mark = Mark(f"seal-{'green' if good else 'red'}", "ok" if good else "bad", 16)
+    mark.setAccessibleName(tr("passed") if good else tr("not passed"))
+    return mark
+
+
+def _clear(grid: QGridLayout) -> None:
+    while (item := grid.takeAt(0)) is not None:
+        widget = item.widget()
+        if widget is not None:
+            widget.hide()
+            widget.deleteLater()

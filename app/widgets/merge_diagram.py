@@ -1,4 +1,4 @@
-"""The chain of a merge as a drawing: base and adapter flow into the merged model, and on into its format."""
+"""The chain of a merge as a drawing: base and adapters flow into the result, and on into its format."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.theme.style import current_theme
 
+ROW, ROW_GAP = 54, 12
+
 
 @dataclass(frozen=True)
 class Station:
-    """One box: its name, a line of facts, its colour, and whether it takes part."""
+    """One box: its name, a line of facts, its colour, whether it takes part, and how often it counts.
+
+    A curve is as thick as its weight is large; one below nought is dashed.
+    """
 
     name: str
     facts: str
     token: str
     active: bool = True
+    weight: float = 1.0
 
 
 class MergeDiagram(QWidget):
@@ -53,7 +59,7 @@ class MergeDiagram(QWidget):
 
     def sizeHint(self) -> QSize:
         theme = current_theme()
-        return QSize(theme.px(760), self._rows() * theme.px(62) + (self._rows() - 1) * theme.px(18) + 4)
+        return QSize(theme.px(760), self._rows() * theme.px(ROW) + (self._rows() - 1) * theme.px(ROW_GAP) + 4)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(current_theme().px(560), self.sizeHint().height())
@@ -80,7 +86,7 @@ class MergeDiagram(QWidget):
     def _places(self, left: float, width: float, count: int) -> list[QRectF]:
         """Stack `count` boxes around the middle of the drawing."""
         theme = current_theme()
-        height, gap = theme.px(62), theme.px(18)
+        height, gap = theme.px(ROW), theme.px(ROW_GAP)
         top = (self.height() - count * height - (count - 1) * gap) / 2
         return [QRectF(left, top + i * (height + gap), width, height) for i in range(count)]
 
@@ -90,11 +96,14 @@ class MergeDiagram(QWidget):
         bend = (stop.x() - begin.x()) / 2
         path = QPainterPath(begin)
         path.cubicTo(begin + QPointF(bend, 0), stop - QPointF(bend, 0), stop)
-        token = station.token if station.active else "line"
+        active = station.active and station.weight != 0
+        token = station.token if active else "line"
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(
-            QPen(theme.color(token, 0.85 if station.active else 1.0), 3 if station.active else 1.5)
-        )
+        wide = 1.0 + 2.5 * abs(station.weight) if active else 1.5
+        pen = QPen(theme.color(token, 0.85 if active else 1.0), wide)
+        if station.weight < 0:
+            pen.setDashPattern([3.0, 2.0])
+        painter.setPen(pen)
         painter.drawPath(path)
 
     def _box(self, painter: QPainter, box: QRectF, station: Station, share: float = 0.0) -> None:
@@ -112,7 +121,7 @@ class MergeDiagram(QWidget):
         painter.setPen(QPen(theme.color(station.token if station.active else "line"), 1.5))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawPath(shape)
-        inner = box.adjusted(theme.px(13), theme.px(11), -theme.px(11), -theme.px(10))
+        inner = box.adjusted(theme.px(13), theme.px(8), -theme.px(11), -theme.px(7))
         half = inner.height() / 2
         rows = (
             (station.name, "body", 600, "text" if station.active else "dim"),

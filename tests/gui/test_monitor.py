@@ -65,7 +65,13 @@ def test_that_a_finished_run_is_shown_with_its_numbers(qtbot, page):
     assert "plan 14.2" in figure(page, "memory")
     assert page.strip.figures["left"].caption.text().startswith("Took, plan")
     assert page.strip.bar.value == 1.0
-    assert texts(page) == ["Chat with it", "Merge", "Run again with changes", "Open folder"]
+    assert texts(page) == [
+        "Chat with it",
+        "Evaluate",
+        "Merge, export",
+        "Run again with changes",
+        "Open folder",
+    ]
     assert page.charts.memory.title_label.text() == "VRAM (GB)"
     assert len(page.charts.loss.chart.series()[0][1]) == 302
     assert page.notice.isHidden()
@@ -79,7 +85,7 @@ def test_that_each_way_onward_carries_the_run(qtbot, page):
     went = []
     page.navigate_requested.connect(lambda name, argument: went.append((name, argument)))
     buttons = {button.text(): button for button in page.top_bar_actions()}
-    for words in ("Chat with it", "Merge", "Run again with changes"):
+    for words in ("Chat with it", "Merge, export", "Run again with changes"):
         buttons[words].click()
     assert went == [
         ("chat", {"run": folder}),
