@@ -13,11 +13,15 @@ from PySide6.QtWidgets import QApplication
 
 from app.evaluating import bar_lines, markdown, summary, word_differences
 from app.pages.evaluate import EvaluatePage
+from app.pages.library_preview import RunPreview
+from app.palette import commands_of
+from app.window import MainWindow
 from engine import durable
 from engine.benchmarks.spec import GENERAL, OWN_TESTS, benchmarks
 from engine.jobs import process
 from engine.runs import evaluation_results
 from engine.runs.evaluations import Evaluation, Item, Results, create_evaluation, read_evaluations
+from engine.runs.store import summary as summary_of
 from tests.gui.drawn import give_keyboard, nameless_controls, wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
 from tests.integration.adapters import make_adapters
@@ -278,6 +282,27 @@ def test_that_a_benchmark_that_is_not_here_is_measured_on_a_file(
     page.files.remove("blimp-causative")
     settle(page, qtbot)
     assert "blimp-causative" not in page.choice.names
+
+
+def test_that_a_run_leads_to_its_evaluations_and_a_dropped_file_says_what_for(
+    qtbot, services, run: Path, tmp_path: Path
+) -> None:
+    went: list[tuple[str, object]] = []
+    preview = RunPreview(lambda page, argument: went.append((page, argument)))
+    qtbot.addWidget(preview)
+    preview.show_run(summary_of(run))
+    preview.evaluate_button.click()
+    assert went == [("evaluate", {"run": run})]
+
+    window = MainWindow(services)
+    qtbot.addWidget(window)
+    window.navigate(*went[0])
+    assert window.page_name == "evaluate"
+    assert [each.words for each in commands_of(window) if "Evaluate" in each.words] == ["Evaluate a run"]
+    window.overlay.show_for([own_tests(tmp_path)], window.page.drop_words(own_tests(tmp_path)))
+    assert window.overlay.sentence == "Measure on this file"
+    assert window.page.drop_words(run) == ""
+    settle(window.page, qtbot)
 
 
 def test_that_without_runs_the_page_says_what_to_do(page: EvaluatePage, qtbot) -> None:
