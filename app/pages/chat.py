@@ -262,6 +262,7 @@ class ChatPage(Page):
         self.settings.show_proposed(told["sampling"])
         self.settings.show_template(told["template"], told["template_guessed"])
         self.set_heading(facts=f"{told['dtype']} · {told['device']}")
+        self.keeping.show_wanted()
         self.show_state()
         self.go_on()
 

@@ -37,7 +37,6 @@ class ChatKeeping(QObject):
         self.button = button(icon="more", name=tr("Conversations and copies"), on_click=self._open_menu)
         page.talk.answered.connect(self.keep)
         page.talk.keep_asked.connect(self._on_keep_asked)
-        page.process.loaded.connect(lambda _told: self._show_wanted())
 
     # -- conversations -------------------------------------------------------------------------------------
     def begin_anew(self) -> None:
@@ -97,9 +96,10 @@ class ChatKeeping(QObject):
                 return
         except EngineError as error:
             page.faults.say(error)
-        self._show_wanted()
+        self.show_wanted()
 
-    def _show_wanted(self) -> None:
+    def show_wanted(self) -> None:
+        """Show the conversation that waits for its speakers to be loaded."""
         kept, self._wanted = self._wanted, None
         if kept is None:
             return
@@ -108,7 +108,7 @@ class ChatKeeping(QObject):
         for speaker in told.speakers:
             known = page.seats.seats.get(speaker.name)
             if known is None and (speaker.target == "starter" or Path(speaker.target).exists()):
-                page.seats.sit(choice_for(Path(speaker.target)), speaker.name)
+                page.seats.sit(choice_for(Path(speaker.target)), speaker.name, answers=False)
         page.settings.set_system_prompt(told.system)
         page.talk.show([Turn(turn.question, dict(turn.replies)) for turn in told.turns])
         page.prompts.hide()

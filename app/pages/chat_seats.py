@@ -60,6 +60,7 @@ class ChatSeats(QObject):
         self._services, self._process, self._row = services, process, row
         self.seats: dict[str, Seat] = {}
         self._orders: dict[str, str] = {}
+        self._silent: set[str] = set()
         self.device = "auto"
         for key in (BASE, ADAPTER):
             self._make(key)
@@ -147,8 +148,19 @@ class ChatSeats(QObject):
         for seat in self.seats.values():
             seat.ready = False
 
-    def sit(self, choice: Choice, key: str = "", *, in_turn: bool = False, base: str | None = None) -> str:
-        """Let somebody join in a column, a new one without a key; returns the key."""
+    def sit(
+        self,
+        choice: Choice,
+        key: str = "",
+        *,
+        in_turn: bool = False,
+        base: str | None = None,
+        answers: bool = True,
+    ) -> str:
+        """Let somebody join in a column, a new one without a key; returns the key.
+
+        `answers` is False where it shall not answer the last question: that was asked of it before.
+        """
         if not key:
             if len([s for s in self.seats.values() if not s.column.isHidden()]) >= MOST:
                 return ""
@@ -160,16 +172,16 @@ class ChatSeats(QObject):
         seat.column.show_speaker(choice.label)
         seat.column.show_dials(False)
         seat.column.show_hint(tr("Loading."))
-        self._join(seat, in_turn=in_turn)
+        self._join(seat, in_turn=in_turn, answers=answers)
         return key
 
     def rejoin(self) -> None:
         """Ask the child anew for all who joined, after it was lost."""
         for seat in self.seats.values():
             if seat.key not in (BASE, ADAPTER) and not seat.ready and seat.choice is not None:
-                self._join(seat)
+                self._join(seat, answers=False)
 
-    def _join(self, seat: Seat, *, in_turn: bool = False) -> None:
+    def _join(self, seat: Seat, *, in_turn: bool = False, answers: bool = True) -> None:
         identity = self._process.order(
             "join",
             name=seat.key,
@@ -180,6 +192,8 @@ class ChatSeats(QObject):
             strength=seat.strength,
         )
         self._orders[identity] = seat.key
+        if not answers:
+            self._silent.add(identity)
         self.changed.emit()
 
     def close(self, key: str) -> None:
@@ -233,7 +247,8 @@ class ChatSeats(QObject):
                 self._show_dials(seat, told.get("run"), told.get("step"))
             else:
                 seat.column.dials.show()
-        self.again_wanted.emit(seat.key)
+        if str(told["id"]) not in self._silent:
+            self.again_wanted.emit(seat.key)
 
     # -- dials ---------------------------------------------------------------------------------------------
     def _show_dials(self, seat: Seat, run: str | None, step: int | None) -> None:

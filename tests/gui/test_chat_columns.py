@@ -162,8 +162,11 @@ def test_that_chances_are_shown_under_each_token_and_a_question_is_kept_as_a_tes
 
 def test_that_a_conversation_is_kept_opened_copied_and_deleted_with_undo(page, run, qtbot):
     begin(page, run, qtbot)
+    page.sit(choice_for(run / "checkpoints" / "step-00000003"))
+    calm(page, qtbot, 3)
     qtbot.waitUntil(lambda: len(read_kept(run)) == 1 and not page.services.background.busy, timeout=LONG)
-    said = dict(page.turns[0].answers)
+    said, told = dict(page.turns[0].answers), page.turns[0].replies
+    page.seats.close("c3")
     page.clear()
     page.message.setPlainText("Another one")
     page.send()
@@ -180,13 +183,15 @@ def test_that_a_conversation_is_kept_opened_copied_and_deleted_with_undo(page, r
     rows[1].pressed.emit()
     calm(page, qtbot)
     assert [turn.question for turn in page.turns] == ["Where is my parcel?"]
-    assert page.turns[0].answers == said
+    assert page.turns[0].answers == said and page.turns[0].replies == told  # shown, not asked again
+    assert page.seats.columns["c3"].blocks[0].who.text() == told["c3"].fingerprint
     assert page.seats.columns["base"].blocks[0].text == said["base"]
     page.keeping.copy_markdown()
     assert "## You" in QApplication.clipboard().text() and "### tickets" in QApplication.clipboard().text()
     page.message.setPlainText("And then?")
     page.send()
-    calm(page, qtbot, 2)
+    calm(page, qtbot, 3)
+    assert prints(page) == {who: reply.fingerprint for who, reply in told.items()}
     qtbot.waitUntil(lambda: len(read_kept(run)[0].conversation.turns) == 2, timeout=LONG)
     assert len(read_kept(run)) == 2
 
