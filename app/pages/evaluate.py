@@ -28,6 +28,7 @@ from app.widgets.empty import EmptyState
 from app.widgets.notice import Notice
 from engine.benchmarks.spec import GENERAL, OWN_TESTS
 from engine.errors import EngineError
+from engine.jobs import process
 from engine.runs.evaluation_offers import Offers
 from engine.runs.evaluations import Evaluation, Item
 
@@ -104,7 +105,8 @@ class EvaluatePage(Page):
         found: list[QWidget] = [self.runs_button] if len(self._runs or ()) > 1 else []
         if self.run is None:
             return found
-        if self.places.currentWidget() is self.results:
+        scored = self.evaluation is not None and self.evaluation.results is not None
+        if scored and self.places.currentWidget() is self.results:
             found.append(self.copy_button)
         if self.evaluation is not None:
             found.append(self.what_button)
@@ -316,7 +318,7 @@ class EvaluatePage(Page):
         else:
             self.results.show_none(evaluation)
             if going is None or going.folder != evaluation.folder:
-                self._show_broken(evaluation, {})
+                self._show_broken(evaluation, process.exit_of(evaluation.folder) or {})
 
     def _on_items(self, evaluation: Evaluation, items: list[Item]) -> None:
         if self.evaluation is not None and evaluation.folder == self.evaluation.folder:
@@ -324,11 +326,10 @@ class EvaluatePage(Page):
 
     def _show_broken(self, evaluation: Evaluation, note: dict[str, Any]) -> None:
         """Say how an evaluation without results ended, and let it go on."""
-        stopped = evaluation.state == "stopped"
-        words = str(note.get("message") or evaluation.problem or DIED)
-        words = DIED if note.get("status") == "crashed" else words
+        stopped, died = evaluation.state == "stopped", evaluation.state == "crashed"
+        words = DIED if died else str(note.get("message") or evaluation.problem or DIED)
         words = "This evaluation was stopped" if stopped else words
-        hint = f"{note.get('hint') or ''} {KEPT}".strip()
+        hint = KEPT if died else f"{note.get('hint') or ''} {KEPT}".strip()
         actions = [("Go on", lambda: self._go_on(evaluation)), ("Choose anew", self.choose)]
         details, code = str(note.get("words", "")), str(note.get("code", ""))
         self.notice.show_notice("info" if stopped else "bad", words, hint, actions, details, code)

@@ -77,6 +77,11 @@ class ChangedCard(Card):
         self.nothing.setText(said)
         self.filter("")
 
+    def show_none(self) -> None:
+        """Show that there are no scores, and so nothing that changed."""
+        self.show_items([], (), compared=True)
+        self.nothing.setText("They stand here once there are scores.")
+
     def filter(self, name: str) -> None:
         """List the answers of one benchmark alone; an empty name lists all."""
         self.items = [item for item in self._all if name in ("", item.benchmark)]

@@ -139,7 +139,7 @@ class ResultsView(QWidget):
         self.bars.show_lines([])
         self.left_out.hide()
         self.forgetting.show_results(None, evaluation.target)
-        self.changed.show_items([], (), compared=True)
+        self.changed.show_none()
         self.answer.hide()
 
     def show_steps(self, steps: Sequence[tuple[int, str]]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QPushButton
 
 from app.evaluating import bar_lines, markdown, summary, word_differences
 from app.pages.evaluate import EvaluatePage
@@ -282,6 +282,18 @@ def test_that_a_benchmark_that_is_not_here_is_measured_on_a_file(
     page.files.remove("blimp-causative")
     settle(page, qtbot)
     assert "blimp-causative" not in page.choice.names
+
+
+def test_that_a_failed_evaluation_says_why_and_offers_to_go_on(page: EvaluatePage, qtbot, run: Path) -> None:
+    folder = create_evaluation(str(run), [GENERAL], run=run)
+    durable.write_file(folder / "events.jsonl", b"{}\n")
+    note = {"status": "failed", "code": "MODEL-07", "message": "The base is gone.", "hint": "Choose it."}
+    durable.write_json(folder / "exit.json", {**note, "time": time.time()})
+    open_run(page, qtbot, run)
+    assert page.notice._title.text() == "The base is gone."
+    assert "Choose it." in page.notice._text.text() and "MODEL-07" in page.notice._text.text()
+    assert [made.text() for made in page.notice.findChildren(QPushButton)][0] == "Go on"
+    assert "failed" in page.results.history.itemText(0) and page.choice.names == [GENERAL]
 
 
 def test_that_a_run_leads_to_its_evaluations_and_a_dropped_file_says_what_for(
