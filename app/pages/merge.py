@@ -119,6 +119,16 @@ class MergePage(Page):
             return True
         return False
 
+    def free_memory(self) -> float | None:
+        """Return the free memory of the device that would answer, None while it is not known."""
+        sample = self.services.hardware.latest
+        if sample is None:
+            return None
+        on_gpu = [float(device.total_bytes - device.used_bytes) for device in sample.devices]
+        if on_gpu:
+            return max(on_gpu)
+        return float(sample.ram_total_bytes - sample.ram_used_bytes) if sample.ram_total_bytes else None
+
     # -- reading -------------------------------------------------------------------------------------------
     def _read(self, work: Any, then: Any) -> None:
         self._reading += 1
@@ -367,4 +377,6 @@ class MergePage(Page):
         self.state_pill.set(words[self.going.kind] if busy else "", "accent")
         written = tr("nothing is written until you press Export")
         self.facts = tr(type(self).facts) if self.part == "merge" else written
+        if busy:
+            self.facts = tr("it goes on when you leave this page")
         self.heading_changed.emit()

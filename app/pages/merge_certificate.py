@@ -46,15 +46,17 @@ class MergeCertificate(Card):
     export_requested = Signal()
     check_requested = Signal()
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, exportable: bool) -> None:
         super().__init__(title)
         self.made: Made | None = None
+        self._exportable = exportable
         self.waiting = TextLabel(tr(WAITING), "dim", wrap=True)
         self.head = self._build_head()
         self.figures = CertificateView()
+        self.loss = TextLabel("", "small", wrap=True).make_selectable()
         self.use = self._build_use()
         self.after = self._build_after()
-        for widget in (self.waiting, self.head, self.figures, self.use, self.after):
+        for widget in (self.waiting, self.head, self.figures, self.loss, self.use, self.after):
             self.body.addWidget(widget)
         self.body.addStretch(1)
         self.show_made(None)
@@ -105,9 +107,10 @@ class MergeCertificate(Card):
 
     def show_made(self, made: Made | None, result: dict[str, Any] | None = None) -> None:
         """Show what was made, with what its job answered where that was just now."""
+        again = self.made is not None and made is not None and made.folder == self.made.folder
         self.made = made
         self.waiting.setHidden(made is not None)
-        for widget in (self.head, self.figures, self.use, self.after):
+        for widget in (self.head, self.figures, self.loss, self.use, self.after):
             widget.setHidden(made is None)
         if made is None:
             return
@@ -121,11 +124,14 @@ class MergeCertificate(Card):
             about.insert(1, words.format(n=number(found["tokens"]), m=found["prompts"]))
         self.about.setText(" · ".join(about) + self._way_out(made, found, passed, damage))
         self.figures.show_fidelity(found)
-        self.figures.setHidden(not found)
-        self.use.setHidden(not result.get("command"))
-        self.command.setText(_run_too(str(result.get("command", ""))))
+        self.figures.setHidden(not found or bool(damage))
+        self.loss.setText(_loss_words(made))
+        self.loss.setHidden(not self.loss.text() or bool(damage))
+        if not again or result.get("command"):
+            self.command.setText(_run_too(str(result.get("command", ""))))
+        self.use.setHidden(not self.command.text())
         self.chat_button.setHidden(made.chat_argument() is None)
-        self.export_button.setHidden(made.kind not in ("merged", "adapter"))
+        self.export_button.setHidden(not self._exportable)
         self.check_button.setHidden(not made.checkable)
 
     def _show_verdict(self, made: Made, found: dict[str, Any], passed: bool, damage: str) -> None:
@@ -156,6 +162,21 @@ class MergeCertificate(Card):
                 "Do not use it. Merge again in float32; if that differs too, tell us with its log."
             )
         return "\n" + tr("Do not use it. Choose a type with more bits, such as q8_0 or f16.")
+
+
+def _loss_words(made: Made) -> str:
+    """Say how far a mix that is no plain sum is from the sum, as measured while it was made."""
+    loss = made.origin.get("loss")
+    if not isinstance(loss, dict):
+        return ""
+    method = (made.origin.get("sources") or {}).get("mix", {}).get("method", "")
+    words = tr("{method} is {share:.1%} away from the exact weighted sum; {worst:.1%} in {module}.")
+    return words.format(
+        method=method,
+        share=loss["relative_error"],
+        worst=loss["worst_error"],
+        module=loss["worst_module"],
+    )
 
 
 def _run_too(command: str) -> str:

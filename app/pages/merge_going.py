@@ -68,6 +68,7 @@ class MergeGoing(QObject):
         self._note: dict[str, Any] = {}
         self._share = 0.0
         self._asked_to_stop = False
+        self._begun = False
 
     @property
     def busy(self) -> bool:
@@ -77,7 +78,8 @@ class MergeGoing(QObject):
     def start(self, kind: JobKind, arguments: dict[str, Any], name: str) -> None:
         """Start a job in a child; raises EngineError DISK-* when it cannot be written down."""
         self.folder = paths.jobs_dir() / f"{kind}-{paths.slug(name)}-{time.time_ns():x}"
-        self.kind, self._note, self._share, self._asked_to_stop = kind, {}, 0.0, False
+        self.kind, self._note, self._share = kind, {}, 0.0
+        self._asked_to_stop = self._begun = False
         create_job(kind, arguments, self.folder, name=f"{kind.capitalize()} {name}")
         self._thread = EngineThread(self.folder, start_child=True, parent=self)
         self._thread.events_arrived.connect(self._on_events)
@@ -86,10 +88,10 @@ class MergeGoing(QObject):
         self._thread.start()
 
     def cancel(self) -> None:
-        """End it between two tensors or prompts; at a second press at once."""
+        """End it between two tensors or prompts; at once while it has written nothing, or asked again."""
         if self._thread is None or self.folder is None:
             return
-        if self._asked_to_stop:
+        if self._asked_to_stop or not self._begun:
             self._thread.cancel_child()
             return
         self._asked_to_stop = True
@@ -106,7 +108,10 @@ class MergeGoing(QObject):
 
     def _on_events(self, events: list[Any]) -> None:
         for event in events:
-            if event.type != "progress" or self._asked_to_stop:
+            if event.type != "progress":
+                continue
+            self._begun = True
+            if self._asked_to_stop:
                 continue
             words, begin, end = STAGES[self.kind].get(event.stage, (event.stage, self._share, self._share))
             done = event.done / event.total if event.total else 0.0

@@ -36,9 +36,9 @@ class MergeLayout:
     def __init__(self, page: MergePage, process: MixProcess) -> None:
         self._page = page
         self.board, self.export = MergeBoard(), MergeExport()
-        self.trial = MergeTry(process)
-        self.certificate = MergeCertificate(tr("Certificate of the last merge"))
-        self.exported = MergeCertificate(tr("Certificate of the last export"))
+        self.trial = MergeTry(process, page.free_memory)
+        self.certificate = MergeCertificate(tr("Certificate of the last merge"), exportable=True)
+        self.exported = MergeCertificate(tr("Certificate of the last export"), exportable=False)
         self.notice, self.diagram = Notice(), MergeDiagram()
         self.picker = MergePicker(page.adapters, page)
         self.notice.hide()

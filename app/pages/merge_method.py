@@ -28,7 +28,6 @@ WORDS = {
     "magnitude_prune": "Keeps the largest values of each, then sums them.",
 }
 MOST_SEED = 2**31 - 1
-CARD_WIDE = 126
 
 
 class MergeMethod(QWidget):
@@ -57,6 +56,8 @@ class MergeMethod(QWidget):
         self._drawings: dict[str, MixDrawing] = {}
         for name in METHODS:
             flow.addWidget(self._build_card(name))
+        self._fit_cards()
+        current_theme().changed.connect(self._fit_cards)
         column.addWidget(holder)
         self.words = TextLabel("", "small", wrap=True)
         column.addWidget(self.words)
@@ -71,11 +72,17 @@ class MergeMethod(QWidget):
         card.title.set_role("small_text")
         drawing = MixDrawing(name)
         card.column.insertWidget(0, drawing, 0, Qt.AlignmentFlag.AlignHCenter)
-        card.setFixedWidth(theme.px(CARD_WIDE))
         card.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         card.pressed.connect(lambda: self.chosen.emit(name))
         self.cards[name], self._drawings[name] = card, drawing
         return card
+
+    def _fit_cards(self) -> None:
+        """Make all cards as wide as the longest name needs."""
+        theme = current_theme()
+        widest = max(theme.metrics("small").horizontalAdvance(name) for name in METHODS)
+        for card in self.cards.values():
+            card.setFixedWidth(widest + theme.px(24))
 
     def _build_numbers(self) -> QWidget:
         self.numbers_row = QWidget()
@@ -88,12 +95,13 @@ class MergeMethod(QWidget):
         self.density.rested.connect(lambda _: self.numbers_changed.emit())
         self.seed = QSpinBox()
         self.seed.setRange(0, MOST_SEED)
-        self.seed.setAccessibleName(tr("Seed"))
         self.rank = QSpinBox()
         self.rank.setRange(0, MAX_RANK)
         self.rank.setSpecialValueText(tr("largest"))
-        self.rank.setAccessibleName(tr("Rank"))
-        for field in (self.seed, self.rank):
+        for words, field in ((tr("Seed"), self.seed), (tr("Rank"), self.rank)):
+            field.setAccessibleName(words)
+            field.lineEdit().setAccessibleName(words)
+            field.lineEdit().setTextMargins(current_theme().px(8), 0, 0, 0)
             field.setKeyboardTracking(False)
             field.setFixedWidth(current_theme().px(96))
             field.valueChanged.connect(lambda _: self.numbers_changed.emit())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
-from app.i18n import number, tr
+from app.i18n import number, size, tr
 from app.merging import Mixing
 from app.theme.style import current_theme
 from app.widgets.button import button
@@ -21,6 +23,7 @@ REST_MS = 350
 ANSWER_TOKENS = 64
 SAMPLING = {"temperature": 0.0, "max_new_tokens": ANSWER_TOKENS}
 LEAST_HEIGHT = 92
+ANSWER_BYTES = 2.4  # a parameter in 16 bits, with a fifth for what answering takes
 
 
 class _Answer(QWidget):
@@ -60,7 +63,7 @@ class _Answer(QWidget):
 class MergeTry(Card):
     """A question, a child that holds base and mix, and both answers; moving a weight asks again."""
 
-    def __init__(self, process: MixProcess) -> None:
+    def __init__(self, process: MixProcess, free: Callable[[], float | None]) -> None:
         self.answer_button = button(tr("Answer"), "send", compact=True)
         self.stop_button = button(tr("Stop"), "stop", compact=True)
         holder = QWidget()
@@ -69,7 +72,7 @@ class MergeTry(Card):
         row.addWidget(self.answer_button)
         row.addWidget(self.stop_button)
         super().__init__(tr("Try before writing"), holder)
-        self.process = process
+        self.process, self._free = process, free
         self.mixing: Mixing | None = None
         self._loaded: dict[str, Any] | None = None  # the mixture that the child holds
         self._held: dict[str, Any] = {}
@@ -144,10 +147,28 @@ class MergeTry(Card):
             self.prompt.setFocus()
             return
         self.notice.hide()
+        if self.process.alive or not self._refuses():
+            self._ask()
+
+    def _ask(self) -> None:
+        self.notice.hide()
         if self.base.asked != self.prompt.text().strip():
             self.base.asked = ""
         self.mix.asked = self.prompt.text().strip()
         self._again()
+
+    def _refuses(self) -> bool:
+        """Return whether the base has no room in memory now, and say so; it may be tried all the same."""
+        assert self.mixing is not None
+        free, needed = self._free(), self.mixing.base.parameters * ANSWER_BYTES
+        if free is None or needed <= free:
+            return False
+        title = tr("{base} has no room beside what is going on.").format(base=self.mixing.base.name)
+        words = tr("It needs about {needed} to answer, and {free} are free. Merging needs far less.")
+        actions = [(tr("Try it all the same"), self._ask)]
+        self.notice.show_notice("warn", title, words.format(needed=size(needed), free=size(free)), actions)
+        self.notice.show()
+        return True
 
     def stop(self) -> None:
         """End the answers that are being made, or the loading."""
@@ -165,6 +186,13 @@ class MergeTry(Card):
         self._orders.clear()
         self.process.drop()
         self._show()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Esc stops what is being said."""
+        if event.key() == Qt.Key.Key_Escape and self._state:
+            self.stop()
+        else:
+            super().keyPressEvent(event)
 
     # -- the child -----------------------------------------------------------------------------------------
     def _again(self) -> None:

@@ -88,7 +88,8 @@ class WeightRow(QWidget):
         self.value.setRange(least, most)
         self.value.setDecimals(2)
         self.value.setSingleStep(0.05)
-        self.value.setAccessibleName(tr("{words}, typed").format(words=words))
+        for part in (self.value, self.value.lineEdit()):
+            part.setAccessibleName(tr("{words}, typed").format(words=words))
         self.value.setFixedWidth(theme.px(76))
         self.value.lineEdit().setTextMargins(theme.px(8), 0, theme.px(6), 0)
         self.value.setAlignment(Qt.AlignmentFlag.AlignRight)

@@ -122,3 +122,11 @@ def test_that_an_adapter_of_another_base_is_named_with_the_way_back(page, adapte
     assert "their bases differ. Use adapters of one base." in page.board.method.words.text()
     page.board.rows[1].remove.click()
     assert page.board.ready
+
+
+def test_that_a_base_without_room_is_said_before_it_is_loaded(page, adapters, qtbot):
+    settle(page, qtbot)
+    drop(page, qtbot, adapters / "plain-adapter")
+    page.trial._free = lambda: 1000.0
+    page.trial.ask()
+    assert "has no room" in page.trial.notice._title.text() and not page.process.alive

@@ -70,11 +70,12 @@ def test_that_a_gguf_is_exported_proved_and_ready_to_be_used(page, qtbot):
 
 def test_that_what_cannot_be_exported_says_why_and_leaves_nothing(page, qtbot, home):
     page.export.choose("ollama")
-    page.export.what.base.path.joinpath("chat_template.jinja").rename(home / "away")
+    tokenizer = page.export.what.base.path / "tokenizer.json"
+    tokenizer.rename(home / "away")
     try:
         page.export_now()
         qtbot.waitUntil(page.settled, timeout=LONG)
     finally:
-        (home / "away").rename(page.export.what.base.path / "chat_template.jinja")
+        (home / "away").rename(tokenizer)
     assert not page.notice.isHidden() and page.result is None
-    assert not list((home / "exports").iterdir())
+    assert page.exported.made is None and not list((home / "exports").iterdir())
