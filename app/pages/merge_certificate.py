@@ -53,10 +53,10 @@ class MergeCertificate(Card):
         self.waiting = TextLabel(tr(WAITING), "dim", wrap=True)
         self.head = self._build_head()
         self.figures = CertificateView()
-        self.loss = TextLabel("", "small", wrap=True).make_selectable()
+        self.remarks = TextLabel("", "small", wrap=True).make_selectable()
         self.use = self._build_use()
         self.after = self._build_after()
-        for widget in (self.waiting, self.head, self.figures, self.loss, self.use, self.after):
+        for widget in (self.waiting, self.head, self.figures, self.remarks, self.use, self.after):
             self.body.addWidget(widget)
         self.body.addStretch(1)
         self.show_made(None)
@@ -110,7 +110,7 @@ class MergeCertificate(Card):
         again = self.made is not None and made is not None and made.folder == self.made.folder
         self.made = made
         self.waiting.setHidden(made is not None)
-        for widget in (self.head, self.figures, self.loss, self.use, self.after):
+        for widget in (self.head, self.figures, self.remarks, self.use, self.after):
             widget.setHidden(made is None)
         if made is None:
             return
@@ -125,8 +125,9 @@ class MergeCertificate(Card):
         self.about.setText(" · ".join(about) + self._way_out(made, found, passed, damage))
         self.figures.show_fidelity(found)
         self.figures.setHidden(not found or bool(damage))
-        self.loss.setText(_loss_words(made))
-        self.loss.setHidden(not self.loss.text() or bool(damage))
+        remarks = [_loss_words(made), *(str(remark) for remark in result.get("remarks") or ())]
+        self.remarks.setText("\n".join(remark for remark in remarks if remark))
+        self.remarks.setHidden(not self.remarks.text() or bool(damage))
         if not again or result.get("command"):
             self.command.setText(_run_too(str(result.get("command", ""))))
         self.use.setHidden(not self.command.text())

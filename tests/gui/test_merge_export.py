@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 
 import pytest
 
 from app import exporting
 from app.pages.merge import MergePage
+from engine.recipe import codec
+from engine.recipe.recipe import Recipe
+from engine.runs import store
 from tests.gui.merge_place import LONG
 from tests.integration.adapters import make_adapters
 
@@ -79,3 +83,19 @@ def test_that_what_cannot_be_exported_says_why_and_leaves_nothing(page, qtbot, h
         (home / "away").rename(tokenizer)
     assert not page.notice.isHidden() and page.result is None
     assert page.exported.made is None and not list((home / "exports").iterdir())
+
+
+def test_that_a_run_trained_whole_is_offered_as_an_export(page, qtbot, tiny_model):
+    recipe = codec.override(
+        Recipe(), {"model.path": str(tiny_model), "name": "whole", "data.train": ["x.jsonl"]}
+    )
+    run = store.create_run(recipe)
+    shutil.copytree(tiny_model, run / "model")
+    page.show_part("merge")
+    page.open_with({"run": run})
+    page.shown()
+    qtbot.waitUntil(page.settled, timeout=LONG)
+    assert page.part == "export" and page.export.what.run == run
+    assert not page.export.cards["adapter"].available and page.export.cards["script"].available
+    assert page.export.source.currentText() == page.export.what.name
+    assert shlex.split(page.command())[2] == str(run)
