@@ -224,7 +224,7 @@ def test_that_two_seeds_more_are_three_runs_in_the_queue(qtbot, services, tiny_m
     waiting = [store.load_recipe(folder) for folder in services.run_queue.queued()]
     assert [each.training.seed for each in waiting] == [42, 43, 44]
     assert len({each.name for each in waiting}) == 3
-    own = {"name": recipe.name, "training.seed": 42}
+    own = {"name": recipe.name, "training.seed": 42, "data.split_seed": None}
     assert all(codec.override(each, own) == recipe for each in waiting)
     assert window.page.watch.folder == services.run_queue.queued()[0]
     assert ("3 runs are in the queue.", f"About {i18n.duration(3 * seconds)} in all.") in told

@@ -239,7 +239,7 @@ def test_that_a_pause_lets_every_weight_go_and_goes_on_bit_by_bit(
     watched = [weakref.ref(p) for p in paused.model.parameters()]
     watched += [weakref.ref(v) for s in paused.optimizer.state.values() for v in s.values() if is_tensor(v)]
     folder = orders.keep.save(paused, wait=True)
-    orders._let_go(paused)
+    orders.let_go(paused)
     gc.collect()
     assert len(watched) > 20 and not [ref for ref in watched if ref() is not None]
     assert orders._go_on(paused, folder)
@@ -261,7 +261,7 @@ def test_that_a_run_without_room_stays_paused_and_says_so(
     run = make_training()
     train.take_step(run)
     folder, load = orders.keep.save(run, wait=True), run.reload
-    orders._let_go(run)
+    orders.let_go(run)
 
     def full() -> object:
         raise torch.OutOfMemoryError("CUDA out of memory")
