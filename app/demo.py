@@ -19,7 +19,9 @@ from PySide6.QtCore import QCoreApplication, QEventLoop
 from app.screenshot import DEFAULT_SIZE, save, wait_until_settled
 from app.workers.engine_thread import EngineThread
 from engine.errors import EngineError
+from engine.jobs.process import exit_of, last_words
 from engine.jobs.spec import create_job
+from engine.models import library
 from engine.paths import jobs_dir, resources, runs_dir
 
 FAST = {"training.max_steps": 6, "evaluation.eval_steps": 3, "data.validation_split": 0.02}
@@ -99,6 +101,9 @@ class Demo:
 
     def wizard(self) -> Path:
         """From Model to Start with the bundled example; the picture of each step is taken before Next."""
+        if not library.starter_ready():
+            self.say("preparing the starter model")
+            library.ensure_starter()
         before = set(runs_dir().iterdir())
         page = self.page("wizard", {"example": "support", "step": "model"})
         if self._fast:
@@ -124,7 +129,9 @@ class Demo:
         self.picture("monitor-running")
         self.wait("Training", lambda: watch.over)
         self.turn(0.5)
-        closing = json.loads((run / "exit.json").read_bytes())
+        closing = exit_of(run)
+        if closing is None:
+            raise DemoError(f"The run ended without a closing note. {last_words(run)}")
         if closing["status"] != "finished":
             raise DemoError(f"The run {closing['status']}: {closing['message']} {closing['hint']}")
         history = watch.history

@@ -105,16 +105,28 @@ def load_recipe(folder: Path) -> Recipe:
 
 def state_of(folder: Path) -> str:
     """Return queued, running, paused, finished, stopped, failed or crashed, from the folder alone."""
+    state = _state_by_lock_or_note(folder)
+    if state:
+        return state
+    try:
+        begun = (folder / "events.jsonl").stat().st_size > 0
+    except OSError:
+        begun = False
+    if not begun:
+        return "queued"
+    # A child that began between the looks at its lock and at its events holds the lock by now.
+    return _state_by_lock_or_note(folder) or "crashed"
+
+
+def _state_by_lock_or_note(folder: Path) -> str:
+    """Return the state that a held lock or a closing note tells, empty where there is neither."""
     if lock.is_held(folder):
         return "paused" if _last_state(folder) == "paused" else "running"
     closing = exit_of(folder)
-    if closing is not None:
-        status = str(closing.get("status", "failed"))
-        return status if status in ("finished", "stopped", "failed") else "failed"
-    try:
-        return "crashed" if (folder / "events.jsonl").stat().st_size else "queued"
-    except OSError:
-        return "queued"
+    if closing is None:
+        return ""
+    status = str(closing.get("status", "failed"))
+    return status if status in ("finished", "stopped", "failed") else "failed"
 
 
 def _last_state(folder: Path) -> str:

@@ -135,7 +135,7 @@ def test_that_doctor_names_every_check(tmp_path: Path) -> None:
         (["nonsense"], "REC-01"),
         (["advise", "/nowhere/recipe.yaml"], "DISK-03"),
         (["evaluate", "x"], "RUN-03"),
-            (["sweep", "x"], "REC-01"),
+        (["sweep", "x"], "REC-01"),
         (["merge", "nothing", "--out", "{out}"], "RUN-03"),
         (["models", "show", "/nowhere"], ""),
     ],
