@@ -6,26 +6,16 @@ import time
 from pathlib import Path
 
 from engine import durable
-from engine.events import Finished, Progress, Stopped
+from engine.events import Finished, Stopped
 from engine.runtime.certify import certify_folder
-from engine.runtime.job import AskedToStop, Job, heed_stop
+from engine.runtime.job import AskedToStop, Job
 
 
 def certify_job(job: Job) -> Finished | Stopped:
     """Check the files of `arguments["folder"]` and compare it again with what it was made of."""
     began = time.monotonic()
-    told = ""
-
-    def progress(stage: str, done: int, total: int) -> None:
-        nonlocal told
-        heed_stop(job.requests)
-        if stage != told:
-            told = stage
-            job.phase(stage)
-        job.write(Progress(stage=stage, done=done, total=total))
-
     try:
-        result = certify_folder(Path(job.spec.arguments["folder"]), progress)
+        result = certify_folder(Path(job.spec.arguments["folder"]), job.report)
     except AskedToStop:
         return Stopped(step=0)
     durable.write_json(job.folder / "result.json", result)

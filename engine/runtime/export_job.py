@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from engine import durable
-from engine.events import Finished, Progress, Stopped, Warned
+from engine.events import Finished, Stopped, Warned
 from engine.runs.script import write_script
 from engine.runtime.export import export_model
-from engine.runtime.job import AskedToStop, Job, heed_stop
+from engine.runtime.job import AskedToStop, Job
 
 OPTIONS = ("quantization", "base", "check")
 
@@ -25,23 +25,13 @@ def export_job(job: Job) -> Finished | Stopped:
         answer = script_of(Path(str(arguments["model"])), Path(arguments["out"]))
         durable.write_json(job.folder / "result.json", answer)
         return Finished(seconds=time.monotonic() - began)
-    told = ""
-
-    def progress(stage: str, done: int, total: int) -> None:
-        nonlocal told
-        heed_stop(job.requests)
-        if stage != told:
-            told = stage
-            job.phase(stage)
-        job.write(Progress(stage=stage, done=done, total=total))
-
     options = {name: arguments[name] for name in OPTIONS if arguments.get(name) is not None}
     try:
         result = export_model(
             str(arguments["model"]),
             Path(arguments["out"]),
             str(arguments["format"]),
-            progress=progress,
+            progress=job.report,
             **options,
         )
     except AskedToStop:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.events import Seal, Sealed
+from engine.events import Progress, Seal, Sealed
 from engine.jobs.spec import JobSpec
 from engine.runs import seals
 from engine.runs.event_log import EventWriter
@@ -123,6 +123,12 @@ class Job:
     def phase(self, name: str) -> None:
         """Say what is done now; the heartbeat carries it."""
         self.vitals.phase = name
+
+    def report(self, stage: str, done: int, total: int, unit: str = "") -> None:
+        """Say how far a stage is; raises AskedToStop where a stop was asked for meanwhile."""
+        heed_stop(self.requests)
+        self.phase(stage)
+        self.write(Progress(stage=stage, done=done, total=total, unit=unit))
 
     def outcome(self, event: Any) -> dict[str, Any]:
         """Return exit.json for the closing event."""

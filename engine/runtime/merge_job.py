@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 from engine import durable
-from engine.events import Finished, Progress, Stopped
-from engine.runtime.job import AskedToStop, Job, heed_stop
+from engine.events import Finished, Stopped
+from engine.runtime.job import AskedToStop, Job
 from engine.runtime.merge import merge_adapter
 
 OPTIONS = ("base", "weights", "method", "dtype", "check", "density", "seed", "svd_rank", "adapter_only")
@@ -17,12 +18,7 @@ def merge_job(job: Job) -> Finished | Stopped:
     """Merge `arguments["adapters"]` into `arguments["out"]`; the other arguments are `merge_adapter`'s."""
     began = time.monotonic()
     arguments = job.spec.arguments
-
-    def progress(stage: str, done: int, total: int) -> None:
-        heed_stop(job.requests)
-        job.phase(stage)
-        job.write(Progress(stage=stage, done=done, total=total, unit="tensors"))
-
+    progress = partial(job.report, unit="tensors")
     options = {name: arguments[name] for name in OPTIONS if arguments.get(name) is not None}
     adapters = [Path(adapter) for adapter in arguments["adapters"]]
     try:
