@@ -1,26 +1,116 @@
-"""The only writer into job folders: whole or not at all, and on the disk before it is believed."""
+"""The only writer into job folders: whole or not at all, and on the disk before it is believed.
+
+All that changes a folder goes through `disk`, call by call, so that a test can record, refuse or reorder it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from engine import faults
+
 CHUNK_BYTES = 1 << 22
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
+
+class Disk:
+    """The calls of the operating system that change a folder; each raises OSError as it comes.
+
+    Points of `faults`: open, write, fsync, replace, link, unlink, mkdir, rmdir, fsync_folder.
+    """
+
+    def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
+        """Open a file for writing and return its descriptor."""
+        faults.point("open")
+        return os.open(path, flags, mode)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        """Write once and return how many bytes were taken."""
+        if faults.point("write") == "short-write":
+            return os.write(fd, memoryview(data)[: len(data) // 2])
+        return os.write(fd, data)
+
+    def fsync(self, fd: int) -> None:
+        """Bring a file's bytes to the disk; never to be called again for the same bytes once it failed."""
+        faults.point("fsync")
+        os.fsync(fd)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor."""
+        os.close(fd)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Give a file or folder another name; a file there is replaced at once."""
+        faults.point("replace")
+        os.replace(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name; raises FileExistsError where it is taken."""
+        faults.point("link")
+        os.link(source, target)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file."""
+        faults.point("unlink")
+        os.unlink(path)
+
+    def mkdir(self, path: Path, mode: int = 0o777) -> None:
+        """Make one folder."""
+        faults.point("mkdir")
+        os.mkdir(path, mode)
+
+    def rmdir(self, path: Path) -> None:
+        """Remove an empty folder."""
+        faults.point("rmdir")
+        os.rmdir(path)
+
+    def fsync_folder(self, folder: Path) -> None:
+        """Make the names inside `folder` durable (a no-op where folders cannot be opened)."""
+        faults.point("fsync_folder")
+        if os.name == "nt":
+            return
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+disk = Disk()
+
+
+@contextlib.contextmanager
+def using(other: Disk) -> Iterator[Disk]:
+    """Let everything here go through another disk for a while (for tests)."""
+    global disk
+    before, disk = disk, other
+    try:
+        yield other
+    finally:
+        disk = before
 
 
 def fsync_folder(folder: Path) -> None:
     """Make the names inside `folder` durable (a no-op where folders cannot be opened)."""
-    if os.name == "nt":
-        return
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    disk.fsync_folder(folder)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all bytes; raises OSError ENOSPC where the disk takes none any more."""
+    rest = memoryview(data).cast("B")
+    while len(rest):
+        taken = disk.write(fd, rest[: 1 << 26])
+        if taken <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = rest[taken:]
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -31,16 +121,18 @@ def write_file(path: Path, content: bytes | str) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     part = path.with_name(path.name + ".part")
     try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        fd = disk.open(part, _WRITE, 0o666)
+        try:
+            write_all(fd, data)
+            disk.fsync(fd)
+        finally:
+            disk.close(fd)
+        disk.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            part.unlink()
+            disk.unlink(part)
         raise
-    fsync_folder(path.parent)
+    disk.fsync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -48,12 +140,15 @@ def write_json(path: Path, value: Any) -> None:
     write_file(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def open_log(path: Path) -> int:
+    """Open a file that only grows and return its descriptor."""
+    return disk.open(path, _APPEND, 0o600)
+
+
 def append_line(fd: int, line: bytes) -> None:
     """Append one line ending in a newline with a single write; a short write raises OSError."""
-    written = os.write(fd, line)
+    written = disk.write(fd, line)
     if written != len(line):
-        import errno
-
         raise OSError(errno.ENOSPC, "only part of a line could be written")
 
 
@@ -61,7 +156,7 @@ def fsync_file(path: Path) -> None:
     """Flush a file written by a library to the disk."""
     fd = os.open(path, os.O_RDWR)
     try:
-        os.fsync(fd)
+        disk.fsync(fd)
     finally:
         os.close(fd)
 
@@ -81,18 +176,22 @@ def create_exclusive(path: Path, content: bytes) -> None:
     The content appears at once: it is written under a private name and linked into place.
     """
     private = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(private, "wb") as file:
-        file.write(content)
+    fd = disk.open(private, _WRITE, 0o600)
     try:
-        os.link(private, path)
-    except (OSError, AttributeError) as error:
-        if isinstance(error, FileExistsError):
-            raise
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.write(fd, content)
+            write_all(fd, content)
         finally:
-            os.close(fd)
+            disk.close(fd)
+        try:
+            disk.link(private, path)
+        except (OSError, AttributeError) as error:
+            if isinstance(error, FileExistsError):
+                raise
+            fd = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                write_all(fd, content)
+            finally:
+                disk.close(fd)
     finally:
         with contextlib.suppress(OSError):
-            private.unlink()
+            disk.unlink(private)

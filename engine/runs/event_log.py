@@ -163,7 +163,7 @@ class EventWriter:
         self.attempt = attempt if attempt is not None else (1 if last is None else last.attempt + 1)
         self._seq = 0 if last is None else last.seq + 1
         self._lock = threading.Lock()
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        self._fd = durable.open_log(path)
         self._torn = _ends_torn(path)
 
     def write(self, event: BaseModel) -> None:
@@ -178,11 +178,11 @@ class EventWriter:
 
     def sync(self) -> None:
         """Make what was written durable."""
-        os.fsync(self._fd)
+        durable.disk.fsync(self._fd)
 
     def close(self) -> None:
         """Close the file; the writer cannot be used afterwards."""
-        os.close(self._fd)
+        durable.disk.close(self._fd)
 
 
 def _ends_torn(path: Path) -> bool:

@@ -16,9 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from engine import durable
+from engine import durable, faults
 from engine.errors import EngineError, from_os_error
-from engine.events import Failed, Finished, Started, Stopped, Warned
+from engine.events import Failed, Finished, Started, Stopped, Unknown, Warned
 from engine.jobs.lock import FolderLock
 from engine.jobs.spec import JobSpec, read_job
 from engine.runs import calibration
@@ -69,6 +69,8 @@ def run_job(folder: Path, *, alone: bool = False) -> int:
         job = Job(
             folder, spec, writer, Requests(control), vitals, versions=versions(), place=place, alone=alone
         )
+        if faults.armed():
+            writer.write(Unknown.model_validate({"type": "faults_armed", "faults": faults.armed()}))
         resumed = _find_checkpoint(job) if spec.kind == "train" and writer.attempt > 1 else None
         writer.write(
             Started(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -114,11 +113,7 @@ class Job:
 
     def sync(self) -> None:
         """Make the events written so far durable."""
-        fd = os.open(self.folder / "events.jsonl", os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        self.writer.sync()
 
     def phase(self, name: str) -> None:
         """Say what is done now; the heartbeat carries it."""
