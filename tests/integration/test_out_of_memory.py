@@ -110,7 +110,7 @@ def warnings_of(folder: Path) -> list[Any]:
 
 @pytest.mark.parametrize("first", [1, 3, STEPS])
 @pytest.mark.parametrize("micro", [3, 5, 7])
-def test_that_a_step_that_ran_out_of_memory_is_repeated_to_the_same_loss_and_weights(
+def test_f21_r05_that_a_step_that_ran_out_of_memory_is_repeated_to_the_same_loss_and_weights(
     make_run: MakeRun, enough: Callable[..., Measured], small_device: SmallDevice, micro: int, first: int
 ) -> None:
     expected = enough(micro)
@@ -123,7 +123,7 @@ def test_that_a_step_that_ran_out_of_memory_is_repeated_to_the_same_loss_and_wei
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 6])
-def test_that_any_room_for_rows_gives_the_same_run(
+def test_r05_that_any_room_for_rows_gives_the_same_run(
     make_run: MakeRun, enough: Callable[..., Measured], small_device: SmallDevice, rows: int
 ) -> None:
     expected = enough(7)
@@ -133,7 +133,7 @@ def test_that_any_room_for_rows_gives_the_same_run(
     assert_the_same(folder, expected)
 
 
-def test_that_memory_that_runs_out_in_the_backward_pass_leaves_no_half_gradient(
+def test_f21_that_memory_that_runs_out_in_the_backward_pass_leaves_no_half_gradient(
     make_run: MakeRun, enough: Callable[..., Measured], small_device: SmallDevice
 ) -> None:
     options = {"training__gradient_accumulation_steps": 2}
@@ -144,7 +144,7 @@ def test_that_memory_that_runs_out_in_the_backward_pass_leaves_no_half_gradient(
     assert_the_same(folder, expected)
 
 
-def test_that_packed_rows_and_a_short_last_batch_are_split_to_the_same_run(
+def test_r05_that_packed_rows_and_a_short_last_batch_are_split_to_the_same_run(
     make_run: MakeRun, enough: Callable[..., Measured], small_device: SmallDevice
 ) -> None:
     options = {"data__packing": True, "data__max_length": 128, "data__shuffle": False}
@@ -155,7 +155,7 @@ def test_that_packed_rows_and_a_short_last_batch_are_split_to_the_same_run(
     assert_the_same(folder, expected)
 
 
-def test_that_a_resume_goes_on_in_the_parts_that_fitted(
+def test_f21_that_a_resume_goes_on_in_the_parts_that_fitted(
     make_run: MakeRun, small_device: SmallDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_device(rows=2, first=2)
@@ -171,7 +171,7 @@ def test_that_a_resume_goes_on_in_the_parts_that_fitted(
     )
 
 
-def test_that_memory_that_runs_out_in_an_evaluation_changes_neither_its_loss_nor_the_weights(
+def test_f22_that_memory_that_runs_out_in_an_evaluation_changes_neither_its_loss_nor_the_weights(
     make_run: MakeRun, small_device: SmallDevice
 ) -> None:
     options = {"evaluation__eval_steps": 2, "data__validation_split": 0.2}
@@ -191,7 +191,7 @@ def test_that_memory_that_runs_out_in_an_evaluation_changes_neither_its_loss_nor
     ]
 
 
-def test_that_an_answer_without_room_is_left_out_and_training_goes_on(
+def test_f22_that_an_answer_without_room_is_left_out_and_training_goes_on(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer, asked = evaluate.answer, 0
@@ -218,7 +218,7 @@ def test_that_ranks_that_share_weights_do_not_cut_each_for_itself(make_training:
     assert caught.value.code == "GPU-01" and "smaller batch" in caught.value.hint and run.parts == 1
 
 
-def test_that_a_save_without_room_for_a_copy_is_written_in_place(
+def test_f22_that_a_save_without_room_for_a_copy_is_written_in_place(
     make_run: MakeRun, enough: Callable[..., Measured], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = enough(4)
@@ -280,7 +280,7 @@ def test_that_a_resume_keeps_computing_layers_twice(make_training: MakeTraining,
         ({"training__on_out_of_memory": "fail"}, "let batches be split"),
     ],
 )
-def test_that_memory_too_small_for_one_row_is_told_with_what_is_left_to_do(
+def test_f21_that_memory_too_small_for_one_row_is_told_with_what_is_left_to_do(
     make_run: MakeRun, small_device: SmallDevice, options: dict[str, Any], hint: str
 ) -> None:
     small_device(rows=0)
@@ -297,7 +297,7 @@ def test_that_memory_too_small_for_one_row_is_told_with_what_is_left_to_do(
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), "Memory ran out."),
     ],
 )
-def test_that_memory_that_runs_out_anywhere_else_ends_the_run_in_words(
+def test_f22_that_memory_that_runs_out_anywhere_else_ends_the_run_in_words(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
     def no_room(*_: Any, **__: Any) -> Any:

@@ -121,7 +121,7 @@ def test_that_two_processes_follow_one_with_twice_the_batch_and_it_can_go_on_for
     assert measured[1] == pytest.approx(measured[0], abs=1e-4)
 
 
-def test_that_only_rank_0_writes_and_no_port_is_open_beyond_this_machine(
+def test_f43_that_only_rank_0_writes_and_no_port_is_open_beyond_this_machine(
     uninterrupted: Path, remembered: dict[str, Any]
 ) -> None:
     assert remembered["ranks"] == 2 and remembered["gone"]
@@ -134,7 +134,7 @@ def test_that_only_rank_0_writes_and_no_port_is_open_beyond_this_machine(
     assert any("2 processes (ddp, gloo)" in e.message for e in events_of(uninterrupted) if e.type == "log")
 
 
-def test_that_a_killed_rank_ends_the_run_in_words_with_a_sound_save_to_go_on_from(
+def test_f43_that_a_killed_rank_ends_the_run_in_words_with_a_sound_save_to_go_on_from(
     make_ranks: MakeRanks, uninterrupted: Path
 ) -> None:
     folder = make_ranks()
@@ -178,7 +178,7 @@ def test_that_a_rank_that_fails_says_why_to_rank_0_and_writes_nothing(
     assert sorted(folder.rglob("*")) == before
 
 
-def test_that_killing_rank_0_takes_the_others_along(make_ranks: MakeRanks) -> None:
+def test_f43_that_killing_rank_0_takes_the_others_along(make_ranks: MakeRanks) -> None:
     folder = make_ranks()
     child = process.start(folder)
     wait_for(folder, lambda e: e.type == "checkpoint_saved")
@@ -190,7 +190,7 @@ def test_that_killing_rank_0_takes_the_others_along(make_ranks: MakeRanks) -> No
     assert check.last_checkpoint(folder)[0] is not None
 
 
-def test_that_a_stop_and_a_pause_are_obeyed_by_all_and_change_nothing(
+def test_f43_that_a_stop_and_a_pause_are_obeyed_by_all_and_change_nothing(
     make_ranks: MakeRanks, uninterrupted: Path
 ) -> None:
     folder = make_ranks()

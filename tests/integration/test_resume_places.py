@@ -81,7 +81,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_that_going_on_changes_nothing(
+def test_i10_r04_that_going_on_changes_nothing(
     make_run: MakeRun, whole: Whole, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     options, step, piece, after = PLACES[place]
@@ -93,7 +93,7 @@ def test_that_going_on_changes_nothing(
     assert_never_ended(folder, whole(**options))
 
 
-def test_that_ends_on_end_change_nothing(
+def test_r04_that_ends_on_end_change_nothing(
     make_run: MakeRun, whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {**QUICK, **WINDOWS}
@@ -105,7 +105,7 @@ def test_that_ends_on_end_change_nothing(
     assert_never_ended(folder, whole(**options))
 
 
-def test_that_going_on_after_a_pause_changes_nothing(
+def test_r04_that_going_on_after_a_pause_changes_nothing(
     make_run: MakeRun, whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {**QUICK, **WINDOWS}
@@ -126,7 +126,7 @@ def test_that_going_on_after_a_pause_changes_nothing(
     assert_never_ended(folder, whole(**options))
 
 
-def test_that_going_on_after_an_evaluation_changes_nothing(
+def test_r04_that_going_on_after_an_evaluation_changes_nothing(
     make_run: MakeRun, whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {**QUICK, **MEASURED, "training__num_train_epochs": 1}
@@ -160,7 +160,7 @@ def test_that_an_end_in_the_middle_of_an_evaluation_changes_nothing(
     assert_never_ended(folder, whole(**options))
 
 
-def test_that_evaluating_every_step_or_never_gives_the_same_weights(make_run: MakeRun) -> None:
+def test_i10_that_evaluating_every_step_or_never_gives_the_same_weights(make_run: MakeRun) -> None:
     options = {**QUICK, "data__validation_split": 0.2, "training__max_steps": 8}
     options["training__load_best_model_at_end"] = False
     never = make_run(**options, evaluation__eval_steps=None)

@@ -55,7 +55,7 @@ def test_that_a_run_learns_and_leaves_what_the_contract_names(make_run: MakeRun)
     assert [e.seq for e in events_of(folder)] == list(range(len(events_of(folder))))
 
 
-def test_that_the_first_event_is_there_before_torch_is(make_run: MakeRun) -> None:
+def test_r10_that_the_first_event_is_there_before_torch_is(make_run: MakeRun) -> None:
     folder = make_run(training__max_steps=1)
     run_to_end(folder)
     events = events_of(folder)
@@ -120,7 +120,7 @@ def test_that_a_kill_during_an_evaluation_changes_nothing(make_run: MakeRun, uni
     assert (folder / RESULT).read_bytes() == (uninterrupted / RESULT).read_bytes()
 
 
-def test_that_stop_saves_and_resume_goes_on_exactly(make_run: MakeRun, uninterrupted: Path) -> None:
+def test_r04_that_stop_saves_and_resume_goes_on_exactly(make_run: MakeRun, uninterrupted: Path) -> None:
     folder = same_again(make_run)
     child = process.start(folder)
     wait_for(folder, lambda e: e.type == "step" and e.step == 5)

@@ -66,7 +66,7 @@ def test_that_bf16_follows_fp32(make_training: MakeTraining) -> None:
     assert max(abs(a - b) for a, b in zip(exact, half, strict=True)) < 2e-2
 
 
-def test_that_a_4_bit_base_trains_on_right_gradients_before_and_after_an_answer(
+def test_f30_r21_that_a_4_bit_base_trains_on_right_gradients_before_and_after_an_answer(
     make_training: MakeTraining,
 ) -> None:
     import bitsandbytes as bnb

@@ -105,7 +105,7 @@ def test_that_steps_become_series_and_numbers():
     assert history.steps_since_checkpoint() == 0
 
 
-def test_that_replay_and_live_give_the_same_view_field_by_field(tmp_path):
+def test_i04_that_replay_and_live_give_the_same_view_field_by_field(tmp_path):
     tape = a_whole_run()
     tape.add(Finished(steps=30, seconds=42.0, peak_memory_bytes=3 * 10**9, adapter="adapter"), 1)
     writer = EventWriter(tmp_path)
@@ -125,7 +125,7 @@ def test_that_replay_and_live_give_the_same_view_field_by_field(tmp_path):
     assert first["state"] == "finished"
 
 
-def test_that_a_later_attempt_supersedes_later_steps():
+def test_i04_that_a_later_attempt_supersedes_later_steps():
     tape = a_whole_run()
     tape.attempt, tape.mono = 2, 5.0
     tape.start(resumed=20)
