@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-# Section names of the error catalogue; a code is SECTION-NN.
-CODES: frozenset[str] = frozenset(
-    [f"DATA-{n:02d}" for n in range(1, 13)]
-    + [f"MODEL-{n:02d}" for n in range(1, 9)]
-    + [f"RUN-{n:02d}" for n in range(1, 13)]
-    + [f"DISK-{n:02d}" for n in range(1, 5)]
-    + [f"GPU-{n:02d}" for n in range(1, 5)]
-    + ["REC-01", "REC-02", "HUB-01", "HUB-02", "HUB-03", "CHAT-01", "APP-01"]
-)
+from engine.error_catalogue import CODES, fill
+from engine.paths import show_name, show_text
 
 
 class EngineError(Exception):
     """A failure told to a person: `message` says what happened, `hint` what to do next.
 
-    `file`, `line` (1-based) and `field` (dotted recipe path) say where, when that is known.
+    `code` is one of engine/error_catalogue.py. `file`, `line` (1-based) and `field` (dotted recipe path) say
+    where, when that is known. Whatever steers a screen is made visible in both texts; `file` stays a path.
     """
 
     def __init__(
@@ -33,13 +28,32 @@ class EngineError(Exception):
     ) -> None:
         if code not in CODES:
             raise ValueError(f"{code} is not in the error catalogue")
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = show_text(message)
+        self.hint = show_text(hint)
+        super().__init__(self.message)
         self.code = code
         self.file = file
         self.line = line
         self.field = field
+
+    @classmethod
+    def of(
+        cls,
+        code: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        field: str | None = None,
+        **values: object,
+    ) -> EngineError:
+        """Return the error in the catalogue's own words, `values` in the places of their names.
+
+        The name of `file`, `line` and `field` are values too.
+        """
+        place = {"file": Path(file).name if file else None, "line": line, "field": field}
+        known = {name: value for name, value in place.items() if value is not None}
+        message, hint = fill(code, known | values)
+        return cls(message, hint, code, file=file, line=line, field=field)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the error as the command line and `exit.json` carry it."""
@@ -60,23 +74,24 @@ def from_os_error(error: OSError, path: str, free_bytes: int | None = None) -> E
     """Translate an operating-system error on `path` into the catalogue's words."""
     import errno
 
+    shown = show_name(path, 400)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         free = "" if free_bytes is None else f", {free_bytes / 1e6:.0f} MB free"
         return EngineError(
-            f"The disk is full: {path} could not be written{free}.",
+            f"The disk is full: {shown} could not be written{free}.",
             "Free some space, then resume; the last save is sound.",
             "DISK-01",
             file=path,
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return EngineError(
-            f"{path} cannot be opened: {error.strerror}.",
+            f"{shown} cannot be opened: {error.strerror}.",
             "Choose another place or correct its permissions.",
             "DISK-02",
             file=path,
         )
     return EngineError(
-        f"{path}: {error.strerror or type(error).__name__}.",
+        f"{shown}: {error.strerror or type(error).__name__}.",
         "Check that the file or folder exists and its disk is healthy.",
         "DISK-03",
         file=path,

@@ -79,9 +79,31 @@ def neutral_folder() -> Path:
 
 
 def show_name(text: str, limit: int = 128) -> str:
-    """Return `text` fit to be shown: control and direction characters become marks, length bounded."""
-    marked = "".join(_mark(c) for c in text[: limit * 2])
-    return marked if len(marked) <= limit else marked[: limit - 1] + "…"
+    """Return a name fit to be shown: what cannot be seen becomes marks, bounded, its direction its own.
+
+    A name with letters that run from right to left is held apart (U+2068 to U+2069), so that it turns nothing
+    of the sentence around it.
+    """
+    held = _HELD_APART.fullmatch(text)
+    inner = held[1] if held and _runs_left(held[1]) else text
+    marked = "".join(_mark(c) for c in inner[: limit * 2])
+    shown = marked if len(marked) <= limit else marked[: limit - 1] + "…"
+    return f"\u2068{shown}\u2069" if not shown.isascii() and _runs_left(shown) else shown
+
+
+def show_text(text: str, limit: int = 4000) -> str:
+    """Return words fit to be shown or printed: line ends stay, what steers a screen becomes marks."""
+    kept = text if len(text) <= limit else text[: limit - 1] + "…"
+    return _STEERS.sub(lambda found: f"<U+{ord(found[0]):04X}>", kept)
+
+
+# Control characters but tab and line end, lone surrogates, line separators, and what turns the direction.
+_STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066\u2067\ud800-\udfff]")
+_HELD_APART = re.compile("\u2068([^\u2066-\u2069]*)\u2069")
+
+
+def _runs_left(text: str) -> bool:
+    return any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in text)
 
 
 def _mark(char: str) -> str:

@@ -12,6 +12,8 @@ from app.theme.icons import draw_icon
 from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.label import TextLabel
+from engine.error_catalogue import CATALOGUE, severity
+from engine.paths import show_name, show_text
 
 KINDS = {
     "info": ("accent", "info"),
@@ -19,6 +21,7 @@ KINDS = {
     "warn": ("warn", "triangle"),
     "bad": ("bad", "octagon"),
 }
+KIND_OF = {"error": "bad", "warning": "warn", "info": "info"}
 Action = tuple[str, Callable[[], object]]
 
 
@@ -67,7 +70,7 @@ class Notice(QFrame):
         details: str = "",
         code: str = "",
     ) -> None:
-        """Say something else."""
+        """Say something else; a `code` of the error catalogue brings its own lines into the details."""
         if kind not in KINDS:
             raise ValueError(f"{kind} is no kind of notice; known are {', '.join(KINDS)}")
         self._kind = kind
@@ -76,15 +79,16 @@ class Notice(QFrame):
         self._text.setText(f"{text} ({code})" if code and text else text or code)
         self._text.setHidden(not (text or code))
         self.setAccessibleName(f"{title} {text}".strip())
-        self._fill_buttons(actions, details)
+        self._fill_buttons(actions, "\n\n".join(filter(None, (told_of(code), show_text(details, 60_000)))))
         self.update()
 
     def show_error(self, error: BaseException, actions: Sequence[Action] = (), details: str = "") -> None:
-        """Say an error: `message`, `hint` and `code` where it has them."""
+        """Say an error: `message`, `hint` and `code` where it has them; its code says how grave it is."""
         message = getattr(error, "message", None) or str(error) or type(error).__name__
         hint, code = getattr(error, "hint", ""), getattr(error, "code", "")
         place = _place(getattr(error, "file", None), getattr(error, "line", None))
-        self.show_notice("bad", message, " ".join(filter(None, (hint, place))), actions, details, code)
+        kind = KIND_OF[severity(code)] if code else "bad"
+        self.show_notice(kind, message, " ".join(filter(None, (hint, place))), actions, details, code)
 
     def _fill_buttons(self, actions: Sequence[Action], details: str) -> None:
         while (item := self._row.takeAt(0)) is not None:
@@ -99,19 +103,15 @@ class Notice(QFrame):
             self._row.addWidget(
                 button("Details", kind="link", compact=True, on_click=self._on_details_pressed)
             )
-            self._row.addWidget(
-                button(
-                    "Copy",
-                    kind="link",
-                    compact=True,
-                    on_click=lambda: QApplication.clipboard().setText(self._plain()),
-                )
-            )
+            self._row.addWidget(button("Copy", kind="link", compact=True, on_click=self._on_copy_pressed))
         self._row.addStretch(1)
         self._buttons.setHidden(not actions and not details)
 
     def _on_details_pressed(self) -> None:
         self._details.setVisible(self._details.isHidden())
+
+    def _on_copy_pressed(self) -> None:
+        QApplication.clipboard().setText(self._plain())
 
     def _plain(self) -> str:
         parts = (self._title.text(), self._text.text(), self._details.toPlainText())
@@ -133,4 +133,14 @@ class Notice(QFrame):
 def _place(file: str | None, line: int | None) -> str:
     if not file:
         return ""
-    return f"{file}, line {line}" if line else str(file)
+    shown = show_name(str(file), 300)
+    return f"{shown}, line {line}" if line else shown
+
+
+def told_of(code: str) -> str:
+    """Return what the error catalogue says of a code in general: its kind, what it means, what to do."""
+    entry = CATALOGUE.get(code)
+    if entry is None:
+        return ""
+    message, hint = entry.plain()
+    return f"{code} ({entry.severity})\nMeans: {message}\nTo do: {hint}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, QTimer, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
 from app.widgets.button import button
@@ -52,6 +52,16 @@ class Toast(QFrame):
         row.addLayout(words, 1)
         if action is not None:
             row.addWidget(button(action[0], kind="link", on_click=lambda: self._do(action[1])))
+        if kind == "bad":
+            whole = "\n".join(filter(None, (text, hint)))
+            row.addWidget(
+                button(
+                    icon="copy",
+                    kind="ghost",
+                    name="Copy message",
+                    on_click=lambda: QApplication.clipboard().setText(whole),
+                )
+            )
         row.addWidget(button(icon="x", kind="ghost", name="Close message", on_click=self.close_now))
         self._timer = QTimer(self, singleShot=True)
         self._timer.timeout.connect(self.close_now)

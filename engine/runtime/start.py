@@ -191,7 +191,7 @@ def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
     _say_planned(job, planned)
     for field, by in idle(recipe.training):
         hint = "Set it back, or choose what uses it."
-        job.write(Warned(code="REC-02", message=f"{field} changes nothing with {by}.", hint=hint))
+        job.write(Warned(code="REC-01", message=f"{field} changes nothing with {by}.", hint=hint))
     if recipe.training.gradient_checkpointing != "auto":
         return recipe
     chosen = "all" if planned.gradient_checkpointing else "none"

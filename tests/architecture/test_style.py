@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from engine.errors import CODES
+from engine.error_catalogue import CODES
 from tests.architecture.source import Source, dotted, sources
 
 OURS = ("app", "engine", "packaging", "launch.py", "tunesmith.py")

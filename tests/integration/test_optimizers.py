@@ -172,7 +172,7 @@ def test_that_the_table_of_uses_is_the_one_tested_here() -> None:
 
 def test_that_options_which_change_nothing_are_told(make_training: MakeTraining) -> None:
     run = make_training(training__power=3.0, training__momentum=0.5, training__adam_beta1=0.8)
-    told = [e.message for e in events_of(run.job.folder) if e.type == "warned" and e.code == "REC-02"]
+    told = [e.message for e in events_of(run.job.folder) if e.type == "warned" and e.code == "REC-01"]
     assert told == [
         "training.power changes nothing with cosine.",
         "training.momentum changes nothing with adamw.",
