@@ -10,13 +10,16 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from engine import faults
 
 CHUNK_BYTES = 1 << 22
+# Seconds between the five tries of a name that another program holds (a scanner, a sync program).
+PAUSES = (0.1, 0.3, 0.6, 1.0)
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
@@ -113,21 +116,85 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         rest = rest[taken:]
 
 
-def write_file(path: Path, content: bytes | str) -> None:
-    """Write `content` so that a reader sees the old file or the new one, never a part.
+def _patiently(call: Callable[[], None]) -> None:
+    """Do what needs a name for itself, again after a pause while another program holds it.
 
+    Raises PermissionError when it still does after the last pause.
+    """
+    for pause in PAUSES:
+        try:
+            return call()
+        except PermissionError:
+            time.sleep(pause)
+    call()
+
+
+def replace(source: Path, target: Path) -> None:
+    """Give a file or folder another name in the same folder or beside it, patiently; not yet durable."""
+    _patiently(lambda: disk.replace(source, target))
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file or link, patiently; one that is not there is no error."""
+    with contextlib.suppress(FileNotFoundError):
+        _patiently(lambda: disk.unlink(path))
+
+
+def remove_tree(folder: Path, point: str = "") -> None:
+    """Remove a folder with all in it, depth first; links go and are not followed; nothing there is no error.
+
+    `point` is passed before each file. Raises OSError, with the rest still there.
+    """
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            remove_tree(Path(entry.path), point)
+        else:
+            faults.point(point)
+            remove_file(Path(entry.path))
+    with contextlib.suppress(FileNotFoundError):
+        _patiently(lambda: disk.rmdir(folder))
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder that is of no use any more; where that fails, it stays as litter."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            remove_tree(path)
+        else:
+            remove_file(path)
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make a folder and those above it, durably; one that is there already is no error."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        disk.mkdir(folder, mode)
+    disk.fsync_folder(folder.parent)
+
+
+def stream(path: Path, blocks: Iterable[bytes | memoryview], *, settling: str = "") -> None:
+    """Write blocks one after another as a file that a reader sees whole or not at all.
+
+    `settling` is a point passed when all is written and nothing has its name yet.
     Raises OSError as it comes: a failed fsync is never retried, the former file stands.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
     part = path.with_name(path.name + ".part")
     try:
         fd = disk.open(part, _WRITE, 0o666)
         try:
-            write_all(fd, data)
+            for block in blocks:
+                write_all(fd, block)
             disk.fsync(fd)
         finally:
             disk.close(fd)
-        disk.replace(part, path)
+        faults.point(settling)
+        replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
             disk.unlink(part)
@@ -135,9 +202,26 @@ def write_file(path: Path, content: bytes | str) -> None:
     disk.fsync_folder(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_file(path: Path, content: bytes | str, *, settling: str = "") -> None:
+    """Write `content` so that a reader sees the old file or the new one, never a part; raises OSError."""
+    stream(path, [content.encode("utf-8") if isinstance(content, str) else content], settling=settling)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes, whole or not at all; raises OSError."""
+
+    def blocks() -> Iterator[bytes]:
+        with open(source, "rb") as file:
+            while block := file.read(CHUNK_BYTES):
+                yield block
+
+    stream(target, blocks())
+
+
+def write_json(path: Path, value: Any, *, settling: str = "") -> None:
     """Write `value` as indented JSON, atomically."""
-    write_file(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_file(path, text, settling=settling)
 
 
 def open_log(path: Path) -> int:

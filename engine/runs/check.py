@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine import durable
+from engine import durable, faults
 from engine.errors import EngineError
 from engine.events import decode
 from engine.jobs import lock
@@ -27,7 +27,10 @@ class Damage:
 
 
 def write_manifest(folder: Path) -> int:
-    """Write MANIFEST.json over every file in `folder` and below, last, and return the bytes they hold."""
+    """Write MANIFEST.json over every file in `folder` and below, last, and return the bytes they hold.
+
+    Points: ckpt.manifest.before, .mid (written, without its name yet), .after.
+    """
     files: dict[str, dict[str, Any]] = {}
     for path in _files_in(folder):
         durable.fsync_file(path)
@@ -36,8 +39,10 @@ def write_manifest(folder: Path) -> int:
     for inner in [p for p in folder.iterdir() if p.is_dir()]:
         durable.fsync_folder(inner)
     durable.fsync_folder(folder)
-    durable.write_json(folder / MANIFEST, {"files": files})
+    faults.point("ckpt.manifest.before")
+    durable.write_json(folder / MANIFEST, {"files": files}, settling="ckpt.manifest.mid")
     durable.fsync_folder(folder.parent)
+    faults.point("ckpt.manifest.after")
     return sum(int(entry["bytes"]) for entry in files.values())
 
 

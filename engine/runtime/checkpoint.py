@@ -7,22 +7,20 @@ disk and may do so in a thread while training goes on.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from engine import durable
+from engine import durable, faults
 from engine.errors import EngineError
 from engine.models.adapter_facts import CONFIG, WEIGHTS
 from engine.runs import check
-from engine.runtime import shards
+from engine.runtime import shards, tensor_files
 from engine.runtime.methods import portable, whole
 from engine.runtime.optimizer_state import optimizer_tensors, restore_optimizer
 
@@ -30,17 +28,21 @@ Writer = Callable[[Path], None]  # writes files into a folder
 
 
 def _write(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write one safetensors file; the library's own error for a full or failing disk becomes ours."""
-    try:
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        free = shutil.disk_usage(path.parent).free
-        raise EngineError(
-            f"{path.name} could not be written to {path.parent} ({free / 1e6:,.0f} MB free).",
-            "Free some space, then resume; the former save is sound.",
-            "DISK-01",
-            file=str(path),
-        ) from error
+    """Write one safetensors file of a checkpoint; raises OSError."""
+    faults.point("ckpt.file")
+    tensor_files.save(tensors, path)
+
+
+def _write_text(text: str, path: Path) -> None:
+    """Write another file of a checkpoint; raises OSError."""
+    faults.point("ckpt.file")
+    durable.write_file(path, text)
+
+
+def config_text(config: Any) -> str:
+    """Return adapter_config.json as peft writes it, with sets in a fixed order."""
+    values = {k: sorted(v) if isinstance(v, set) else v for k, v in config.to_dict().items()}
+    return json.dumps(values, indent=2, sort_keys=True)
 
 
 def take_adapter(model: Any, live: Collection[int] = ()) -> Writer:
@@ -51,16 +53,17 @@ def take_adapter(model: Any, live: Collection[int] = ()) -> Writer:
     `storages`): what shares one is copied.
     """
     if isinstance(model, whole.Whole):
-        return whole.take(model, own, live, _write)
+        return whole.take(model, own, live, whole.Writers(_write, _write_text))
     tensors, config, method = portable.saved_form(model)
     tensors, method = own(tensors, live), own(method, live)
     config.inference_mode = True
+    text = config_text(config)
 
     def write(folder: Path) -> None:
         _write(tensors, folder / WEIGHTS)
         if method:
             _write(method, folder / portable.STATE)
-        config.save_pretrained(folder)
+        _write_text(text, folder / CONFIG)
 
     return write
 
@@ -118,13 +121,13 @@ def write(run: Path, taken: Snapshot, before_manifest: Callable[[], None]) -> tu
     `before_manifest` is called when all other files are there: what the manifest vouches for comes first.
     """
     folder = run / "checkpoints" / f"step-{taken.step:08d}"
-    if folder.exists():
-        (folder / check.MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    _remove(folder)
+    durable.make_folder(folder)
     taken.write_adapter(folder)
     _write(taken.optimizer, folder / "optimizer.safetensors")
+    faults.point("ckpt.file")
     durable.write_json(folder / "state.json", taken.state)
+    durable.fsync_folder(folder)
     before_manifest()
     size = check.write_manifest(folder)
     problem = check.problem_of(folder)
@@ -163,24 +166,46 @@ def prune(run: Path, keep: int, best_step: int | None) -> None:
     kept = whole[-max(2, keep) :]
     for folder in folders:
         if kept and folder < kept[0] and check.step_of(folder) != best_step:
-            (folder / check.MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint or result, its manifest first and durably; raises OSError."""
+    manifest = folder / check.MANIFEST
+    if manifest.exists():
+        faults.point("prune.unlink")
+        durable.remove_file(manifest)
+        durable.fsync_folder(folder)
+    durable.remove_tree(folder, "prune.unlink")
 
 
 def publish(source: Path, run: Path, card: str) -> Path:
-    """Make `adapter/`, or `model/` of a model trained whole, from a checkpoint and a card: all or nothing."""
+    """Make `adapter/`, or `model/` of a model trained whole, from a checkpoint and a card: all or nothing.
+
+    It is read back before it is believed. Raises OSError, or EngineError DISK-03 when it is not what was
+    written.
+    """
     result = whole.FOLDER if (source / whole.FOLDER).is_dir() else "adapter"
     part, target = run / f"{result}.part", run / result
-    shutil.rmtree(part, ignore_errors=True)
-    if result == whole.FOLDER:
-        shutil.copytree(source / whole.FOLDER, part)
-    else:
-        part.mkdir()
-        for name in (WEIGHTS, CONFIG):
-            shutil.copyfile(source / name, part / name)
-    (part / "README.md").write_text(card, encoding="utf-8")
+    durable.remove_tree(part)
+    durable.make_folder(part)
+    inside = source / whole.FOLDER
+    names = sorted(p.name for p in inside.iterdir()) if result == whole.FOLDER else [WEIGHTS, CONFIG]
+    for name in names:
+        faults.point("publish.file")
+        durable.copy_file((inside if result == whole.FOLDER else source) / name, part / name)
+    faults.point("publish.file")
+    durable.write_file(part / "README.md", card)
     check.write_manifest(part)
-    shutil.rmtree(target, ignore_errors=True)
-    part.rename(target)
+    _remove(target)
+    durable.replace(part, target)
     durable.fsync_folder(run)
+    problem = check.problem_of(target)
+    if problem:
+        raise EngineError(
+            f"The result cannot be read back: {problem}.",
+            "Check the disk, then resume; it is made again from the last save.",
+            "DISK-03",
+            file=str(target),
+        )
     return target

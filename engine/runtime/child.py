@@ -196,7 +196,9 @@ def _close(job: Job, closing: Finished | Stopped | Failed) -> int:
             _remember(job, closing)
         job.write(closing)
         job.sync()
+        faults.point("exit.before")
         durable.write_json(job.folder / "exit.json", job.outcome(closing))
+        faults.point("exit.after")
     except OSError:
         traceback.print_exc()
         return 1

@@ -79,12 +79,12 @@ def test_that_a_save_cut_off_at_any_point_is_there_whole_or_not_at_all(
             second.set()
         return write(run, taken, *rest)
 
-    def dies(*given: Any) -> Any:
+    def dies(*given: Any, **named: Any) -> Any:
         nonlocal calls
         if not second.is_set():
-            return real(*given)
+            return real(*given, **named)
         if after is not None:
-            real(*given)
+            real(*given, **named)
             calls += 1
         if after is None or calls == after + 1:
             raise Killed

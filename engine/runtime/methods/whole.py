@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from engine import durable
 from engine.errors import EngineError
 
 FOLDER = "model"
@@ -26,6 +27,14 @@ _COMPANIONS = (
     "chat_template*",
     "generation_config.json",
 )
+
+
+@dataclass(frozen=True)
+class Writers:
+    """What writes one file of tensors, and one of text."""
+
+    tensors: Callable[[dict[str, Tensor], Path], None]
+    text: Callable[[str, Path], None]
 
 
 class Whole(nn.Module):  # type: ignore[misc]
@@ -71,20 +80,20 @@ def take(
     model: Whole,
     own: Callable[..., dict[str, Tensor]],
     live: Collection[int],
-    save: Callable[[dict[str, Tensor], Path], None],
+    writers: Writers,
 ) -> Callable[[Path], None]:
     """Take the weights as they stand; what is returned writes them as a plain model folder.
 
-    `own` copies what training changes, `save` writes one file of tensors.
+    `own` copies what training changes.
     """
     base = model.model
     tensors = own({n: t.detach().to("cpu").contiguous() for n, t in _gathered(base).items()}, live)
 
     def write(folder: Path) -> None:
         target = folder / FOLDER
-        target.mkdir()
-        save(tensors, target / "model.safetensors")
-        base.config.save_pretrained(target)
+        durable.make_folder(target)
+        writers.tensors(tensors, target / "model.safetensors")
+        writers.text(base.config.to_json_string(use_diff=True), target / "config.json")
         copy_companions(model.folder, target)
 
     return write
@@ -130,4 +139,4 @@ def copy_companions(source: Path, target: Path) -> None:
     for pattern in _COMPANIONS:
         for path in sorted(source.glob(pattern)):
             if path.is_file() and not path.is_symlink() and not (target / path.name).exists():
-                shutil.copyfile(path, target / path.name)
+                durable.copy_file(path, target / path.name)
