@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from engine.errors import EngineError
+from engine.paths import show_name
 
 NAME = "lock"
+CLOCK_SECONDS = 1.0  # the start of a process is known to ticks of the kernel's clock
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a lock that leads elsewhere would have another file written
 
 
 def _try_exclusive(fd: int) -> bool:
@@ -54,7 +59,7 @@ class FileLock:
         self._fd = -1
 
     def __enter__(self) -> FileLock:
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
         deadline = time.monotonic() + self._seconds
         while not _try_exclusive(self._fd):
             if time.monotonic() > deadline:
@@ -72,25 +77,64 @@ class FileLock:
 class FolderLock(FileLock):
     """Holds a job's folder; the text inside the file is information, never proof."""
 
-    def __init__(self, folder: Path) -> None:
-        taken = EngineError(
-            "This run is already going.", "Open it to watch; stop it first to start again.", "RUN-02"
-        )
+    def __init__(self, folder: Path, *, links_too: bool = False) -> None:
+        self._folder = folder
+        self._links_too = links_too  # for a repair, which takes them away
         # A reader that looks whether we live holds it for microseconds.
-        super().__init__(folder / NAME, taken)
+        super().__init__(folder / NAME, taken(folder))
 
     def __enter__(self) -> FolderLock:
-        super().__enter__()
+        if not self._links_too:
+            refuse_links(self._folder)
+        try:
+            super().__enter__()
+        except EngineError as error:
+            raise taken(self._folder) from error  # who holds it may have been written meanwhile
         if sys.platform != "win32":
             os.ftruncate(self._fd, 0)
-            os.write(self._fd, json.dumps({"pid": os.getpid(), "time": time.time()}).encode())
+            told = {"pid": os.getpid(), "time": time.time(), "host": socket.gethostname()}
+            told |= {"started": started(os.getpid()), "boot": boot()}
+            os.write(self._fd, json.dumps(told).encode())
         return self
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise EngineError MODEL-03 where a name in a job's folder is a link: all of it has to stay inside."""
+    try:
+        found = next((entry.name for entry in os.scandir(folder) if entry.is_symlink()), None)
+    except OSError:
+        return  # whoever opens the folder next says what is wrong with it
+    if found is not None:
+        raise EngineError(
+            f"{show_name(found)} in {show_name(str(folder), 200)} points outside its folder.",
+            "Do not go on with a run of a stranger; `runs repair` moves the link into quarantine.",
+            "MODEL-03",
+            file=str(folder / found),
+        )
+
+
+def started(pid: int) -> float | None:
+    """Return when a process began (Unix seconds), None where there is none or it may not be asked."""
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
+def boot() -> str:
+    """Return what tells this start of this computer from others, empty where nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def is_held(folder: Path, name: str = NAME) -> bool:
     """Return whether a living process holds the folder."""
     try:
-        fd = os.open(folder / name, os.O_RDWR)
+        fd = os.open(folder / name, os.O_RDWR | NO_LINK)
     except OSError:
         return False
     try:
@@ -99,11 +143,42 @@ def is_held(folder: Path, name: str = NAME) -> bool:
         os.close(fd)
 
 
+def taken(folder: Path) -> EngineError:
+    """Return what is said to whoever wants a folder that a process works in: where, and since when."""
+    told = _told(folder)
+    host, since = told.get("host"), told.get("time")
+    where = [show_name(host, 60)] if isinstance(host, str) and host else []
+    if isinstance(since, int | float) and 0 < since < 1e11:
+        where.append(f"since {time.strftime('%Y-%m-%d %H:%M', time.localtime(since))}")
+    words = f" ({', '.join(where)})" if where else ""
+    hint = "Open it to watch; stop it first to start again."
+    return EngineError(f"This run is already going{words}.", hint, "RUN-02", file=str(folder))
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """Return what the holder wrote into its lock: information, never proof."""
+    try:
+        with open(folder / NAME, "rb") as file:
+            value = json.loads(file.read(4096))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def holder(folder: Path) -> int | None:
-    """Return the pid written in a held lock, None when nobody holds it or the text says nothing."""
+    """Return the pid written in a held lock, None when nobody holds it or the text does not name its holder.
+
+    A pid is given to other processes later on: the one that has it now must have begun when the holder did.
+    """
     if not is_held(folder):
         return None
+    told = _told(folder)
     try:
-        return int(json.loads((folder / NAME).read_text())["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
+        pid, began = int(told["pid"]), told.get("started")
+    except (ValueError, KeyError, TypeError):
         return None
+    now = started(pid)
+    here = told.get("host") == socket.gethostname() and told.get("boot") == boot()
+    if not here or now is None or not isinstance(began, int | float):
+        return None
+    return pid if abs(now - began) < CLOCK_SECONDS else None

@@ -99,9 +99,7 @@ def start(
     Raises EngineError RUN-02 when a child already works there, DISK-* when the log cannot be opened.
     """
     if lock.is_held(folder):
-        raise EngineError(
-            "This run is already going.", "Open it to watch; stop it first to start again.", "RUN-02"
-        )
+        raise lock.taken(folder)
     if processes is not None:
         environment = {**(environment or {}), PROCESSES: str(processes)}
     try:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from engine import durable
 from engine.errors import EngineError, from_os_error
 
+FORMAT = 1  # of a job folder; a folder of a later format is only looked at
 JobKind = Literal["train", "merge", "answers", "probe", "dry_run", "evaluate", "export", "certify"]
 
 
@@ -20,7 +21,7 @@ class JobSpec(BaseModel):
     """One job: its kind, its name and the arguments of its kind."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-    format: int = 1
+    format: int = FORMAT
     kind: JobKind
     id: str
     name: str
@@ -64,8 +65,10 @@ def create_job(
 def read_job(folder: Path) -> JobSpec:
     """Read job.json; raises EngineError RUN-03 when the folder is no job, RUN-12 when it is damaged."""
     path = folder / "job.json"
+    value = None
     try:
-        return JobSpec.model_validate(json.loads(path.read_bytes()))
+        value = json.loads(path.read_bytes())
+        return JobSpec.model_validate(value)
     except FileNotFoundError as error:
         raise EngineError(
             f"{folder} is not a run.", "Choose a folder that holds a job.json.", "RUN-03", file=str(path)
@@ -73,9 +76,28 @@ def read_job(folder: Path) -> JobSpec:
     except OSError as error:
         raise from_os_error(error, str(path)) from error
     except (ValueError, ValidationError, RecursionError) as error:
+        number = value.get("format") if isinstance(value, dict) else None
+        if isinstance(number, int) and number > FORMAT:
+            raise newer(folder, number) from error
         raise EngineError(
             f"{path} cannot be read.",
             "The run can still be looked at; start a new one to go on.",
             "RUN-12",
             file=str(path),
         ) from error
+
+
+def newer(folder: Path, number: int) -> EngineError:
+    """Return what is said of a folder that a later version made: nothing is done in it."""
+    return EngineError(
+        f"This run was made by a newer Tunesmith (format {number}, {FORMAT} is known here).",
+        "You can look at it; update to go on with it.",
+        "RUN-12",
+        file=str(folder / "job.json"),
+    )
+
+
+def refuse_newer(folder: Path, spec: JobSpec) -> None:
+    """Raise EngineError RUN-12 for the folder of a later version."""
+    if spec.format > FORMAT:
+        raise newer(folder, spec.format)

@@ -229,6 +229,11 @@ def loads(text: str, file: str | None = None) -> Recipe:
     return _validate(values, file, lines)
 
 
+def from_values(values: Any) -> Recipe:
+    """Return the recipe of plain values, as JSON or a form has them; raises EngineError REC-01."""
+    return _validate(values, None, {})
+
+
 def load(path: Path) -> Recipe:
     """Read a recipe file; relative paths in it stay relative (see `absolute`)."""
     try:

@@ -20,7 +20,7 @@ from engine.jobs.spec import create_job
 from engine.recipe import codec
 from engine.recipe.method_names import has_rank, method_key, method_label
 from engine.recipe.recipe import Recipe
-from engine.runs import queue, seals
+from engine.runs import changes, queue, seals
 
 TAIL_BYTES = 64 * 1024
 WHOLE_BYTES = 1 << 20
@@ -87,7 +87,13 @@ def create_run(recipe: Recipe, run_dir: Path | None = None) -> Path:
         (folder / "recipe.yaml").chmod(0o444)
     except OSError as error:
         raise from_os_error(error, str(folder)) from error
-    create_job("train", {}, folder, name=name, launcher=recipe.launcher.model_dump())
+    create_job(
+        "train",
+        {"recipe": recipe.model_dump(mode="json")},
+        folder,
+        name=name,
+        launcher=recipe.launcher.model_dump(),
+    )
     return folder
 
 
@@ -99,8 +105,8 @@ def _free_folder(name: str) -> Path:
 
 
 def load_recipe(folder: Path) -> Recipe:
-    """Return the recipe a run was started with."""
-    return codec.load(folder / "recipe.yaml")
+    """Return the recipe of a run, with the values that later attempts were given."""
+    return changes.in_force(codec.load(folder / "recipe.yaml"), folder)
 
 
 def state_of(folder: Path) -> str:
