@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from engine import plain_yaml
 from engine.durable import write_file
 from engine.errors import EngineError
 from engine.paths import home
@@ -44,7 +42,7 @@ def save_draft(draft: Draft) -> None:
         "unread": draft.unread,
         "recipe": draft.recipe.model_dump(mode="json"),
     }
-    write_file(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120))
+    write_file(file, plain_yaml.dump(values))
 
 
 def load_draft() -> Draft | None:
@@ -53,14 +51,14 @@ def load_draft() -> Draft | None:
     if not file.is_file():
         return None
     try:
-        values: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values, _ = plain_yaml.read(file.read_text(encoding="utf-8"), "The draft", str(file))
+    except (OSError, UnicodeDecodeError, EngineError) as error:
         raise EngineError(
             "The unfinished run could not be read.", "A new one was begun.", "REC-01", file=str(file)
         ) from error
     if not isinstance(values, dict) or not isinstance(values.get("recipe"), dict):
         raise EngineError("The unfinished run is damaged.", "A new one was begun.", "REC-01", file=str(file))
-    recipe = codec.loads(yaml.safe_dump(values["recipe"]), str(file))
+    recipe = codec.loads(plain_yaml.dump(values["recipe"]), str(file))
     step = values.get("step")
     unread = values.get("unread")
     return Draft(

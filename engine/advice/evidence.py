@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import yaml
-
+from engine import plain_yaml
 from engine.paths import resources
 
 TAGS = {
@@ -42,7 +41,7 @@ class Evidence:
 def load() -> dict[str, Evidence]:
     """Return every source by its id, in the order of the file."""
     text = (resources("advice") / "evidence.yaml").read_text(encoding="utf-8")
-    rows: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    rows: dict[str, dict[str, Any]] = plain_yaml.read(text, "The list of sources")[0]
     return {
         name: Evidence(
             id=name,

@@ -9,13 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from engine import plain_yaml
 from engine.data.practice import ARITHMETIC, CODE, CONVERSATION, TOOLS
+from engine.errors import EngineError
 from engine.models.facts import ModelFacts
 from engine.recipe.recipe import Recipe
 
 MAX_CARD_BYTES = 64 << 10
+CARD_DEPTH = 24  # tables of results lie deep in the heads of cards
 # Words of a model's name and tags of its card; what a card says beside them is not read.
 _IN_NAMES = (
     (CONVERSATION, re.compile(r"instruct|chat|assistant|[-_]it\b|^starter$", re.IGNORECASE)),
@@ -99,8 +100,8 @@ def _tags_of(card: str, changed: int) -> tuple[str, ...]:
     if len(parts) < 3 or parts[0].strip():
         return ()
     try:
-        head: Any = yaml.safe_load(parts[1])
-    except (yaml.YAMLError, RecursionError, ValueError):
+        head, _ = plain_yaml.read(parts[1], depth=CARD_DEPTH)
+    except EngineError:
         return ()
     tags = head.get("tags") if isinstance(head, dict) else None
     return tuple(_words(tags if isinstance(tags, list) else []))

@@ -9,10 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engine import paths
+from engine import paths, plain_yaml
 from engine.errors import EngineError, from_os_error
 
 Kind = Literal["choice", "pairs", "completion", "generation", "perplexity"]
@@ -98,12 +97,13 @@ def benchmarks() -> dict[str, Benchmark]:
 
 def _read(path: Path) -> Benchmark:
     try:
-        return Benchmark.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        values, _ = plain_yaml.read(path.read_text(encoding="utf-8"), path.name, str(path))
+        return Benchmark.model_validate(values)
     except OSError as error:
         raise from_os_error(error, str(path)) from error
-    except (yaml.YAMLError, ValidationError) as error:
+    except ValidationError as error:
         raise EngineError(
-            f"{path.name} is no benchmark: {str(error).splitlines()[0]}.",
+            f"{path.name} is no benchmark.",
             "Install Tunesmith again.",
             "APP-01",
             file=str(path),

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from engine import plain_yaml
 from engine.errors import EngineError, from_os_error
 from engine.recipe import combinations
 from engine.recipe.fields import field_spec, parse_text
 from engine.recipe.recipe import SECTIONS, Recipe
-
-MAX_BYTES = 256 * 1024
-MAX_DEPTH = 8
 
 
 @dataclass(frozen=True)
@@ -38,115 +35,6 @@ UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("launcher.address", lambda v: v is not None, "Leave it empty."),
 )
 UNSUPPORTED_FIELDS = frozenset(field for field, _, _ in UNSUPPORTED)
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, tags, merges and doubled keys; `1e-4` is a number and `no` is text."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not allowed", problem_mark=event.start_mark
-            )
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            raise yaml.MarkedYAMLError(problem=f"the tag {tag} is not allowed", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
-
-
-def _plain_resolvers() -> None:
-    import re
-
-    table = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-    dropped = (
-        "tag:yaml.org,2002:bool",
-        "tag:yaml.org,2002:float",
-        "tag:yaml.org,2002:timestamp",
-        "tag:yaml.org,2002:merge",
-    )
-    _PlainLoader.yaml_implicit_resolvers = {
-        k: [(t, r) for t, r in v if t not in dropped] for k, v in table.items()
-    }
-    _PlainLoader.add_implicit_resolver(
-        "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-    )
-    number = re.compile(r"^[-+]?(?:\d[\d_]*\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$")
-    _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
-
-
-_plain_resolvers()
-
-
-def _build(node: yaml.Node, path: str, lines: dict[str, int], depth: int, file: str | None) -> Any:
-    """Turn a YAML node into plain values, noting the line of every key."""
-    line = node.start_mark.line + 1
-    if depth > MAX_DEPTH:
-        raise EngineError(
-            "The recipe is nested too deeply.", "A recipe has two levels.", "REC-01", file=file, line=line
-        )
-    if isinstance(node, yaml.MappingNode):
-        values: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value)
-            where = f"{path}.{key}" if path else key
-            at = key_node.start_mark.line + 1
-            if key in values:
-                raise EngineError(
-                    f"{where} stands twice.", "Keep one of them.", "REC-01", file=file, line=at, field=where
-                )
-            lines[where] = at
-            values[key] = _build(value_node, where, lines, depth + 1, file)
-        return values
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(item, f"{path}.{i}", lines, depth + 1, file) for i, item in enumerate(node.value)]
-    return _scalar(node, path, file)
-
-
-_SCALARS = yaml.SafeLoader("")
-
-
-def _scalar(node: yaml.Node, path: str, file: str | None) -> Any:
-    try:
-        return _SCALARS.construct_object(node)
-    except (ValueError, yaml.YAMLError) as error:
-        line = node.start_mark.line + 1
-        raise EngineError(
-            f"{path}: {node.value!r} cannot be read.",
-            "Correct this value.",
-            "REC-01",
-            file=file,
-            line=line,
-            field=path,
-        ) from error
-
-
-def _parse_yaml(text: str, file: str | None) -> tuple[Any, dict[str, int]]:
-    if len(text.encode("utf-8", "replace")) > MAX_BYTES:
-        raise EngineError(
-            "The recipe is larger than 256 KiB.",
-            "A recipe names files, it does not hold them.",
-            "REC-01",
-            file=file,
-        )
-    lines: dict[str, int] = {}
-    try:
-        loader = _PlainLoader(text)
-        node = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = None if mark is None else mark.line + 1
-        what = error.problem or "not YAML"
-        raise EngineError(
-            f"The recipe cannot be read: {what}.", "Correct this line.", "REC-01", file=file, line=line
-        ) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise EngineError(
-            "The recipe cannot be read as YAML.", "Check the file.", "REC-01", file=file
-        ) from error
-    if node is None:
-        return {}, lines
-    return _build(node, "", lines, 0, file), lines
 
 
 def _modernise(values: dict[str, Any]) -> dict[str, Any]:
@@ -225,8 +113,8 @@ def _validate(values: Any, file: str | None, lines: dict[str, int]) -> Recipe:
 
 def loads(text: str, file: str | None = None) -> Recipe:
     """Read a recipe from YAML text; raises EngineError REC-01 with line and field."""
-    values, lines = _parse_yaml(text, file)
-    return _validate(values, file, lines)
+    values, lines = plain_yaml.read(text, "The recipe", file)
+    return _validate({} if values is None else values, file, lines)
 
 
 def from_values(values: Any) -> Recipe:
@@ -251,8 +139,7 @@ def load(path: Path) -> Recipe:
 def dumps(recipe: Recipe) -> str:
     """Return the recipe as YAML with every value, in the order of the contract."""
     values = recipe.model_dump(mode="json")
-    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
-    return text
+    return plain_yaml.dump(values)
 
 
 def override(recipe: Recipe, values: dict[str, Any]) -> Recipe:

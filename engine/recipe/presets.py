@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
+from engine import plain_yaml
 from engine.paths import resources
 
 LARGE = 1e9  # parameters
@@ -35,7 +34,7 @@ def presets() -> list[Preset]:
     """Return the shipped presets, in the order of their file names."""
     found = []
     for path in sorted(resources("presets").glob("*.yaml")):
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = plain_yaml.read(path.read_text(encoding="utf-8"), path.name, str(path))[0]
         name = path.stem.split("-", 1)[-1]
         large = values.get("large_models", {})
         found.append(Preset(name, values["title"], values["description"], values["overrides"], large))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from engine import durable
+from engine import clocks, durable
 from engine.events import Event, decode, encode
 
 NAME = "events.jsonl"
@@ -169,7 +168,7 @@ class EventWriter:
     def write(self, event: BaseModel) -> None:
         """Append `event` with time, monotonic time, attempt and seq filled in."""
         with self._lock:
-            now = {"time": time.time(), "mono": time.monotonic(), "attempt": self.attempt, "seq": self._seq}
+            now = {"time": clocks.wall(), "mono": clocks.mono(), "attempt": self.attempt, "seq": self._seq}
             line = encode(event.model_copy(update=now))
             torn, self._torn = self._torn, True
             durable.append_line(self._fd, b"\n" + line if torn else line)

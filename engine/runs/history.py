@@ -30,8 +30,9 @@ from engine.events import (
     Step,
     Warned,
 )
+from engine.runs import interruptions
 from engine.runs.eta import Pace, spoken_eta
-from engine.runs.parts import Best, LogLine, Phase, Sample
+from engine.runs.parts import Best, LogLine, Phase, Sample, is_number
 from engine.runs.series import Series
 
 STEP_SERIES = ("loss", "learning_rate", "grad_norm", "memory_bytes", "tokens_per_second", "epoch", "elapsed")
@@ -71,6 +72,7 @@ class RunHistory:
         self.effects: list[EffectMeasured] = []
         self.empty_steps: list[int] = []  # that trained no token
         self.bad_steps: list[int] = []  # whose loss or gradient was not a number
+        self.spikes: list[int] = []  # whose loss or gradient jumped
         self.evaluations: list[Evaluated] = []
         self.checkpoints: list[CheckpointSaved] = []
         self.warnings: list[Warned] = []
@@ -83,6 +85,8 @@ class RunHistory:
         self._phase_ends: dict[str, float] = {}
         self._phase_began = 0.0
         self._steps_of_attempt = 0
+        self._last_seconds = 0.0
+        self._held: float | None = None  # seconds in which nothing could be done, and no step told of yet
 
     def fold(self, events: Iterable[Event]) -> None:
         """Take events; each costs the same however long the run is."""
@@ -234,6 +238,7 @@ class RunHistory:
         self.effects = [e for e in self.effects if e.step <= step]
         self.empty_steps = [s for s in self.empty_steps if s <= step]
         self.bad_steps = [s for s in self.bad_steps if s <= step]
+        self.spikes = [s for s in self.spikes if s <= step]
         self.best = None
         for evaluation in self.evaluations:
             self._take_best(evaluation)
@@ -273,19 +278,20 @@ class RunHistory:
         series["learning_rate"].append(step, event.learning_rate)
         series["grad_norm"].append(step, event.grad_norm)
         series["memory_bytes"].append(step, event.memory_bytes or None)
-        series["tokens_per_second"].append(step, event.tokens / event.seconds if event.seconds > 0 else None)
+        clean, self._held = event.seconds > 0 and event.seconds < (self._held or math.inf), None
+        series["tokens_per_second"].append(step, event.tokens / event.seconds if clean else None)
         series["epoch"].append(step, event.epoch)
         series["elapsed"].append(step, self.elapsed_seconds)
         if not event.supervised_tokens:
             self.empty_steps.append(step)
-        if not (_is_number(event.loss) and _is_number(event.grad_norm)):
+        if not (is_number(event.loss) and is_number(event.grad_norm)):
             self.bad_steps.append(step)
         self.step, self.total_steps, self.epoch = step, event.total_steps, event.epoch
         if event.memory_bytes > self.peak_memory_bytes:
             self.peak_memory_bytes = event.memory_bytes
         if not self._steps_of_attempt:
             self._end_phase("step", event.mono)
-        self._steps_of_attempt += 1
+        self._steps_of_attempt, self._last_seconds = self._steps_of_attempt + 1, event.seconds
         self._pace.add_step(step, event.seconds, event.mono)
 
     def _evaluated(self, event: Evaluated) -> None:
@@ -339,6 +345,7 @@ class RunHistory:
 
     def _warned(self, event: Warned) -> None:
         self.warnings.append(event)
+        interruptions.note_spike(self, event)
         self._say(event, "warning", f"{event.message} {event.hint} ({event.code})")
 
     def _paused(self, event: Any) -> None:
@@ -368,11 +375,7 @@ class RunHistory:
         self.log_count += 1
 
 
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-_ACTS: dict[str, Any] = {
+_ACTS: dict[str, Any] = interruptions.ACTS | {
     "started": RunHistory._started,
     "planned": RunHistory._planned,
     "model_loaded": RunHistory._model_loaded,

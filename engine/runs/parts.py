@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -42,3 +43,8 @@ class LogLine:
     time: float
     level: str
     text: str
+
+
+def is_number(value: float | None) -> bool:
+    """Return whether there is a value and it is finite."""
+    return value is not None and math.isfinite(value)

@@ -82,6 +82,7 @@ def validation_loss(run: Training) -> float | None:
         run.job.requests.poll()
         if run.job.requests.stop:
             return None
+        run.job.vitals.alive()
         if rows:
             work = partial(_loss_in_parts, run, rows)
             # Parts of its own: that memory ran out here must not change how training computes.

@@ -98,6 +98,7 @@ class Job:
     def write(self, event: Any) -> None:
         """Append an event; safe to call from several threads."""
         self.writer.write(event)
+        self.vitals.see(event)
         with self._folding:
             self.history.fold([event])
             self.tally.see(event)
@@ -117,7 +118,7 @@ class Job:
 
     def phase(self, name: str) -> None:
         """Say what is done now; the heartbeat carries it."""
-        self.vitals.phase = name
+        self.vitals.enter(name)
 
     def report(self, stage: str, done: int, total: int, unit: str = "") -> None:
         """Say how far a stage is; raises AskedToStop where a stop was asked for meanwhile."""

@@ -8,11 +8,25 @@ from pathlib import Path
 import psutil
 
 _PROCESS = psutil.Process()
+GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # version 2, 1
 
 
 def resident_bytes() -> int:
     """Return the resident memory of this process, in bytes."""
     return int(_PROCESS.memory_info().rss)
+
+
+def limit_bytes() -> int:
+    """Return how much memory this process can have: the machine's, or what a group or a limit leaves."""
+    limits = [int(psutil.virtual_memory().total)]
+    for path in GROUP_LIMITS:
+        try:
+            text = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():  # "max" otherwise
+            limits.append(int(text))
+    return min(limits)
 
 
 def reset_peak() -> None:

@@ -12,8 +12,9 @@ HEAD = """# What Tunesmith says when something is wrong
 
 Every message carries one of these codes, in the window, on the command line (`--json` has it as `code`), in
 `events.jsonl` and in `exit.json`. Names in braces stand for what differs from case to case; the place where
-an error is found often says more than the form below: what happened, where, and what to do next. **error** stops what was asked, **warning** asks what to do, **info** only informs. A run that ended with an
-error keeps its saves. This page is written from the catalogue itself.
+an error is found often says more than the form below: what happened, where, and what to do next. **error**
+stops what was asked, **warning** asks what to do, **info** only informs. A run that ended with an error keeps
+its saves. This page is written from the catalogue itself.
 """
 AREAS = {
     "DATA": "Training data",
