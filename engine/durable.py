@@ -20,7 +20,7 @@ from engine import faults
 CHUNK_BYTES = 1 << 22
 # Seconds between the five tries of a name that another program holds (a scanner, a sync program).
 PAUSES = (0.1, 0.3, 0.6, 1.0)
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
@@ -186,7 +186,7 @@ def stream(path: Path, blocks: Iterable[bytes | memoryview], *, settling: str = 
     """
     part = path.with_name(path.name + ".part")
     try:
-        fd = disk.open(part, _WRITE, 0o666)
+        fd = disk.open(part, WRITE, 0o666)
         try:
             for block in blocks:
                 write_all(fd, block)
@@ -260,7 +260,7 @@ def create_exclusive(path: Path, content: bytes) -> None:
     The content appears at once: it is written under a private name and linked into place.
     """
     private = path.with_name(f".{path.name}.{os.getpid()}.part")
-    fd = disk.open(private, _WRITE, 0o600)
+    fd = disk.open(private, WRITE, 0o600)
     try:
         try:
             write_all(fd, content)

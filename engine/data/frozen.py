@@ -5,11 +5,9 @@ A safetensors file holds the arrays, its header the rest as JSON; nothing in it 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping as MappingOf
 from dataclasses import asdict
@@ -19,16 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from engine import durable
 from engine.data.columns import Mapping
 from engine.data.dataset import Example, Prepared
 from engine.data.report import Lengths, Report
 from engine.data.rows import Finding
+from engine.models import safetensors_write
 
 FORMAT = 1
 Arrays = dict[str, NDArray[Any]]
+TYPES = {"int32": "I32", "int64": "I64", "bool": "BOOL"}
 
 
 def digest_of(data: Prepared) -> str:
@@ -60,33 +59,39 @@ def write(data: Prepared, path: Path, about: MappingOf[str, Any]) -> None:
         "mappings": [asdict(mapping) for mapping in data.mappings],
         "about": dict(about),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    durable.make_folder(path.parent)
+    tensors = [_described(name, np.ascontiguousarray(array)) for name, array in arrays.items()]
+    private = path.with_name(f"{path.name}.{os.getpid()}.part")  # runs share some of these files
     try:
-        save_file(arrays, part, metadata={"tunesmith": json.dumps(told)})
-        durable.fsync_file(part)
-        os.replace(part, path)
-    except SafetensorError as error:  # the library's own words for a full or failing disk
-        raise OSError(errno.ENOSPC, str(error)[:200], str(path)) from error
+        safetensors_write.write(private, tensors, {"tunesmith": json.dumps(told)})
+        durable.replace(private, path)
     finally:
-        part.unlink(missing_ok=True)
+        durable.discard(private)
     durable.fsync_folder(path.parent)
+
+
+def _described(name: str, array: NDArray[Any]) -> safetensors_write.Tensor:
+    return safetensors_write.Tensor(name, TYPES[array.dtype.name], array.shape, lambda: _bytes_of(array))
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8).data)
 
 
 def copy(source: Path, target: Path) -> None:
     """Put the same file at another place, durably: as a second name of it where the disk can, else copied."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(target.parent)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
+    durable.remove_file(part)
     try:
-        try:
-            os.link(source, part)
-        except OSError:
-            shutil.copyfile(source, part)
-            durable.fsync_file(part)
-        os.replace(part, target)
+        durable.disk.link(source, part)
+    except OSError:  # the disk knows no second names, or the source is on another one
+        durable.copy_file(source, target)
+        return
+    try:
+        durable.replace(part, target)
     finally:
-        part.unlink(missing_ok=True)
+        durable.discard(part)
     durable.fsync_folder(target.parent)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def export_adapter(exported: Exported, out: Path, tell: Progress, check: bool) -
 
     def write(folder: Path) -> None:
         for name in (WEIGHTS, CONFIG):
-            _copy(adapter.path / name, folder / name)
+            durable.copy_file(adapter.path / name, folder / name)
         _copy_beside(exported.target.base.path, folder, _TOKENIZER)
         found.update(_same_adapter(adapter, folder))
         tell("check", 1, 1)
@@ -58,15 +57,10 @@ def _same_adapter(adapter: AdapterFacts, folder: Path) -> dict[str, Any]:
     return found if passed else {**found, "reason": "the copied adapter is not the one that was trained"}
 
 
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    durable.fsync_file(target)
-
-
 def _copy_beside(base: Path, folder: Path, names: frozenset[str]) -> None:
     for path in sorted(base.iterdir()):
         if path.name in names and path.is_file():
-            _copy(path, folder / path.name)
+            durable.copy_file(path, folder / path.name)
 
 
 def export_safetensors(exported: Exported, out: Path, tell: Progress, check: bool) -> Answer:
@@ -90,7 +84,7 @@ def _copy_model(exported: Exported, out: Path, tell: Progress) -> dict[str, Any]
     def write(folder: Path) -> None:
         same = True
         for number, path in enumerate(weights):
-            _copy(path, folder / path.name)
+            durable.copy_file(path, folder / path.name)
             same = same and durable.sha256_file(path) == durable.sha256_file(folder / path.name)
             tell("copy", number + 1, len(weights))
         _copy_beside(base.path, folder, COPIED | {"config.json", INDEX})

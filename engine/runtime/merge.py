@@ -12,7 +12,6 @@ The sum of one adapter is that of peft's `merge_and_unload`; huggingface/peft sr
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -172,8 +171,7 @@ def write_rest(blend: Blend, plans: Sequence[FilePlan], folder: Path) -> None:
     base = blend.base.path
     for path in sorted(base.iterdir()):
         if path.name in COPIED and path.is_file():
-            shutil.copyfile(path, folder / path.name)
-            durable.fsync_file(folder / path.name)
+            durable.copy_file(path, folder / path.name)
     template = load_template(base, blend.targets[0].chat_template)
     if blend.targets[0].run is not None and template.name != OWN:  # as it was trained, so it is spoken to
         durable.write_file(folder / "chat_template.jinja", template.source)
@@ -195,7 +193,7 @@ def write_rest(blend: Blend, plans: Sequence[FilePlan], folder: Path) -> None:
 def _write_index(base: Path, plans: Sequence[FilePlan], folder: Path) -> None:
     """Keep the index as it is where names and sizes are the same; else say which file holds what, anew."""
     if not any(plan.rewritten for plan in plans):
-        shutil.copyfile(base / INDEX, folder / INDEX)
+        durable.copy_file(base / INDEX, folder / INDEX)
         return
     index = read_json(base / INDEX)
     size = sum(plan.bytes for plan in plans)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from engine import durable
 from engine.errors import EngineError
 from engine.models.made import HEADER, Sums, crc, crc_text
 from engine.runtime.merge_plan import FilePlan, Item
@@ -34,7 +35,7 @@ class SummedFile:
     """A new file whose blocks a thread writes; what the disk refuses is raised by the next call."""
 
     def __init__(self, path: Path) -> None:
-        self._out = open(path, "wb", buffering=0)  # noqa: SIM115  the thread closes it
+        self._fd = durable.disk.open(path, durable.WRITE, 0o644)  # the thread closes it
         self._blocks: queue.Queue[Any] = queue.Queue(maxsize=WAITING)
         self._digest = hashlib.sha256()
         self._sums: dict[str, int] = {}
@@ -73,23 +74,22 @@ class SummedFile:
         return Sums(self._digest.hexdigest(), self._size, tensors)
 
     def _work(self) -> None:
-        with self._out as out:
+        try:
             while (block := self._blocks.get()) is not None:
                 if self._error is None:  # what follows an error is dropped, so that nobody waits
                     try:
-                        self._put(out, block)
+                        self._put(block)
                     except OSError as error:
                         self._error = error
             if self._error is None:
-                try:
-                    os.fsync(out.fileno())
-                except OSError as error:
-                    self._error = error
+                durable.disk.fsync(self._fd)
+        except OSError as error:
+            self._error = error
+        finally:
+            durable.disk.close(self._fd)
 
-    def _put(self, out: Any, data: memoryview) -> None:
-        left = data
-        while left:
-            left = left[out.write(left) :]
+    def _put(self, data: memoryview) -> None:
+        durable.write_all(self._fd, data)
         self._digest.update(data)
         self._size += len(data)
 

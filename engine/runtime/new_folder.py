@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -21,19 +20,19 @@ def into_folder(out: Path, needed: int, write: Callable[[Path], None]) -> None:
     """
     _refuse_taken(out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(out.parent)
         _refuse_full(out.parent, needed)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
             write(scratch)
             durable.fsync_folder(scratch)
             if out.is_dir():
-                out.rmdir()
-            os.rename(scratch, out)
-            os.chmod(out, 0o755)
+                durable.disk.rmdir(out)
+            scratch.chmod(0o755)
+            durable.replace(scratch, out)
             durable.fsync_folder(out.parent)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            durable.discard(scratch)
     except OSError as error:
         raise from_os_error(error, str(out)) from error
 

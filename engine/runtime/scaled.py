@@ -14,12 +14,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from engine import durable, paths
@@ -27,6 +25,7 @@ from engine.errors import EngineError, from_os_error
 from engine.models.adapter_facts import CONFIG, WEIGHTS, AdapterFacts
 from engine.models.adapter_tensors import PEFT_PREFIX
 from engine.models.weight_files import read_json
+from engine.runtime import tensor_files
 from engine.runtime.attach import read_tensors
 from engine.runtime.changes import constrained, whole_key
 from engine.runtime.fitted import Fitted
@@ -56,17 +55,16 @@ def save_scaled(target: Target, fitted: Fitted, strength: float, out: Path | Non
     folder = out or _free_folder(target, strength)
     part = folder.with_name(f".{folder.name}.part")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        save_file(tensors, part / WEIGHTS, metadata={"format": "pt"})
-        durable.fsync_file(part / WEIGHTS)
+        durable.remove_tree(part)
+        durable.make_folder(part)
+        tensor_files.save(tensors, part / WEIGHTS)
         durable.write_json(part / CONFIG, _config(adapter))
         made = {"kind": "scaled", "from": str(adapter.path), "strength": strength, "of": fitted.fingerprint}
         durable.write_json(part / "tunesmith.json", made)
-        part.rename(folder)
+        durable.replace(part, folder)
         durable.fsync_folder(folder.parent)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
+        durable.discard(part)
         raise from_os_error(error, str(folder)) from error
     return folder
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from engine import durable
@@ -19,8 +18,10 @@ from engine.models.facts import ModelFacts, is_embedding
 from engine.models.library import resolve_model
 from engine.models.merging import THINNING
 from engine.paths import show_name
+from engine.runtime import tensor_files
 from engine.runtime.blend import Blend
 from engine.runtime.changes import Change, Sum
+from engine.runtime.checkpoint import config_text
 from engine.runtime.merge_write import TORCH
 from engine.runtime.mixing import keeps_tied
 
@@ -37,8 +38,7 @@ def write_adapter(
         parts = ("lora_embedding_A", "lora_embedding_B") if is_embedding(module) else _LINEAR
         for part, tensor in zip(parts, (a, b), strict=True):
             tensors[f"{PEFT_PREFIX}{module}.{part}"] = tensor.to(TORCH[dtype]).contiguous()
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    durable.fsync_file(folder / WEIGHTS)
+    tensor_files.save(tensors, folder / WEIGHTS)
     _write_config(blend, list(pairs), rank, folder)
     durable.write_file(folder / "README.md", card(blend, rank, loss))
     return rank
@@ -62,7 +62,7 @@ def _of_one_rank(changes: Mapping[str, Change]) -> tuple[Pairs, int]:
 
 
 def _write_config(blend: Blend, modules: list[str], rank: int, folder: Path) -> None:
-    """Write adapter_config.json by peft's own hand: alpha is the rank, so that B A counts once."""
+    """Write adapter_config.json as peft does: alpha is the rank, so that B A counts once."""
     from peft import LoraConfig
 
     config = LoraConfig(
@@ -76,10 +76,7 @@ def _write_config(blend: Blend, modules: list[str], rank: int, folder: Path) -> 
         inference_mode=True,
         ensure_weight_tying=keeps_tied(blend.adapters),
     )
-    config.save_pretrained(str(folder))
-    values = json.loads((folder / CONFIG).read_bytes())
-    values["target_modules"] = sorted(values["target_modules"])  # a set, in another order each time
-    durable.write_json(folder / CONFIG, values)
+    durable.write_file(folder / CONFIG, config_text(config))
 
 
 def base_name(blend: Blend) -> str:
