@@ -47,6 +47,8 @@ SET = _argument(
     "--set", action="append", default=[], metavar="FIELD=VALUE", help="override an option of the recipe"
 )
 DETACH = _argument("--detach", action="store_true", help="start, say the id, and leave it going")
+ANYWAY = _argument("--anyway", action="store_true", help="go on where that is offered")
+CHECK_HELP = "only say what is not as it was"
 PROCESSES = _argument(
     "--processes", type=int, metavar="N", help="another number of processes; the steps stay the same"
 )
@@ -184,7 +186,11 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
         runs.train,
         [_argument("recipe"), SET, _argument("--run-dir", metavar="FOLDER"), DETACH],
     ),
-    "resume": ("go on from the last save", runs.resume, [RUN, DETACH, PROCESSES]),
+    "resume": (
+        "go on from the last save",
+        runs.resume,
+        [RUN, SET, DETACH, PROCESSES, ANYWAY, _argument("--check", action="store_true", help=CHECK_HELP)],
+    ),
     "stop": ("save and end a run", runs.stop, [RUN]),
     "pause": ("save a run, free its memory, wait", runs.pause, [RUN]),
     "watch": ("show a run's events", runs.watch, [RUN]),

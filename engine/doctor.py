@@ -7,14 +7,13 @@ import os
 import shutil
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from engine import paths
 from engine.plan.ledger import Ledger
+from engine.runs.versions import FLOORS, numbers, version_of
 
-FLOORS = {"torch": (2, 10), "transformers": (5, 3), "peft": (0, 20), "jinja2": (3, 1, 6)}
 OTHERS = (
     "tokenizers",
     "safetensors",
@@ -39,27 +38,16 @@ class Check:
     hint: str = ""
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    found = []
-    for part in text.split("+")[0].split("."):
-        digits = "".join(c for c in part if c.isdigit())
-        if not digits:
-            break
-        found.append(int(digits))
-    return tuple(found)
-
-
 def _packages() -> list[Check]:
     checks = []
     for name in (*FLOORS, *OTHERS):
         floor = FLOORS.get(name, ())
         wanted = ".".join(map(str, floor))
-        try:
-            found = version(name)
-        except PackageNotFoundError:
+        found = version_of(name)
+        if not found:
             checks.append(Check(name, False, "not installed", "Run `python3 launch.py --setup`."))
             continue
-        ok = _numbers(found) >= floor
+        ok = numbers(found) >= floor
         hint = "" if ok else f"{name} {wanted} or newer is needed: run `python3 launch.py --setup`."
         checks.append(Check(name, ok, found, hint))
     return checks

@@ -79,22 +79,22 @@ def of_recipe(folder: Path, values: Mapping[str, Any]) -> tuple[Recipe | None, l
     try:
         written = codec.load(folder / "recipe.yaml")
         begun = _begun_with(folder)
-        asked = codec.override(changes.in_force(written, folder), dict(values))
+        now = changes.in_force(written, folder)
+        asked = codec.override(now, dict(values))
+    except EngineError as error:
+        return None, [from_error(error)]
+    edited = {} if begun is None else changes.differences(begun, written)
+    found = [_edited(folder, edited)] if edited else []
+    wanted = changes.differences(now, asked)
+    fixed = {field: pair for field, pair in wanted.items() if not changes.is_live(field)}
+    if fixed:
+        return asked, [*found, _fixed(fixed, "Make a copy of the run with the new values.")]
+    try:
         codec.refuse_unsupported(asked)
         refuse_unknown(asked.evaluation.benchmarks)
     except EngineError as error:
-        return None, [from_error(error)]
-    found = []
-    edited = {} if begun is None else changes.differences(begun, written)
-    if edited:
-        found.append(_edited(folder, edited))
-    wanted = changes.differences(changes.in_force(written, folder), asked)
-    fixed = {field: pair for field, pair in wanted.items() if not changes.is_live(field)}
-    if fixed:
-        found.append(_fixed(fixed, "Make a copy of the run with the new values."))
-    elif wanted:
-        found.append(_live(wanted))
-    return asked, found
+        return None, [*found, from_error(error)]
+    return asked, [*found, _live(wanted)] if wanted else found
 
 
 def _begun_with(folder: Path) -> Recipe | None:

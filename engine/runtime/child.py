@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import socket
 import sys
 import traceback
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +18,31 @@ from engine import durable, faults
 from engine.errors import EngineError, from_os_error
 from engine.events import Failed, Finished, Started, Stopped, Unknown, Warned
 from engine.jobs.lock import FolderLock
-from engine.jobs.spec import JobSpec, read_job
+from engine.jobs.spec import JobSpec, read_job, refuse_newer
 from engine.runs import calibration
 from engine.runs.check import last_checkpoint, step_of
 from engine.runs.event_log import EventWriter
+from engine.runs.store import load_recipe
+from engine.runs.versions import refuse_old, versions
 from engine.runtime import crew, imports
+from engine.runtime import lost as lost_device
 from engine.runtime.awake import KeepAwake
 from engine.runtime.control import Control
 from engine.runtime.job import Job, Requests
 from engine.runtime.vitals import Vitals
 
 NICENESS = 5
-PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "safetensors", "tokenizers")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on, without importing anything heavy."""
-    found = {"python": platform.python_version(), "tunesmith": _version("tunesmith")}
-    return found | {name: _version(name) for name in PACKAGES}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def run_job(folder: Path, *, alone: bool = False) -> int:
     """Do the job of `folder`; return 0 when it finished or stopped, 1 when it failed.
 
     `alone` says that this process will do nothing else.
-    Raises EngineError RUN-02 when another child works there, RUN-03 when it is no job.
+    Raises EngineError RUN-02 when another child works there, RUN-03 when it is no job, RUN-12 when a later
+    version made it.
     """
     spec = read_job(folder)
+    refuse_newer(folder, spec)
     place = crew.place_of_this_process()
     if place is not None and place.rank > 0:
         return _help(folder, spec, place, alone)
@@ -107,8 +96,9 @@ def _help(folder: Path, spec: JobSpec, place: crew.Place, alone: bool) -> int:
 
 def _gather(job: Job) -> None:
     """Start the other ranks that the run asks for, unless this one was itself started among them."""
-    world, remark = crew.wanted_processes(job.spec.launcher, resumed=job.writer.attempt > 1)
-    if job.place is not None or (world == 1 and job.spec.launcher.get("kind") != "torchrun"):
+    launcher = load_recipe(job.folder).launcher.model_dump()  # a later attempt may ask for another number
+    world, remark = crew.wanted_processes(launcher, resumed=job.writer.attempt > 1)
+    if job.place is not None or (world == 1 and launcher.get("kind") != "torchrun"):
         return
 
     def stuck(error: EngineError | None) -> None:
@@ -139,11 +129,16 @@ def _find_checkpoint(job: Job) -> int:
     job.resume_from = found
     for damage in damaged:
         print(f"{damage.path}: {damage.problem}", file=sys.stderr)
-    return 0 if found is None else step_of(found)
+    return _resumed_step(job)
+
+
+def _resumed_step(job: Job) -> int:
+    return 0 if job.resume_from is None else step_of(job.resume_from)
 
 
 def _work(job: Job) -> Finished | Stopped | Failed:
     try:
+        refuse_old()
         if job.spec.kind == "train":
             _gather(job)
         if job.spec.kind in ("train", "probe"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import shutil
@@ -33,7 +32,8 @@ from engine.plan.planner import DataFacts, Plan, plan
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.recipe.uses import idle
-from engine.runs.check import MANIFEST, RESULTS, last_checkpoint
+from engine.runs import file_digests, gate_checks
+from engine.runs.check import MANIFEST, RESULTS, last_checkpoint, step_of
 from engine.runs.store import load_recipe
 from engine.runtime import (
     adapter,
@@ -112,6 +112,7 @@ def make_ready(job: Job) -> Training:
     refuse(recipe.training, choose_compute().device.type)
     kernels.refuse(recipe, choose_compute(recipe.training.precision))
     folder = resolve_model(recipe.model.path, recipe.model.revision)
+    compare_environment(job, recipe, folder)
     data = read_data(job, recipe, folder)
     recipe = settle(job, recipe, folder, data)
     imports.leave_out_bitsandbytes(job.alone, recipe, read_facts(folder))
@@ -240,7 +241,6 @@ def load_model(
             portable.restore(model, checkpoint)
         shards.shard(model, model.get_base_model(), compute.device, ranks.world)
     tokenizer, template = ModelTokenizer(folder), load_template(folder, recipe.data.chat_template)
-    compare_environment(job, folder)
     _describe_environment(job, data, folder, compute.device_name)
     stops = stops_of(folder, template, tokenizer)
     evidence.examine_answers(job, data, stops)
@@ -291,25 +291,18 @@ def _say_loaded(
     job.write(Log(message=f"{compute.device_name}, {compute.dtype_name}, {threads}, {layout.reason}."))
 
 
-def compare_environment(job: Job, folder: Path) -> None:
-    """On a resume, refuse a base whose weights changed (MODEL-08) and warn of other versions (RUN-06)."""
-    path = job.folder / "environment.json"
-    if job.resume_from is None or not path.exists():
+def compare_environment(job: Job, recipe: Recipe, folder: Path) -> None:
+    """On a resume, refuse a base whose files changed (MODEL-08) and tell of other versions (RUN-06).
+
+    The gate said the same before the start; files may have changed since, and a run may have waited long.
+    """
+    if job.resume_from is None or not ranks_of(job).first:
         return
-    before = json.loads(path.read_bytes())
-    for name, digest in before["model"]["files"].items():
-        if not (folder / name).exists() or _fingerprint(folder / name) != digest:
-            raise EngineError(
-                f"{name} of the base model changed since the last save.",
-                "Restore it, or start a new run from the adapter.",
-                "MODEL-08",
-                file=str(folder / name),
-            )
-    other = {n: (v, job.versions.get(n)) for n, v in before["versions"].items() if job.versions.get(n) != v}
-    if other:
-        table = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in other.items())
-        hint = "You can go on; the result may differ in the last digits."
-        job.write(Warned(code="RUN-06", message=f"Other versions than before: {table}.", hint=hint))
+    then, step = gate_checks.environment_of(job.folder), step_of(job.resume_from)
+    for finding in gate_checks.of_base(then, recipe, step, folder):
+        raise finding.as_error()
+    for finding in gate_checks.of_versions(then, job.versions, probe()):
+        job.write(Warned(code=finding.code, message=finding.message, hint=finding.hint))
 
 
 def check_room(job: Job, recipe: Recipe, trainable: int) -> None:
@@ -331,30 +324,22 @@ def check_room(job: Job, recipe: Recipe, trainable: int) -> None:
 def _describe_environment(job: Job, data: Prepared, folder: Path, device: str) -> None:
     if not ranks_of(job).first:
         return
-    weights = sorted(folder.glob("*.safetensors"))
+    base = {
+        "path": str(folder),
+        "files": file_digests.sha256_of_all(folder, gate_checks.base_files(folder)),
+    }
     durable.write_json(
         job.folder / "environment.json",
         {
             "versions": job.versions,
             "platform": platform.platform(),
             "device": device,
-            "model": {"path": str(folder), "files": {w.name: _fingerprint(w) for w in weights}},
+            "model": base,
             "data": data.files,
             "data_digest": job.data_digest,
             "system_prompt": data.system_prompt,
         },
     )
-
-
-def _fingerprint(path: Path, edge: int = 1 << 20) -> str:
-    """Digest of size, first and last megabyte: enough to see another file, quick for any size."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with open(path, "rb") as file:
-        digest.update(file.read(edge))
-        file.seek(max(0, size - edge))
-        digest.update(file.read(edge))
-    return digest.hexdigest()
 
 
 def merge_job(job: Job) -> Finished | Stopped:

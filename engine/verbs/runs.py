@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from argparse import Namespace
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from engine.errors import EngineError
 from engine.jobs import process
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import check, evaluations, store
+from engine.runs import check, evaluations, resume_gate, store
 from engine.runs.compared import finding_on
+from engine.runs.fsck import fsck
 from engine.verbs import follow
 
 Answer = dict[str, Any] | int
@@ -74,16 +77,14 @@ def check_inputs(recipe: Recipe, *, weights: bool = True) -> None:
 
 
 def resume(args: Namespace) -> Answer:
-    """Go on from the last sound save, or wake a paused run."""
+    """Go on from the last sound save, or wake a paused run; with --check only say what speaks against it."""
     folder = store.find_run(args.run)
-    state = store.state_of(folder)
-    if state == "paused":
+    values = parse_sets(args.set)
+    if args.check:
+        return resume_gate.examine(folder, values).as_dict()
+    if not values and store.state_of(folder) == "paused":
         process.send(folder, "resume")
         return follow.follow_folder(folder, args.json, from_start=False)
-    if state == "finished":
-        raise EngineError(
-            "This run is finished.", "Start a new run to go further.", "RUN-10", file=str(folder)
-        )
     if args.processes is not None and args.processes < 1:
         raise EngineError(
             f"--processes {args.processes}: a run needs one.",
@@ -91,10 +92,18 @@ def resume(args: Namespace) -> Answer:
             "REC-01",
             field="launcher.processes",
         )
+    verdict = resume_gate.pass_through(folder, values, anyway=args.anyway)
+    _tell(verdict.findings)
     child = process.start(folder, processes=args.processes)
     if args.detach:
         return {"run": folder.name, "folder": str(folder), "pid": child.pid}
     return follow.follow_child(child, args.json, from_start=False)
+
+
+def _tell(findings: Iterable[resume_gate.Finding]) -> None:
+    """Say on the error channel what stops nothing: the other one may be read by a program."""
+    for finding in findings:
+        print(f"{finding.code}: {finding.message} {finding.hint}", file=sys.stderr)
 
 
 def _alive(args: Namespace) -> Path:
