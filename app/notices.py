@@ -15,6 +15,7 @@ WORDS = {
     "finished": ("{name} has finished.", "ok"),
     "stopped": ("{name} has stopped after saving.", "info"),
     "failed": ("{name} has failed.", "bad"),
+    "gone": ("The folder of {name} is gone.", "bad"),
 }
 
 

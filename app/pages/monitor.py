@@ -7,9 +7,17 @@ from typing import Any
 
 from PySide6.QtCore import QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QInputDialog,
+    QLineEdit,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
-from app.i18n import duration
+from app.pages import monitor_notice
 from app.pages.monitor_actions import MonitorActions
 from app.pages.monitor_charts import MonitorCharts
 from app.pages.monitor_side import MonitorSide
@@ -43,7 +51,6 @@ from engine.runs.seals import judge
 
 DRAW_MS = 100
 LOOK_MS = 5000
-SILENT_SECONDS = 60.0
 
 
 class _Place(QStackedWidget):
@@ -63,6 +70,8 @@ class MonitorPage(Page):
         self.watch: RunWatch | None = None
         self.recipe: Recipe | None = None
         self._visible = self._silent = False
+        self.put_away: set[str] = set()  # what was read and need not be said again
+        self._told: tuple[str, ...] = ()
         self.actions_bar = MonitorActions(self)
         self._build()
         self._connect()
@@ -240,7 +249,7 @@ class MonitorPage(Page):
             self._draw.start()
 
     def _on_state_changed(self, state: str) -> None:
-        self.actions_bar.show_state(self._shown_state(state))
+        self.actions_bar.show_state(self.shown_state(state))
         self.actions_changed.emit()
         self._show_notice()
         self._on_changed()
@@ -249,13 +258,13 @@ class MonitorPage(Page):
         self._show_notice()
         self._on_changed()
 
-    def _shown_state(self, state: str) -> str:
+    def shown_state(self, state: str) -> str:
         """A run that waits in the queue is shown as waiting, also while its last attempt is over.
 
         One that never began and does not wait is `idle`.
         """
         queue = self.services.run_queue
-        if queue is None or self.watch is None:
+        if queue is None or self.watch is None or state == "gone":
             return state
         if self.watch.folder in queue.queued():
             return "queued"
@@ -267,7 +276,7 @@ class MonitorPage(Page):
         watch = self.watch
         if watch is None:
             return
-        history, state = watch.history, self._shown_state(watch.state)
+        history, state = watch.history, self.shown_state(watch.state)
         word, kind, icon = state_words(state, history)
         heading = (watch.name, facts(self.recipe, history), word)
         if heading != (self.title, self.facts, self.state_pill.text):
@@ -286,6 +295,7 @@ class MonitorPage(Page):
         self._show_remark(limit)
         self.side.show_run(history, watch.generation)
         self.side.show_going(state == "running" and history.has_stepped)
+        self._show_notice()
         judged = lines(judge(history))
         self.seals.show_seals(judged)
         self.side.show_seals(judged)
@@ -303,39 +313,67 @@ class MonitorPage(Page):
         self.remark.setHidden(not words)
 
     def _show_notice(self) -> None:
-        """Say what ended a run that did not end well, and what repairs it."""
-        watch = self.watch
-        ending = watch.ending if watch is not None else None
-        if watch is not None and watch.silent_seconds > SILENT_SECONDS:
-            words = f"The training process has said nothing for {duration(watch.silent_seconds)}."
-            hint = "It may hang. What was saved is sound; it can be ended and resumed."
-            self.notice.show_notice(
-                "warn", words, hint, [("Cancel…", self.actions_bar.cancel)], code="RUN-11"
-            )
-            self.notice.show()
+        """Say what ended a run that did not end well, what it waits for, and what repairs it."""
+        told = monitor_notice.told_of(self)
+        if self._told == (looks := told.looks() if told is not None else ()):
             return
-        queue = self.services.run_queue
-        if watch is not None and queue is not None and queue.held and watch.folder in queue.queued():
-            actions = [("Let it go on", queue.release)]
-            self.notice.show_notice("warn", "The queue is on hold", queue.held, actions)
-            self.notice.show()
-            return
-        if watch is None or ending is None or self._shown_state(watch.state) not in ("failed", "crashed"):
-            self.notice.hide()
-            return
-        step = max((saved.step for saved in watch.history.checkpoints), default=0)
-        resume = f"Resume from step {step}" if step else "Start it again"
-        actions = [(resume, self.actions_bar.resume), ("Run again with changes", self.run_again)]
-        title = str(ending.get("message") or "This run failed.")
-        hint, code = str(ending.get("hint", "")), str(ending.get("code", ""))
-        self.notice.show_notice("bad", title, hint, actions, str(ending.get("words", "")), code)
-        self.notice.show()
+        self._told = looks
+        if told is not None:
+            self.notice.show_notice(told.kind, told.title, told.hint, told.actions, told.details, told.code)
+        self.notice.setHidden(told is None)
 
     def _look_for_silence(self) -> None:
-        silent = self.watch is not None and self.watch.silent_seconds > SILENT_SECONDS
+        silent = self.watch is not None and self.watch.silent_seconds > 0
         if self._visible and (silent or self._silent):
             self._show_notice()
         self._silent = silent
+
+    def put(self, key: str) -> None:
+        """Put a remark away that has been read."""
+        self.put_away.add(key)
+        self._show_notice()
+
+    # -- a folder that is gone, or is a copy -----------------------------------------------------------------
+    def look_again(self) -> None:
+        """Look whether the folder is back; what was read is read anew."""
+        if self.watch is not None:
+            self.open_run(self.watch.folder)
+
+    def ask_where(self) -> None:
+        """Let a person show where the run lies now."""
+        chosen = QFileDialog.getExistingDirectory(self, "Where the run lies now")
+        if chosen:
+            self.open_run(Path(chosen))
+
+    def restore(self, trashed: Path) -> None:
+        """Bring the run back from the trash and show it."""
+        self.services.background.run(lambda: store.restore_run(trashed), self.open_run, self._tell)
+
+    def rename_copy(self) -> None:
+        """Give a copied run a name of its own."""
+        if self.watch is None:
+            return
+        watch = self.watch
+        name, taken = QInputDialog.getText(
+            self, "Rename this copy", "Name", QLineEdit.EchoMode.Normal, f"{watch.name} (copy)"
+        )
+        if taken and name.strip():
+            self.name_copy(name.strip())
+
+    def name_copy(self, name: str) -> None:
+        """Show a copied run by another name from now on."""
+        watch = self.watch
+        if watch is None:
+            return
+
+        def named(_: object) -> None:
+            watch.name, watch.copied_from = name, None
+            self.refresh()
+
+        self.services.background.run(lambda: store.rename_run(watch.folder, name), named, self._tell)
+
+    def _tell(self, error: EngineError) -> None:
+        self.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
 
     # -- ways to elsewhere -----------------------------------------------------------------------------------
     def open_folder(self) -> None:

@@ -168,6 +168,11 @@ class MonitorActions(QObject):
             self.asked = "resume"
             self._refresh()
 
+    def go_on(self) -> None:
+        """Let a run go on that waits for room on the disk, or for whoever paused it."""
+        if self._send("resume"):
+            self._page.services.notify("It tries to save again.", "info")
+
     def chat(self) -> None:
         """Go and talk to the adapter."""
         self._page.go("chat")

@@ -107,11 +107,11 @@ class MonitorCharts:
 
     def _place_axis(self) -> None:
         series = self._history.series
-        steps = series["loss"].steps
+        epoch, elapsed = series["epoch"], series["elapsed"]
         if self._axis == "epoch":
-            self.group.set_axis("epoch", lambda v: f"{v:.3g}", steps, series["epoch"].values)
+            self.group.set_axis("epoch", lambda v: f"{v:.3g}", epoch.steps, epoch.values)
         elif self._axis == "time":
-            self.group.set_axis("time", clock, steps, series["elapsed"].values, TIME_STEPS)
+            self.group.set_axis("time", clock, elapsed.steps, elapsed.values, TIME_STEPS)
         else:
             self.group.set_axis("step", lambda value: number(value))
 

@@ -29,9 +29,17 @@ STATES: dict[str, tuple[str, str, str | None]] = {
     "stopped": ("Stopped", "warn", "stop"),
     "failed": ("Failed", "bad", None),
     "crashed": ("Crashed", "bad", None),
+    "gone": ("Gone", "bad", None),
 }
 PREPARING = {"queued": "Waiting for its device", "idle": "Not started"}
-BAR_TOKENS = {"finished": "ok", "failed": "bad", "crashed": "bad", "paused": "warn", "stopped": "warn"}
+BAR_TOKENS = {
+    "finished": "ok",
+    "failed": "bad",
+    "crashed": "bad",
+    "gone": "bad",
+    "paused": "warn",
+    "stopped": "warn",
+}
 
 
 def state_words(state: str, history: RunHistory) -> tuple[str, str, str | None]:
@@ -77,7 +85,7 @@ def _show_memory(strip: RunStrip, history: RunHistory) -> None:
 
 def _show_time(strip: RunStrip, state: str, history: RunHistory) -> None:
     figure, elapsed = strip.figures["left"], duration(history.elapsed_seconds)
-    if state in ("finished", "stopped", "failed", "crashed"):
+    if state in ("finished", "stopped", "failed", "crashed", "gone"):
         plan = history.planned.seconds if history.planned else None
         figure.set_caption(f"Took, plan {duration(plan)}" if plan and state == "finished" else "Took")
         figure.show_figure(elapsed)

@@ -13,7 +13,7 @@ from engine import durable
 from engine.errors import EngineError
 from engine.jobs import process
 from engine.jobs.lock import FolderLock
-from engine.runs import store
+from engine.runs import store, whereabouts
 from engine.runs.advance import Started
 from engine.runs.event_log import NAME, EventReader, preview
 
@@ -25,7 +25,7 @@ CHUNK_EVENTS = 1000
 ON_THE_WAY = 2
 BREATH_MS = 6  # between chunks of a long file, so that the window keeps its pace
 PREVIEW_BYTES = 4 << 20
-OVER = ("finished", "stopped", "failed", "crashed")
+OVER = ("finished", "stopped", "failed", "crashed", "gone")
 
 
 class EngineThread(QThread):
@@ -40,8 +40,10 @@ class EngineThread(QThread):
         events_arrived: the events of about a tenth of a second, in order, each once.
         restarted: the file was replaced; what arrived before no longer holds.
         caught_up: everything that lay in the file when the thread began has arrived.
-        state_changed: running, paused, finished, stopped, failed, crashed or queued.
-        ended: exit.json with "status", and for a crash with "words", the last of child.log.
+        state_changed: running, paused, finished, stopped, failed, crashed, queued or gone (its folder).
+        ended: exit.json with "status", and for a crash with "words", the last of child.log; for a folder
+            that is gone with "found", where it lies now, or None.
+        unreadable: how many lines of the log could not be read so far.
     """
 
     preview_arrived = Signal(list)
@@ -50,6 +52,7 @@ class EngineThread(QThread):
     caught_up = Signal()
     state_changed = Signal(str)
     ended = Signal(dict)
+    unreadable = Signal(int)
 
     def __init__(
         self,
@@ -67,6 +70,9 @@ class EngineThread(QThread):
         self._paused = False
         self._state = ""
         self._caught_up = False
+        self._identity: whereabouts.Identity | None = None
+        self._missed = 0
+        self.copied_from: Path | None = None
         self._note_before: dict[str, Any] | None = begun.note_before if begun is not None else None
         # What arrived and is not taken yet: a long file must not pile up in front of a busy window.
         self._room = QSemaphore(ON_THE_WAY)
@@ -104,18 +110,27 @@ class EngineThread(QThread):
             self.child = process.start(self.folder)
             self._tell("running")
         reader = EventReader(self.folder)
+        self._identity = whereabouts.identity(self.folder)
+        self.copied_from = whereabouts.original_of(self.folder)
         self._show_preview()
-        alive, looked = True, 0.0
+        alive, looked, skipped = True, 0.0, 0
         while not self.isInterruptionRequested():
             if self._cancel_asked:
                 self._kill()
             # Asked before reading: what a child wrote before its end is then read whole.
             if time.monotonic() - looked > LOOK_SECONDS:
+                if self._is_gone():
+                    self._tell_gone()
+                    return
                 alive, looked = self._is_alive(), time.monotonic()
             restarts = reader.restarts
             events = reader.read_new(CHUNK_EVENTS)
             if reader.restarts != restarts:
+                self._caught_up = False
                 self.restarted.emit()
+            if reader.skipped != skipped:
+                skipped = reader.skipped
+                self.unreadable.emit(skipped)
             if events:
                 self._follow_pauses(events)
                 if not self._wait_for_room():
@@ -127,7 +142,7 @@ class EngineThread(QThread):
             if not self._caught_up:
                 self._caught_up = True
                 self.caught_up.emit()
-            if self._look_for_end(alive, looked):
+            if not self._missed and self._look_for_end(alive, looked):
                 return
             self.msleep(GATHER_MS)
 
@@ -150,6 +165,17 @@ class EngineThread(QThread):
         # A child just started does not hold the lock yet.
         return (self.child is not None and self.child.poll() is None) or process.is_alive(self.folder)
 
+    def _is_gone(self) -> bool:
+        """Return whether the folder has been gone for two looks: a share may be away for a moment."""
+        self._missed = self._missed + 1 if whereabouts.is_gone(self.folder, self._identity) else 0
+        return self._missed >= 2
+
+    def _tell_gone(self) -> None:
+        """Say that the folder was deleted or moved, and where it lies now."""
+        ending = whereabouts.ending_of_gone(self.folder, self._identity)
+        self._tell("gone")
+        self.ended.emit(ending)
+
     def _follow_pauses(self, events: list[Any]) -> None:
         for event in events:
             if event.type in ("started", "paused", "resumed"):
@@ -160,8 +186,6 @@ class EngineThread(QThread):
         if alive:
             self._tell("paused" if self._paused else "running")
             return False
-        if not self.folder.is_dir():
-            raise EngineError(f"The folder of this run is gone: {self.folder}", "Was it moved?", "RUN-03")
         state = self._state_of_dead()
         if state not in OVER:
             self._tell(state)

@@ -95,6 +95,9 @@ class RunQueue(QObject):
         """Return the watch of a run; its history fills within moments, live or replayed."""
         folder = self._folder(run)
         watch = self._watches.pop(folder, None)
+        if watch is not None and watch.state == "gone" and folder.is_dir():
+            watch.setParent(None)  # it is back, or another one has its place: all is read anew
+            watch = None
         if watch is None:
             watch = self._make_watch(folder)
             watch.begin()
@@ -197,6 +200,8 @@ class RunQueue(QObject):
             if folder.resolve() not in self._watches and process.is_alive(folder):
                 self.attach(folder)
         for watch in list(self._watches.values()):
+            if not watch.watching:
+                watch.look_for_folder()
             if watch.over and not watch.watching and process.is_alive(watch.folder):
                 watch.begin()  # somebody else resumed it
         if self._now.queued or self._now.begun:

@@ -9,9 +9,11 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from app.workers.engine_thread import OVER, EngineThread
+from app.workers.run_marks import LEAST_PATIENCE_SECONDS, RunMarks
 from engine.errors import EngineError
 from engine.jobs.spec import read_job
 from engine.paths import show_name
+from engine.runs import whereabouts
 from engine.runs.advance import Started
 from engine.runs.history import RunHistory
 
@@ -54,9 +56,13 @@ class RunWatch(QObject):
         self.history = RunHistory()
         self.generation = 0
         self.whole = False
+        self.unreadable = 0  # lines of the log
+        self.marks = RunMarks()
+        self.copied_from: Path | None = None  # known once the log is read
+        self._identity = whereabouts.identity(folder)
         self._full = self.history
         self._thread: EngineThread | None = None
-        self._heard_at = time.monotonic()
+        self._heard_at = self._moved_at = time.monotonic()
 
     # -- what the window asks for --
     @property
@@ -90,8 +96,18 @@ class RunWatch(QObject):
 
     @property
     def silent_seconds(self) -> float:
-        """Return for how long a going child said nothing; it says something every second."""
-        return time.monotonic() - self._heard_at if self.going else 0.0
+        """Return for how long a going child gave no sign that it works, 0 while that is no cause to worry.
+
+        It says something every second; while it trains it also has to take steps.
+        """
+        if not self.going:
+            return 0.0
+        now = time.monotonic()
+        silent, stands = now - self._heard_at, now - self._moved_at
+        if silent > LEAST_PATIENCE_SECONDS:
+            return silent
+        trains = self.history.phase == "train" and self.state == "running" and self.marks.waits is None
+        return stands if trains and stands > self.marks.patience() else 0.0
 
     @property
     def over(self) -> bool:
@@ -104,13 +120,13 @@ class RunWatch(QObject):
         if begun is not None and self._thread is not None and self.watching and self.state in ("", "queued"):
             # Ending one thread to begin another would keep the window waiting.
             self._thread.adopt(begun)
-            self._heard_at = time.monotonic()
+            self._heard_at = self._moved_at = time.monotonic()
             self._on_state_changed("running")
             return
         self.look_away()
         self._begin_anew()
         self.ending = None
-        self._heard_at = time.monotonic()
+        self._heard_at = self._moved_at = time.monotonic()
         if begun is not None:
             self._on_state_changed("running")
         thread = EngineThread(self.folder, begun=begun, parent=self)
@@ -120,6 +136,7 @@ class RunWatch(QObject):
         thread.caught_up.connect(self._on_caught_up)
         thread.state_changed.connect(self._on_state_changed)
         thread.ended.connect(self._on_ended)
+        thread.unreadable.connect(self._on_unreadable)
         self._thread = thread
         thread.start()
 
@@ -135,6 +152,13 @@ class RunWatch(QObject):
         """Return whether the thread still reads."""
         return self._thread is not None and self._thread.isRunning()
 
+    def look_for_folder(self) -> None:
+        """Notice that the folder of a run that is over, and so no longer watched, has gone."""
+        if self.over and self.state != "gone" and whereabouts.is_gone(self.folder, self._identity):
+            ending = whereabouts.ending_of_gone(self.folder, self._identity)
+            self._on_state_changed("gone")
+            self._on_ended(ending)
+
     def cancel(self) -> None:
         """End the child at once without a save."""
         if self._thread is not None:
@@ -144,6 +168,12 @@ class RunWatch(QObject):
         self.history = self._full = RunHistory()
         self.generation += 1
         self.whole = False
+        self.unreadable = 0
+        self.marks = RunMarks()
+
+    def _on_unreadable(self, lines: int) -> None:
+        self.unreadable = lines
+        self.changed.emit()
 
     def _on_preview_arrived(self, events: list[Any]) -> None:
         self.history = RunHistory()
@@ -154,11 +184,17 @@ class RunWatch(QObject):
     def _on_events_arrived(self, events: list[Any]) -> None:
         self._heard_at = time.monotonic()
         self._full.fold(events)
+        moved = self.marks.moved
+        self.marks.fold(events)
+        if self.marks.moved != moved:
+            self._moved_at = self._heard_at
         if self.history is self._full:
             self.changed.emit()
 
     def _on_caught_up(self) -> None:
         self.whole = True
+        if self._thread is not None:
+            self.copied_from = self._thread.copied_from
         if self.history is not self._full:
             self.history = self._full
             self.generation += 1

@@ -1,4 +1,8 @@
-"""One curve of a run: steps and values that grow at the end and are cut when a later attempt goes back."""
+"""One curve of a run: steps and values that grow at the end and are cut when a later attempt goes back.
+
+A curve holds at most 65,536 values, so that a run of any length takes the same memory: when it is full, of
+each four values in a row the smallest and the largest stay. No spike is lost, and the newest are all there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from array import array
 from bisect import bisect_right
 
 NAN = math.nan
+MOST_VALUES = 65_536
+GROUP = 4
+NEWEST_KEPT = 8192  # left as they are: speed, trend and time left are taken from them
 
 
 class Series:
@@ -29,6 +36,25 @@ class Series:
             self.drop_after(step, inclusive=True)
         steps.append(step)
         self.values.append(NAN if value is None else value)
+        if len(steps) >= MOST_VALUES:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Keep the smallest and the largest of each four older values, in their order; NaN is a gap."""
+        import numpy as np  # brought in by the first run this long, not by the first paint
+
+        groups = (len(self.steps) - NEWEST_KEPT) // GROUP
+        values = np.frombuffer(self.values)[: groups * GROUP].reshape(groups, GROUP)
+        low = np.argmin(np.where(np.isnan(values), np.inf, values), axis=1)
+        high = np.argmax(np.where(np.isnan(values), -np.inf, values), axis=1)
+        high = np.where(high == low, np.where(low < GROUP - 1, GROUP - 1, 0), high)
+        inner = np.sort(np.stack([low, high], axis=1), axis=1)
+        chosen = (inner + GROUP * np.arange(groups)[:, None]).reshape(-1)
+        rest = np.arange(groups * GROUP, len(self.steps))
+        kept = np.concatenate([chosen, rest])
+        steps, found = np.frombuffer(self.steps)[kept], np.frombuffer(self.values)[kept]
+        self.steps, self.values = array("d", steps.tobytes()), array("d", found.tobytes())
+        self.version += 1
 
     def drop_after(self, step: float, *, inclusive: bool = False) -> None:
         """Take back all values after `step` (and at it, when inclusive)."""
