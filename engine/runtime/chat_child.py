@@ -21,7 +21,8 @@ It reads one JSON object a line from standard input and answers the same way on 
     {"command": "stop", "id"?}  ends the answer that is being made (all of them without an id)
     {"command": "quit"}, or the end of standard input
 
-Everything that goes wrong is {"type": "failed", "id", "code", "message", "hint"}; the child goes on.
+Everything that goes wrong is {"type": "failed", "id", "code", "message", "hint"}; the child goes on, unless
+its device is gone: a new process may find it again. Point of `engine.faults`: chat, at each token.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.errors import EngineError
-from engine.runtime import chat_mix
+from engine.runtime import chat_mix, faulty, lost
 from engine.runtime.chat_room import ChatRoom
 from engine.runtime.generate import Sampling
 
@@ -57,6 +58,7 @@ class ChatChild:
         self._stopped: set[str] = set()
         self._stop_before = 0
         self._arrived = 0
+        self._lost = False
         self._room = ChatRoom()
 
     def run(self) -> int:
@@ -65,6 +67,8 @@ class ChatChild:
         self._send({"type": "ready", "pid": os.getpid()})
         while (command := self._commands.get()) is not None:
             self._obey(command)
+            if self._lost:
+                return 1
         return 0
 
     def _listen(self) -> None:
@@ -113,6 +117,7 @@ class ChatChild:
             )
         except Exception as error:  # noqa: BLE001  the traceback goes to the log, a person gets an event
             traceback.print_exc()
+            self._lost = lost.is_lost(error)
             self._fail(command, _unexpected(error))
 
     def _fail(self, command: dict[str, Any], error: EngineError) -> None:
@@ -190,6 +195,7 @@ class ChatChild:
         began = time.perf_counter()
 
         def tell(text: str, tokens: int) -> None:
+            faulty.device("chat")
             seconds = time.perf_counter() - began
             self._send(
                 {
@@ -233,6 +239,10 @@ def _unexpected(error: Exception) -> EngineError:
     if type(error).__name__ == "OutOfMemoryError":
         return EngineError(
             "The GPU ran out of memory.", "Pause the run that uses it, or answer on the CPU.", "GPU-01"
+        )
+    if lost.is_lost(error):
+        return EngineError(
+            "The GPU stopped answering.", "Try again; restart the computer if it happens again.", lost.CODE
         )
     return EngineError(
         f"Something unexpected happened ({type(error).__name__}).",

@@ -13,7 +13,7 @@ import torch
 from engine.data.dataset import Example, Prepared
 from engine.data.templates import ChatTemplate
 from engine.data.tokenizer import ModelTokenizer
-from engine.runtime import attention, memory
+from engine.runtime import attention, faulty, memory
 from engine.runtime.batches import collate
 from engine.runtime.loss import loss_sum
 from engine.runtime.methods import portable
@@ -96,6 +96,7 @@ def validation_loss(run: Training) -> float | None:
 
 def _loss_in_parts(run: Training, rows: list[Example], parts: int) -> tuple[torch.Tensor, int]:
     """Return the summed loss of some rows and their supervised tokens, computed in so many parts."""
+    faulty.device("evaluate")
     total, count = torch.zeros((), dtype=torch.float64, device=run.compute.device), 0
     pad = run.base.config.get_text_config().pad_token_id or 0
     for piece in run.ranks.even(memory.pieces_of(run, rows, parts)):

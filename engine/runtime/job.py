@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine import durable
 from engine.events import Progress, Seal, Sealed
 from engine.jobs.spec import JobSpec
 from engine.runs import seals
+from engine.runs.check import MANIFEST
 from engine.runs.event_log import EventWriter
 from engine.runs.history import RunHistory
 from engine.runtime.awake import KeepAwake
@@ -54,6 +56,10 @@ class Requests:
                 self._asked.discard("resume")
                 self._asked.add(kind)
 
+    def ask(self, kind: str) -> None:
+        """Ask for something here as a person would."""
+        self._asked.add(kind)
+
     def take(self, kind: str) -> bool:
         """Return whether `kind` was asked, and forget it."""
         asked = kind in self._asked
@@ -83,6 +89,9 @@ class Job:
     requests: Requests
     vitals: Vitals
     resume_from: Path | None = None
+    put_away: list[tuple[str, str, str]] = field(
+        default_factory=list
+    )  # code, message, hint of what fsck moved
     versions: dict[str, str] = field(default_factory=dict)
     data_digest: str = ""
     place: Place | None = None  # among the processes of the run, None for the only one
@@ -139,5 +148,13 @@ class Job:
             "message": getattr(event, "message", message),
             "hint": getattr(event, "hint", ""),
             "step": getattr(event, "step", getattr(event, "steps", None)),
+            **self._result(getattr(event, "adapter", None)),
             "time": time.time(),
         }
+
+    def _result(self, name: str | None) -> dict[str, str]:
+        """Return what the closing note says of a run's result: with it the run is finished, with no other."""
+        manifest = self.folder / (name or "") / MANIFEST
+        if name is None or not manifest.is_file():
+            return {}
+        return {"result": name, "result_sha256": durable.sha256_file(manifest)}

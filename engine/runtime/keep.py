@@ -11,10 +11,11 @@ from typing import Any
 
 import psutil
 
+from engine import durable
 from engine.errors import EngineError
 from engine.events import CheckpointSaved, Finished, Log
 from engine.runs import card, seals
-from engine.runtime import checkpoint, early, memory, optim
+from engine.runtime import checkpoint, early, full_disk, memory, numbers, optim
 from engine.runtime.loss import plain_head
 from engine.runtime.training import Training
 
@@ -33,6 +34,7 @@ def save(run: Training, *, wait: bool = False) -> Path:
             checkpoint.snapshot(run.step, run.model, run.optimizer, run.names, {}, copies=False)
         run.saved_step, run.saved_at = run.step, time.monotonic()
     elif run.saved_step != run.step:
+        numbers.refuse_unsound(run)
         await_save(run)
         began = time.monotonic()
         run.job.phase("save")
@@ -50,14 +52,18 @@ def save(run: Training, *, wait: bool = False) -> Path:
 
 
 def await_save(run: Training) -> None:
-    """Wait until the last save is on the disk; raises what its writing raised."""
+    """Wait until the last save is on the disk, over a full disk too; raises what its writing raised."""
     saving, run.saving = run.saving, None
     if saving is not None:
-        saving.result()
+        full_disk.outlast(run, 0, saving.result)
 
 
 def notice_save(run: Training) -> None:
-    """Raise what a save raised that has ended meanwhile: a write that failed ends the attempt."""
+    """Raise what a save raised that has ended meanwhile: a write that failed ends the attempt.
+
+    A full disk is waited out here, between two steps.
+    """
+    full_disk.notice(run)
     if run.saving is not None and run.saving.done():
         await_save(run)
 
@@ -65,7 +71,15 @@ def notice_save(run: Training) -> None:
 def _write(run: Training, taken: checkpoint.Snapshot, began: float, released: float | None) -> None:
     """Bring a copied step to the disk and say so; `released` is when training went on."""
     job, limit = run.job, run.recipe.checkpoint.save_total_limit
-    folder, size = checkpoint.write(job.folder, taken, job.sync)
+    try:
+        folder, size = checkpoint.write(job.folder, taken, job.sync)
+    except OSError as error:
+        if not durable.is_full(error):
+            raise
+        again = run.saver.submit
+        raise full_disk.NoRoom(
+            error, taken.bytes, lambda: again(_write, run, taken, began, None).result()
+        ) from error
     ended = time.monotonic()
     job.write(
         CheckpointSaved(
@@ -78,6 +92,7 @@ def _write(run: Training, taken: checkpoint.Snapshot, began: float, released: fl
     )
     # The best of the saved state: a later best may not be on the disk yet.
     checkpoint.prune(job.folder, limit, taken.state["best_step"])
+    full_disk.warn_when_low(run, size)
 
 
 def _snapshot(run: Training, *, copies: bool) -> checkpoint.Snapshot:
@@ -112,6 +127,7 @@ def _state(run: Training) -> dict[str, Any]:
         "gradient_checkpointing": run.recipe.training.gradient_checkpointing,
         "owes_evaluation": run.owes_evaluation,
         "evaluations_without_gain": run.evaluations_without_gain,
+        "bad_in_a_row": run.bad_in_a_row,
         "data": run.job.data_digest,
     }
 
@@ -127,7 +143,8 @@ def publish(run: Training, seconds: float) -> Finished:
     judged = seals.judge(run.job.history, step)
     about = (run.job.folder.name, step or 0, run.best_loss, run.job.versions, judged)
     text = card.model_card(run.recipe, *about)
-    target = checkpoint.publish(source, run.job.folder, text)
+    size = sum(p.stat().st_size for p in source.rglob("*"))
+    target = full_disk.outlast(run, size, lambda: checkpoint.publish(source, run.job.folder, text))
     run.job.write(Log(message=f"The adapter is that of step {step}."))
     return Finished(
         steps=run.step,
@@ -144,6 +161,8 @@ def ready(run: Training, checkpoint_folder: Path | None) -> None:
     run.head = plain_head(run.base) if run.layout.head_apart else None
     run.names = optim.names_of(run.optimizer, run.model)
     run.ranks.same_start(run.model)
+    if run.ranks.first:
+        full_disk.reserve(run.job.folder)
     if checkpoint_folder is None:
         return
     state = checkpoint.read_state(checkpoint_folder)
@@ -161,3 +180,4 @@ def ready(run: Training, checkpoint_folder: Path | None) -> None:
         memory.compute_twice(run)
     run.owes_evaluation = bool(state.get("owes_evaluation", False))
     run.evaluations_without_gain = int(state.get("evaluations_without_gain", 0))
+    run.bad_in_a_row = int(state.get("bad_in_a_row", 0))

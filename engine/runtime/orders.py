@@ -14,7 +14,7 @@ from engine.runtime.measure import base_is_at_hand, measure, sample
 from engine.runtime.training import Training
 
 # What outlives a pause; everything else is made anew, as a resume in another process would make it.
-KEPT_OVER_A_PAUSE = frozenset({"job", "saver", "saving", "saved_at", "bad_in_a_row"})
+KEPT_OVER_A_PAUSE = frozenset({"job", "saver", "saving", "saved_at", "told_of_low_room", "bad_in_a_row", "losses", "norms"})
 
 
 def obey(run: Training) -> str:

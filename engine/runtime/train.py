@@ -28,9 +28,8 @@ import torch
 from torch import Tensor
 
 from engine.data.dataset import Example
-from engine.errors import EngineError
 from engine.events import Finished, Step, Stopped, Warned
-from engine.runtime import attention, early, memory, neftune, optim
+from engine.runtime import attention, early, faulty, memory, neftune, numbers, optim
 from engine.runtime.batches import Batch, collate
 from engine.runtime.fused.threads import InOneThread
 from engine.runtime.keep import notice_save, publish, save
@@ -41,7 +40,6 @@ from engine.runtime.orders import obey
 from engine.runtime.ranks import Told, tell_cuts
 from engine.runtime.training import Training
 
-BAD_STEPS_IN_A_ROW = 3
 MASK = (1 << 63) - 1
 
 
@@ -79,6 +77,7 @@ def take_step(run: Training) -> None:
     rows = run.ranks.portion([[run.data.train[i] for i in b] for b in run.table.micro_batches(step)])
     while True:
         try:
+            faulty.device("step")
             loss, _ = gradients(run, step, rows.micro, rows.supervised)
             break
         except memory.ERRORS as error:
@@ -87,14 +86,9 @@ def take_step(run: Training) -> None:
             remedy = memory.make_do(run, max(len(m) for m in rows.micro))
         run.optimizer.zero_grad(set_to_none=True)
         memory.free(run.compute.device)
-        run.job.write(
-            Warned(
-                code="GPU-01",
-                message=f"Memory ran out at step {step}.",
-                hint=remedy,
-            )
-        )
+        run.job.write(Warned(code="GPU-01", message=f"Memory ran out at step {step}.", hint=remedy))
     parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
+    faulty.gradients("grad", parameters)
     told = run.ranks.add_up(parameters, Told(loss, memory.used_bytes(run.compute.device), (run.parts,)))
     adalora.before_update(run.model)
     small = InOneThread(parameters[0], max(p.numel() for p in parameters))
@@ -123,7 +117,7 @@ def take_step(run: Training) -> None:
         )
     )
     tell_cuts(run, told)
-    watch_numbers(run, good)
+    numbers.watch(run, told.loss, norm, rows.micro)
 
 
 def gradients(
@@ -163,28 +157,8 @@ def add_up(
             (run.recipe.training.seed * 1_000_003 + step * 8191 + run.ranks.turn(number)) & MASK
         )
         with attention.flat_row(batch.rows), neftune.noise(run, batch, step):
-            loss = loss_sum(run.base, batch, run.head)
+            loss = faulty.number("loss", loss_sum(run.base, batch, run.head))
             (loss / count).backward()
         total += loss.detach()
         del loss  # through its graph it would hold this batch's embeddings during the next one
     return total, count, batches
-
-
-def watch_numbers(run: Training, good: bool) -> None:
-    """A step that is not a number was not applied; three in a row end the run before anything is saved."""
-    run.bad_in_a_row = 0 if good else run.bad_in_a_row + 1
-    if good:
-        return
-    if run.bad_in_a_row >= BAD_STEPS_IN_A_ROW:
-        raise EngineError(
-            f"Loss was not a number {BAD_STEPS_IN_A_ROW} times in a row at step {run.step}.",
-            f"Start again with learning rate {run.recipe.training.learning_rate / 2:g}.",
-            "RUN-07",
-        )
-    run.job.write(
-        Warned(
-            code="RUN-07",
-            message=f"Loss or gradient was not a number at step {run.step}.",
-            hint="The step was left out.",
-        )
-    )

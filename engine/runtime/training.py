@@ -14,6 +14,7 @@ from engine.data.dataset import Prepared
 from engine.data.templates import ChatTemplate
 from engine.data.tokenizer import ModelTokenizer
 from engine.recipe.recipe import Recipe
+from engine.runs.spikes import SpikeWatch
 from engine.runtime.evaluate import Prompt
 from engine.runtime.evidence import Probe
 from engine.runtime.job import Job
@@ -50,12 +51,15 @@ class Training:
     evaluation_parts: int = 1  # and those of validation, which need less memory
     cuts: tuple[int, ...] = ()  # the parts of every rank, as last told
     bad_in_a_row: int = 0
+    losses: SpikeWatch = field(default_factory=SpikeWatch)
+    norms: SpikeWatch = field(default_factory=lambda: SpikeWatch(times=5.0))  # gradients vary by themselves
     owes_evaluation: bool = False  # a stop was asked in the middle of one: a resume begins with it
     evaluations_without_gain: int = 0  # in a row; early stopping ends the run when they are too many
     saved_step: int = -1
     saved_at: float = field(default_factory=time.monotonic)
     saver: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "save"))
     saving: Future[None] | None = None  # the save that is being written
+    told_of_low_room: bool = False
     names: list[str] = field(default_factory=list)
 
     @property

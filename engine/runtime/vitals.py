@@ -101,6 +101,8 @@ class Vitals:
 
     def _tell_gaps(self, gaps: list[clocks.Gap]) -> None:
         for gap in gaps:
+            if gap.kind == "held" and not self._steps:
+                continue  # libraries that are loaded from a slow disk hold every thread
             said = {"type": gap.kind, "seconds": gap.seconds, "in_mono": gap.in_mono, "phase": self.phase}
             self._writer.write(Unknown.model_validate(said))
             if gap.kind != "clock_jump":
