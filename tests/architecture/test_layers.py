@@ -19,7 +19,7 @@ FLOORS: list[set[str]] = [
     {"advice"},
     {"runs"},
     {"sweeps", "runtime"},
-    {"cli", "verbs", "doctor", "__main__"},
+    {"cli", "verbs", "doctor", "report", "__main__"},
 ]
 HEAVY = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "ray", "trl", "liger_kernel"}
 RUNS_THE_ENGINE = ("engine.cli", "engine.verbs")
