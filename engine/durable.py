@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from engine import faults
 
 CHUNK_BYTES = 1 << 22
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Seconds between the five tries of a name that another program holds (a scanner, a sync program).
 PAUSES = (0.1, 0.3, 0.6, 1.0)
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
@@ -29,6 +31,10 @@ class Disk:
 
     Points of `faults`: open, write, fsync, replace, link, unlink, mkdir, rmdir, fsync_folder.
     """
+
+    def free(self, folder: Path) -> int:
+        """Return how many bytes the disk of a folder has room for."""
+        return shutil.disk_usage(folder).free
 
     def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
         """Open a file for writing and return its descriptor."""
@@ -99,6 +105,11 @@ def using(other: Disk) -> Iterator[Disk]:
         yield other
     finally:
         disk = before
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether there is no room: on the disk, within a quota, or within a file's limit."""
+    return error.errno in FULL
 
 
 def fsync_folder(folder: Path) -> None:

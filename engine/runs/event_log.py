@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ HEAD_BYTES = 256
 TAIL_BYTES = 64 * 1024
 GLANCE_BYTES = 1024
 RARE = (b'"type":"evaluated"', b'"type":"started"', b'"type":"checkpoint_saved"')
+PASSING = ("heartbeat", "hardware")  # what nobody misses of the time when the disk was full
 LONGEST_LINE_BYTES = 1 << 20  # beyond this a line without an end is taken for damage and left out
 
 
@@ -153,7 +156,9 @@ class EventWriter:
     """Appends events, one write a line; only the child that holds the folder's lock may have one.
 
     `seq` goes on over attempts; a line that was torn by the end of an earlier attempt is ended first.
-    Safe to call from several threads. Raises OSError as it comes: what was not written is not believed.
+    Safe to call from several threads. Where the disk is full (`full` tells), lines are owed: the next call
+    writes them first, in their order. Other errors are raised as OSError: what was not written is not
+    believed.
     """
 
     def __init__(self, folder: Path, attempt: int | None = None) -> None:
@@ -164,20 +169,57 @@ class EventWriter:
         self._lock = threading.Lock()
         self._fd = durable.open_log(path)
         self._torn = _ends_torn(path)
+        self._owed: deque[bytes] = deque()
+        self._lost = False
+        self.full: OSError | None = None
 
     def write(self, event: BaseModel) -> None:
         """Append `event` with time, monotonic time, attempt and seq filled in."""
         with self._lock:
+            self._pay()
+            if self.full is not None and getattr(event, "type", "") in PASSING:
+                return
             now = {"time": clocks.wall(), "mono": clocks.mono(), "attempt": self.attempt, "seq": self._seq}
-            line = encode(event.model_copy(update=now))
-            torn, self._torn = self._torn, True
-            durable.append_line(self._fd, b"\n" + line if torn else line)
-            self._torn = False
+            self._owed.append(encode(event.model_copy(update=now)))
             self._seq += 1
+            self._pay()
+
+    def _pay(self) -> None:
+        """Write the lines that are owed, as far as the disk takes them; a torn one is written again whole."""
+        while self._owed:
+            torn, self._torn = self._torn, True
+            try:
+                durable.append_line(self._fd, b"\n" + self._owed[0] if torn else self._owed[0])
+            except OSError as error:
+                if not durable.is_full(error):
+                    self._seq -= len(self._owed)
+                    self._owed.clear()
+                    raise
+                self.full = error
+                return
+            self._torn = False
+            self._owed.popleft()
+        self.full = None
+
+    @property
+    def lost(self) -> bool:
+        """Return whether the disk failed to keep what was written: nobody knows how much of it is there."""
+        return self._lost
 
     def sync(self) -> None:
-        """Make what was written durable."""
-        durable.disk.fsync(self._fd)
+        """Make what was written durable; raises OSError, and ever again once it failed.
+
+        A second fsync would report success over pages that the kernel has dropped.
+        """
+        with self._lock:
+            self._pay()
+            if self.full is not None:
+                raise self.full
+            if self._lost:
+                raise OSError(errno.EIO, "the log could not be made durable")
+            self._lost = True
+            durable.disk.fsync(self._fd)
+            self._lost = False
 
     def close(self) -> None:
         """Close the file; the writer cannot be used afterwards."""

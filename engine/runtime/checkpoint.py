@@ -6,6 +6,7 @@ disk and may do so in a thread while training goes on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ class Snapshot:
     write_adapter: Writer
     optimizer: dict[str, Tensor]
     state: dict[str, Any]
+    bytes: int = 0  # about what it takes on the disk
 
 
 def snapshot(
@@ -106,12 +108,15 @@ def snapshot(
 ) -> Snapshot:
     """Take a step as it stands; without `copies` it has to be written before the next one is taken."""
     shards.gather_no_more(model)
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     live = storages(model, optimizer) if copies else frozenset()
+    remembered = own(optimizer_tensors(optimizer, names), live)
     return Snapshot(
         step,
         take_adapter(model, live),
-        own(optimizer_tensors(optimizer, names), live),
+        remembered,
         {"step": step, **state},
+        trained + sum(t.numel() * t.element_size() for t in remembered.values()),
     )
 
 
@@ -119,8 +124,19 @@ def write(run: Path, taken: Snapshot, before_manifest: Callable[[], None]) -> tu
     """Write `checkpoints/step-N` whole and return it with its size; a place that is taken is made anew.
 
     `before_manifest` is called when all other files are there: what the manifest vouches for comes first.
+    Raises OSError as it comes; what was written then is not believed, and goes where it can.
     """
     folder = run / "checkpoints" / f"step-{taken.step:08d}"
+    try:
+        return folder, _write_whole(folder, taken, before_manifest)
+    except OSError:
+        with contextlib.suppress(OSError):
+            _remove(folder)
+        raise
+
+
+def _write_whole(folder: Path, taken: Snapshot, before_manifest: Callable[[], None]) -> int:
+    """Write a checkpoint's files and read them back; return their bytes."""
     _remove(folder)
     durable.make_folder(folder)
     taken.write_adapter(folder)
@@ -137,7 +153,7 @@ def write(run: Path, taken: Snapshot, before_manifest: Callable[[], None]) -> tu
             "Check the disk; the former save is sound.",
             "DISK-03",
         )
-    return folder, size
+    return size
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
