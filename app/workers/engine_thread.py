@@ -15,6 +15,7 @@ from engine.jobs import process
 from engine.jobs.lock import FolderLock
 from engine.runs import store, whereabouts
 from engine.runs.advance import Started
+from engine.runs.ending import without_note
 from engine.runs.event_log import NAME, EventReader, preview
 
 log = logging.getLogger(__name__)
@@ -208,11 +209,12 @@ class EngineThread(QThread):
         note = process.exit_of(self.folder) if state != "crashed" else None
         if note is not None:
             return {**note, "status": state, "words": process.last_words(self.folder)}
+        told = without_note(self.folder, None if self.child is None else self.child.poll())
         return {
             "status": "crashed",
-            "code": "RUN-01",
-            "message": "Training ended without a closing note: its process was killed or died.",
-            "hint": "Everything up to the last save is sound. Resume goes on from there.",
+            "code": told.code,
+            "message": told.message,
+            "hint": told.hint,
             "words": process.last_words(self.folder),
         }
 

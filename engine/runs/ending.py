@@ -1,0 +1,78 @@
+"""The words for a job that ended without a closing note (RUN-01): at which step, why, and what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from engine.errors import EngineError
+from engine.jobs.spec import read_job
+from engine.runs.check import checkpoint_folders, problem_of, step_of
+from engine.runs.event_log import preview
+from engine.runs.interruptions import number_of
+
+PROCESS_SHARE = 0.9  # of what it may have: the system ends a process that asks for more
+MACHINE_SHARE = 0.97
+UNKNOWN = "its process was killed or died"
+
+
+def without_note(folder: Path, status: int | None = None, words: str = "") -> EngineError:
+    """Return RUN-01 for a job whose child is gone; `status` is its exit status, `words` what it said last."""
+    events: list[Any] = list(preview(folder, points=0))
+    step = 0
+    for event in events:
+        if event.type == "started":
+            step = int(number_of(event, "resumed_from_step") or 0)
+        elif event.type == "step":
+            step = event.step
+    where = f"at step {step} " if step else ""
+    cause = memory_cause(events) or _signal(status) or words or UNKNOWN
+    return EngineError(
+        f"{_what(folder)} ended {where}without a closing note ({cause}).", _way_on(folder, step), "RUN-01"
+    )
+
+
+def memory_cause(events: list[Any]) -> str:
+    """Return that memory ran out where the last sign of life was near the limit, else nothing."""
+    beat = next((e for e in reversed(events) if e.type == "heartbeat"), None)
+    held = number_of(beat, "memory_bytes") or 0.0
+    limit = number_of(beat, "limit_bytes") or 0.0
+    if limit <= 0:
+        return ""
+    if held > PROCESS_SHARE * limit:
+        return f"memory ran out: it held {held / 1e9:.1f} of {limit / 1e9:.1f} GB"
+    hardware = next((e for e in reversed(events) if e.type == "hardware"), None)
+    used = number_of(hardware, "ram_used_bytes") or 0.0
+    if limit >= psutil.virtual_memory().total and used > MACHINE_SHARE * limit:
+        return f"memory ran out: {used / 1e9:.1f} of {limit / 1e9:.1f} GB of this computer were in use"
+    return ""
+
+
+def _signal(status: int | None) -> str:
+    if status is None or status >= 0:
+        return ""
+    with contextlib.suppress(ValueError):
+        return f"its process was killed, {signal.Signals(-status).name}"
+    return f"its process was killed, signal {-status}"
+
+
+def _what(folder: Path) -> str:
+    try:
+        kind = read_job(folder).kind
+    except EngineError:
+        kind = "train"
+    return "Training" if kind == "train" else "The job"
+
+
+def _way_on(folder: Path, step: int) -> str:
+    sound = [f for f in checkpoint_folders(folder) if not problem_of(f, whole=False)]
+    if not sound:
+        return "Nothing was saved yet; start it again."
+    saved = step_of(sound[-1])
+    lost = max(0, step - saved)
+    repeated = {0: "", 1: "; 1 step is repeated"}.get(lost, f"; {lost} steps are repeated")
+    return f"Everything up to the last save is sound. Resume goes on from step {saved}{repeated}."
