@@ -34,6 +34,7 @@ class Started(_Event):
     device: str | None = None
     versions: dict[str, str] = {}
     resumed_from_step: int | None = None
+    job_sha256: str = ""
 
 
 class Planned(_Event):

@@ -11,10 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from engine import durable
 from engine.errors import EngineError
 from engine.paths import show_name
 
 NAME = "lock"
+LINKED = "lock-link"
 CLOCK_SECONDS = 1.0  # the start of a process is known to ticks of the kernel's clock
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a lock that leads elsewhere would have another file written
 
@@ -86,6 +88,8 @@ class FolderLock(FileLock):
     def __enter__(self) -> FolderLock:
         if not self._links_too:
             refuse_links(self._folder)
+        elif self._path.is_symlink():
+            durable.disk.replace(self._path, self._path.with_name(LINKED))  # moved on with the other links
         try:
             super().__enter__()
         except EngineError as error:

@@ -1,29 +1,29 @@
-"""Which checkpoints of a run are whole, and what in its folder is damaged; only `repair_run` changes it."""
+"""Which saves and results of a run are whole; `fsck` looks over the rest of its folder."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import asdict, dataclass
+import os
+import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine import durable, faults
-from engine.errors import EngineError
-from engine.events import decode
-from engine.jobs import lock
 
 MANIFEST = "MANIFEST.json"
+MANIFEST_BYTES = 16 << 20  # of a manifest of 100,000 files; a longer one is none
 RESULTS = ("adapter", "model")  # what a finished run leaves: an adapter, or a model that was trained whole
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is not whole: where it is and why it is not believed."""
+    """One thing that is not whole: where it is and why it is not believed; a repair `moves` it away."""
 
     path: str
     problem: str
     code: str
+    moves: bool = False
 
 
 def write_manifest(folder: Path) -> int:
@@ -32,7 +32,7 @@ def write_manifest(folder: Path) -> int:
     Points: ckpt.manifest.before, .mid (written, without its name yet), .after.
     """
     files: dict[str, dict[str, Any]] = {}
-    for path in _files_in(folder):
+    for path in (p for p in _files_in(folder) if p != folder / MANIFEST):
         durable.fsync_file(path)
         name = path.relative_to(folder).as_posix()
         files[name] = {"bytes": path.stat().st_size, "sha256": durable.sha256_file(path)}
@@ -56,9 +56,17 @@ def problem_of(folder: Path, *, whole: bool = True) -> str:
 
     With `whole` false only names and sizes are compared, not the digests.
     """
+    if folder.is_symlink():
+        return "it is a link to another place"
     try:
-        listed = json.loads((folder / MANIFEST).read_bytes())["files"]
-        expected = {str(name): (int(e["bytes"]), str(e["sha256"])) for name, e in listed.items()}
+        return _unlike_manifest(folder, whole)
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or type(error).__name__}"
+
+
+def _unlike_manifest(folder: Path, whole: bool) -> str:
+    try:
+        expected = _listed(folder / MANIFEST)
     except FileNotFoundError:
         return "the manifest is missing: the save was cut off"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -68,22 +76,37 @@ def problem_of(folder: Path, *, whole: bool = True) -> str:
         odd = sorted(present ^ set(expected))[0]
         return f"{odd} is {'not listed' if odd in present else 'missing'}"
     for name, (size, digest) in expected.items():
-        path = folder / name
-        if path.is_symlink() or path.stat().st_size != size:
+        facts = os.lstat(folder / name)
+        if not stat.S_ISREG(facts.st_mode):
+            return f"{name} is no plain file"
+        if facts.st_size != size:
             return f"{name} has another size"
-        if whole and durable.sha256_file(path) != digest:
+        if whole and durable.sha256_file(folder / name) != digest:
             return f"{name} has other contents"
-    return ""
+    return next((f"{name} is not listed" for name in _empty_folders(folder)), "")
+
+
+def _listed(manifest: Path) -> dict[str, tuple[int, str]]:
+    """Return (bytes, digest) of each file that a manifest vouches for."""
+    facts = os.lstat(manifest)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > MANIFEST_BYTES:
+        raise ValueError("no manifest")
+    listed = json.loads(manifest.read_bytes())["files"]
+    return {str(name): (int(e["bytes"]), str(e["sha256"])) for name, e in listed.items()}
+
+
+def _empty_folders(folder: Path) -> list[str]:
+    inner = [p for p in folder.rglob("*") if p.is_dir() and not p.is_symlink()]
+    return [p.relative_to(folder).as_posix() for p in inner if not any(p.iterdir())]
 
 
 def checkpoint_folders(run: Path) -> list[Path]:
     """Return all checkpoint folders, oldest first, whole or not."""
     root = run / "checkpoints"
-    if not root.is_dir():
+    if root.is_symlink() or not root.is_dir():
         return []
-    return sorted(
-        p for p in root.iterdir() if p.is_dir() and p.name.startswith("step-") and p.name[5:].isdigit()
-    )
+    found = [p for p in root.iterdir() if p.is_dir() and p.name.startswith("step-")]
+    return sorted((p for p in found if p.name.isascii() and p.name[5:].isdigit()), key=step_of)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -98,66 +121,5 @@ def last_checkpoint(run: Path) -> tuple[Path | None, list[Damage]]:
         problem = problem_of(folder)
         if not problem:
             return folder, passed
-        passed.append(Damage(f"checkpoints/{folder.name}", problem, "RUN-04"))
+        passed.append(Damage(f"checkpoints/{folder.name}", problem, "RUN-04", moves=True))
     return None, passed
-
-
-def _event_damage(run: Path) -> list[Damage]:
-    path = run / "events.jsonl"
-    if not path.exists():
-        return []
-    unreadable, last = 0, b"\n"
-    with open(path, "rb") as file:
-        for line in file:
-            last = line
-            if line.strip(b"\x00\n"):
-                try:
-                    decode(line)
-                except ValueError:
-                    unreadable += 1
-            elif b"\x00" in line:
-                unreadable += 1
-    found = []
-    if unreadable:
-        found.append(Damage("events.jsonl", f"{unreadable} lines cannot be read", "RUN-09"))
-    elif not last.endswith(b"\n"):
-        found.append(Damage("events.jsonl", "the last line was cut off", "RUN-09"))
-    return found
-
-
-def check_run(run: Path) -> list[Damage]:
-    """Return everything in a run's folder that is not whole; an empty list for a sound run."""
-    found = [Damage(n, "is missing", "RUN-03") for n in ("job.json",) if not (run / n).exists()]
-    for folder in checkpoint_folders(run):
-        problem = problem_of(folder)
-        if problem:
-            found.append(Damage(f"checkpoints/{folder.name}", problem, "RUN-04"))
-    for result in RESULTS:
-        if (run / result).exists() and (problem := problem_of(run / result)):
-            found.append(Damage(result, problem, "RUN-05"))
-    return found + _event_damage(run)
-
-
-def repair_run(run: Path) -> list[Damage]:
-    """Move damaged saves into `quarantine/` (nothing is deleted) and return what was found.
-
-    Raises EngineError RUN-02 while a child works in the folder.
-    """
-    if lock.is_held(run):
-        raise EngineError("This run is going.", "Stop it first.", "RUN-02", file=str(run))
-    found = check_run(run)
-    for damage in found:
-        source = run / damage.path
-        if source.is_dir():
-            target = run / "quarantine" / source.name
-            target.parent.mkdir(exist_ok=True)
-            while target.exists():
-                target = target.with_name(target.name + "-again")
-            shutil.move(source, target)
-    return found
-
-
-def report(run: Path, *, repair: bool = False) -> dict[str, Any]:
-    """Return the answer of `runs check` and `runs repair`."""
-    found = repair_run(run) if repair else check_run(run)
-    return {"ok": not found, "findings": [asdict(damage) for damage in found]}

@@ -20,7 +20,7 @@ from engine.jobs.spec import create_job
 from engine.recipe import codec
 from engine.recipe.method_names import has_rank, method_key, method_label
 from engine.recipe.recipe import Recipe
-from engine.runs import changes, queue, seals
+from engine.runs import changes, fsck_papers, queue, seals
 
 TAIL_BYTES = 64 * 1024
 WHOLE_BYTES = 1 << 20
@@ -132,6 +132,8 @@ def _state_by_lock_or_note(folder: Path) -> str:
     if closing is None:
         return ""
     status = str(closing.get("status", "failed"))
+    if status == "finished" and not fsck_papers.has_its_result(folder):
+        return ""  # its closing note alone does not make a run finished
     return status if status in ("finished", "stopped", "failed") else "failed"
 
 

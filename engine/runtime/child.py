@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +19,10 @@ from engine.events import Failed, Finished, Started, Stopped, Unknown, Warned
 from engine.jobs.lock import FolderLock
 from engine.jobs.spec import JobSpec, read_job, refuse_newer
 from engine.runs import calibration
-from engine.runs.check import last_checkpoint, step_of
+from engine.runs.check import step_of
 from engine.runs.event_log import EventWriter
 from engine.runs.store import load_recipe
+from engine.runs.fsck import fsck
 from engine.runs.versions import refuse_old, versions
 from engine.runtime import crew, imports
 from engine.runtime import lost as lost_device
@@ -70,6 +70,7 @@ def run_job(folder: Path, *, alone: bool = False) -> int:
                 resumed_from_step=resumed,
             )
         )
+                job_sha256=durable.sha256_file(folder / "job.json"),
         vitals.start()
         job.awake = KeepAwake(writer, f"{spec.kind}: {spec.name}")
         job.awake.hold()
@@ -121,14 +122,15 @@ def _set_aside_exit(folder: Path) -> None:
     closing = folder / "exit.json"
     if closing.exists():
         number = 1 + len(list(folder.glob("exit-*.json")))
-        closing.rename(folder / f"exit-{number}.json")
+        durable.replace(closing, folder / f"exit-{number}.json")
+        durable.fsync_folder(folder)
 
 
 def _find_checkpoint(job: Job) -> int:
-    found, damaged = last_checkpoint(job.folder)
-    job.resume_from = found
-    for damage in damaged:
-        print(f"{damage.path}: {damage.problem}", file=sys.stderr)
+    """Put away what the attempt before left unfinished or what is damaged, and take the newest whole save."""
+    report = fsck(job.folder, repair=True, holding=True, thorough=False)
+    job.resume_from = report.checkpoint
+    job.put_away = report.warnings()
     return _resumed_step(job)
 
 

@@ -249,12 +249,12 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def check_run(args: Namespace) -> Answer:
     """Say what in a run's folder is damaged."""
-    return check.report(store.find_run(args.run))
+    return fsck(store.find_run(args.run)).as_dict()
 
 
 def repair(args: Namespace) -> Answer:
     """Move what is damaged into quarantine."""
-    return check.report(store.find_run(args.run), repair=True)
+    return fsck(store.find_run(args.run), repair=True).as_dict()
 
 
 def delete(args: Namespace) -> Answer:

@@ -11,7 +11,8 @@ import torch
 
 from engine.hardware.devices import probe
 from engine.jobs import process
-from engine.runs import check, store
+from engine.runs import store
+from engine.runs.fsck import fsck
 from tests.integration.conftest import MakeRun, events_of, losses, run_to_end, wait_for
 
 pytestmark = pytest.mark.gpu
@@ -66,7 +67,7 @@ def test_that_a_run_computes_on_the_gpu_in_bf16_and_says_so(make_run: MakeRun) -
     assert closing.peak_memory_bytes >= steps[0].memory_bytes
     devices = [e.devices for e in events_of(folder) if e.type == "hardware"]
     assert devices and devices[-1][0].used_bytes > 0
-    assert check.check_run(folder) == []
+    assert fsck(folder).findings == ()
 
 
 @pytest.mark.parametrize("options", BASES, ids=str)

@@ -14,6 +14,7 @@ from torch import Tensor
 from engine.models.facts import read_facts
 from engine.plan.adapter_size import trainable_parameters
 from engine.runs import check, store
+from engine.runs.fsck import fsck
 from engine.runtime import keep, train
 from engine.runtime.training import Training
 from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses, run_to_end
@@ -97,14 +98,14 @@ def test_that_a_full_finetuning_leaves_a_plain_model_folder(make_run: MakeRun, t
     assert torch.equal(logits_of(model), live)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     assert AutoTokenizer.from_pretrained(folder / "model").chat_template
-    assert check.check_run(folder) == []
+    assert fsck(folder).findings == ()
     loaded = next(e for e in events_of(folder) if e.type == "model_loaded")
     assert loaded.trainable_parameters == read_facts(tiny_model).parameters
     weights = folder / "checkpoints" / f"step-{STEPS:08d}" / "model" / "model.safetensors"
     with open(weights, "r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x7f")
-    assert [d.path for d in check.check_run(folder)] == [f"checkpoints/step-{STEPS:08d}"]
+    assert [d.path for d in fsck(folder).findings] == [f"checkpoints/step-{STEPS:08d}"]
 
 
 def test_that_full_finetuning_in_bf16_keeps_float32_weights(make_training: MakeTraining) -> None:

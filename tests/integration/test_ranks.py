@@ -16,6 +16,7 @@ import pytest
 
 from engine.jobs import lock, process
 from engine.runs import check, store
+from engine.runs.fsck import fsck
 from tests.integration.conftest import MakeRun, events_of, losses, run_to_end, wait_for
 
 RESULT = "adapter/adapter_model.safetensors"
@@ -129,7 +130,7 @@ def test_f43_that_only_rank_0_writes_and_no_port_is_open_beyond_this_machine(
     lines = (uninterrupted / "events.jsonl").read_text().splitlines()
     assert [json.loads(line)["seq"] for line in lines] == list(range(len(lines)))
     assert sum(json.loads(line)["type"] == "started" for line in lines) == 1
-    assert not check.check_run(uninterrupted)
+    assert fsck(uninterrupted).ok
     assert json.loads((uninterrupted / "exit.json").read_text())["status"] == "finished"
     assert any("2 processes (ddp, gloo)" in e.message for e in events_of(uninterrupted) if e.type == "log")
 

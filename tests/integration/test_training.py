@@ -12,6 +12,7 @@ import pytest
 from engine.errors import EngineError
 from engine.jobs import process
 from engine.runs import check, store
+from engine.runs.fsck import fsck
 from tests.integration.conftest import MakeRun, events_of, losses, run_to_end, wait_for
 
 RESULT = "adapter/adapter_model.safetensors"
@@ -51,7 +52,7 @@ def test_that_a_run_learns_and_leaves_what_the_contract_names(make_run: MakeRun)
         "checkpoint_saved",
     } <= found
     assert {"hardware", "heartbeat", "finished"} <= found
-    assert check.check_run(folder) == []
+    assert fsck(folder).findings == ()
     assert [e.seq for e in events_of(folder)] == list(range(len(events_of(folder))))
 
 

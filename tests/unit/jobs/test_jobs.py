@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from engine.jobs import lock, process
 from engine.jobs.spec import create_job, read_job
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import check, store
+from engine.runs import store
 from engine.runs.event_log import EventWriter
 
 
@@ -113,42 +112,6 @@ def test_that_a_durable_write_leaves_the_old_file_when_it_fails(
     with pytest.raises(OSError):
         durable.write_file(path, "new")
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_that_every_damage_to_a_checkpoint_is_found(tmp_path: Path) -> None:
-    rng = random.Random(0)
-    for number in range(150):
-        folder = tmp_path / str(number) / "checkpoints" / "step-00000004"
-        folder.mkdir(parents=True)
-        for name in ("adapter_model.safetensors", "optimizer.safetensors", "state.json"):
-            (folder / name).write_bytes(rng.randbytes(200))
-        check.write_manifest(folder)
-        assert check.problem_of(folder) == ""
-        damage(folder, rng)
-        assert check.problem_of(folder) != ""
-        run = folder.parent.parent
-        assert check.last_checkpoint(run)[0] is None
-        found = check.repair_run(run)
-        assert [d.code for d in found if d.path.startswith("checkpoints")] == ["RUN-04"]
-        assert (run / "quarantine" / "step-00000004").is_dir()
-
-
-def damage(folder: Path, rng: random.Random) -> None:
-    path = rng.choice(sorted(folder.iterdir()))
-    kind = rng.randrange(4)
-    data = bytearray(path.read_bytes())
-    if kind == 0:
-        place = rng.randrange(len(data))
-        data[place] = (data[place] + 1 + rng.randrange(254)) % 256
-        if path.name == check.MANIFEST:
-            data = data[: len(data) // 2]
-        path.write_bytes(data)
-    elif kind == 1:
-        path.write_bytes(data[:-3])
-    elif kind == 2:
-        path.unlink()
-    else:
-        (folder / "litter").write_bytes(b"x")
 
 
 def test_that_a_deleted_run_comes_back_from_the_trash() -> None:
