@@ -179,11 +179,16 @@ def discard(path: Path) -> None:
             remove_file(path)
 
 
-def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make a folder and those above it, durably; one that is there already is no error."""
+def make_folder(folder: Path, mode: int = 0o777, *, inside: Path | None = None) -> None:
+    """Make a folder and those above it, durably; one that is there already is no error.
+
+    With `inside`, nothing above that one is made: raises FileNotFoundError when it is gone.
+    """
     if folder.is_dir():
         return
-    make_folder(folder.parent)
+    if folder == inside:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+    make_folder(folder.parent, inside=inside)
     with contextlib.suppress(FileExistsError):
         disk.mkdir(folder, mode)
     disk.fsync_folder(folder.parent)

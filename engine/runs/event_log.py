@@ -218,8 +218,8 @@ class EventWriter:
             if self._lost:
                 raise OSError(errno.EIO, "the log could not be made durable")
             self._lost = True
-            durable.disk.fsync(self._fd)
-            self._lost = False
+        durable.disk.fsync(self._fd)  # without the lock: others go on to write
+        self._lost = False
 
     def close(self) -> None:
         """Close the file; the writer cannot be used afterwards."""

@@ -138,7 +138,7 @@ def write(run: Path, taken: Snapshot, before_manifest: Callable[[], None]) -> tu
 def _write_whole(folder: Path, taken: Snapshot, before_manifest: Callable[[], None]) -> int:
     """Write a checkpoint's files and read them back; return their bytes."""
     _remove(folder)
-    durable.make_folder(folder)
+    durable.make_folder(folder, inside=folder.parent.parent)
     taken.write_adapter(folder)
     _write(taken.optimizer, folder / "optimizer.safetensors")
     faults.point("ckpt.file")
@@ -204,7 +204,7 @@ def publish(source: Path, run: Path, card: str) -> Path:
     result = whole.FOLDER if (source / whole.FOLDER).is_dir() else "adapter"
     part, target = run / f"{result}.part", run / result
     durable.remove_tree(part)
-    durable.make_folder(part)
+    durable.make_folder(part, inside=run)
     inside = source / whole.FOLDER
     names = sorted(p.name for p in inside.iterdir()) if result == whole.FOLDER else [WEIGHTS, CONFIG]
     for name in names:

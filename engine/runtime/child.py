@@ -16,18 +16,20 @@ from typing import Any
 from engine import durable, faults
 from engine.errors import EngineError, from_os_error
 from engine.events import Failed, Finished, Started, Stopped, Unknown, Warned
+from engine.jobs import room
 from engine.jobs.lock import FolderLock
 from engine.jobs.spec import JobSpec, read_job, refuse_newer
 from engine.runs import calibration
 from engine.runs.check import step_of
 from engine.runs.event_log import EventWriter
-from engine.runs.store import load_recipe
 from engine.runs.fsck import fsck
+from engine.runs.store import load_recipe
 from engine.runs.versions import refuse_old, versions
 from engine.runtime import crew, imports
 from engine.runtime import lost as lost_device
 from engine.runtime.awake import KeepAwake
 from engine.runtime.control import Control
+from engine.runtime.folder_watch import FolderWatch
 from engine.runtime.job import Job, Requests
 from engine.runtime.vitals import Vitals
 
@@ -68,18 +70,31 @@ def run_job(folder: Path, *, alone: bool = False) -> int:
                 host=socket.gethostname(),
                 versions=job.versions,
                 resumed_from_step=resumed,
+                job_sha256=durable.sha256_file(folder / "job.json"),
             )
         )
-                job_sha256=durable.sha256_file(folder / "job.json"),
-        vitals.start()
-        job.awake = KeepAwake(writer, f"{spec.kind}: {spec.name}")
-        job.awake.hold()
+        for code, message, hint in job.put_away:
+            writer.write(Warned(code=code, message=message, hint=hint))
+        awake = _begin_watching(job, control)
         closing = _work(job)
         if job.crew is not None:
             job.crew.end()
-        job.awake.release()
+        awake.release()
         vitals.end()
-        return _close(job, closing)
+        status = _close(job, closing)
+        if alone and getattr(closing, "code", "") == lost_device.CODE:
+            os._exit(status)  # what a driver does at the end may never end on a device that is gone
+        return status
+
+
+def _begin_watching(job: Job, control: Control) -> KeepAwake:
+    """Let the threads look after the job's folder, and keep the computer awake."""
+    job.watch = FolderWatch(job, control)
+    job.vitals.also.append(job.watch.glance)
+    job.vitals.start()
+    job.awake = KeepAwake(job.writer, f"{job.spec.kind}: {job.spec.name}")
+    job.awake.hold()
+    return job.awake
 
 
 def _help(folder: Path, spec: JobSpec, place: crew.Place, alone: bool) -> int:
@@ -161,6 +176,9 @@ def _work(job: Job) -> Finished | Stopped | Failed:
         )
     except Exception as error:
         traceback.print_exc()
+        if lost_device.is_lost(error):
+            saved = max((c.step for c in job.history.checkpoints), default=_resumed_step(job))
+            return lost_device.failed_at(job.history.step, saved)
         lost = None if job.crew is None else job.crew.loss()
         return _unexpected(error) if lost is None else _told(lost)
 
@@ -192,14 +210,29 @@ def _close(job: Job, closing: Finished | Stopped | Failed) -> int:
         if job.spec.kind in ("train", "probe"):
             _remember(job, closing)
         job.write(closing)
-        job.sync()
+        if job.writer.full is not None:
+            durable.discard(job.folder / room.RESERVE)
+        if not job.writer.lost:
+            job.sync()
         faults.point("exit.before")
-        durable.write_json(job.folder / "exit.json", job.outcome(closing))
+        _write_exit(job, closing)
         faults.point("exit.after")
     except OSError:
         traceback.print_exc()
         return 1
     return 0 if closing.type != "failed" else 1
+
+
+def _write_exit(job: Job, closing: Finished | Stopped | Failed) -> None:
+    """Write exit.json; where the disk is full, as a new file in the room that was held for it."""
+    words = job.outcome(closing)
+    try:
+        durable.write_json(job.folder / "exit.json", words)
+    except OSError as error:
+        if not durable.is_full(error):
+            raise
+        durable.discard(job.folder / room.RESERVE)
+        durable.write_json(job.folder / "exit.json", words)
 
 
 def _remember(job: Job, closing: Finished | Stopped | Failed) -> None:

@@ -25,6 +25,10 @@ class Control:
         for path in self._folder.iterdir():
             path.unlink(missing_ok=True)
 
+    def move(self, folder: Path) -> None:
+        """Hear from now on what is left in another folder."""
+        self._folder = folder / "control"
+
     def listen_to_signals(self) -> None:
         """Take INT and TERM as stop-and-save; a closed terminal (HUP) is no reason to end."""
 

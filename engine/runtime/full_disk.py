@@ -18,12 +18,10 @@ from typing import Any, TypeVar
 from engine import durable, paths
 from engine.errors import EngineError
 from engine.events import Paused, Resumed, Warned
-from engine.jobs.room import amount
+from engine.jobs.room import RESERVE, RESERVE_BYTES, amount
 from engine.runtime.training import Training
 
 T = TypeVar("T")
-RESERVE = "cache/reserve.bin"
-RESERVE_BYTES = 128 * 1024
 LOOK_SECONDS = 0.1
 
 
@@ -41,7 +39,7 @@ def reserve(folder: Path) -> None:
     place = folder / RESERVE
     if place.is_file() and place.stat().st_size == RESERVE_BYTES:
         return
-    durable.make_folder(place.parent)
+    durable.make_folder(place.parent, inside=folder)
     durable.write_file(place, os.urandom(RESERVE_BYTES))  # zeros would take no room on some disks
 
 

@@ -98,6 +98,7 @@ class Job:
     crew: Crew | None = None  # the other processes, where this one started them
     ranks: Any = None  # `ranks.Ranks`, once they have met; it needs torch, which a child loads later
     awake: KeepAwake | None = None
+    watch: Any = None  # `folder_watch.FolderWatch`, in the process that holds the folder
     alone: bool = False  # in a process that does nothing else
     history: RunHistory = field(default_factory=RunHistory)
     sealed: tuple[Seal, ...] = ()
@@ -128,6 +129,12 @@ class Job:
     def phase(self, name: str) -> None:
         """Say what is done now; the heartbeat carries it."""
         self.vitals.enter(name)
+
+    def find_folder(self) -> Path:
+        """Return where the job's folder lies now; raises EngineError RUN-03 when it is gone."""
+        if self.watch is not None:
+            self.watch.look()
+        return self.folder
 
     def report(self, stage: str, done: int, total: int, unit: str = "") -> None:
         """Say how far a stage is; raises AskedToStop where a stop was asked for meanwhile."""

@@ -16,6 +16,7 @@ from engine.errors import EngineError
 from engine.events import CheckpointSaved, Finished, Log
 from engine.runs import card, seals
 from engine.runtime import checkpoint, early, full_disk, memory, numbers, optim
+from engine.runtime.job import Job
 from engine.runtime.loss import plain_head
 from engine.runtime.training import Training
 
@@ -63,6 +64,7 @@ def notice_save(run: Training) -> None:
 
     A full disk is waited out here, between two steps.
     """
+    run.job.find_folder()
     full_disk.notice(run)
     if run.saving is not None and run.saving.done():
         await_save(run)
@@ -72,7 +74,7 @@ def _write(run: Training, taken: checkpoint.Snapshot, began: float, released: fl
     """Bring a copied step to the disk and say so; `released` is when training went on."""
     job, limit = run.job, run.recipe.checkpoint.save_total_limit
     try:
-        folder, size = checkpoint.write(job.folder, taken, job.sync)
+        folder, size = _write_where_it_lies(job, taken)
     except OSError as error:
         if not durable.is_full(error):
             raise
@@ -93,6 +95,17 @@ def _write(run: Training, taken: checkpoint.Snapshot, began: float, released: fl
     # The best of the saved state: a later best may not be on the disk yet.
     checkpoint.prune(job.folder, limit, taken.state["best_step"])
     full_disk.warn_when_low(run, size)
+
+
+def _write_where_it_lies(job: Job, taken: checkpoint.Snapshot) -> tuple[Path, int]:
+    """Write a checkpoint, anew where the folder was moved while it was written."""
+    place = job.find_folder()
+    try:
+        return checkpoint.write(place, taken, job.sync)
+    except FileNotFoundError:
+        if job.find_folder() == place:
+            raise
+        return checkpoint.write(job.folder, taken, job.sync)
 
 
 def _snapshot(run: Training, *, copies: bool) -> checkpoint.Snapshot:

@@ -14,7 +14,9 @@ from engine.runtime.measure import base_is_at_hand, measure, sample
 from engine.runtime.training import Training
 
 # What outlives a pause; everything else is made anew, as a resume in another process would make it.
-KEPT_OVER_A_PAUSE = frozenset({"job", "saver", "saving", "saved_at", "told_of_low_room", "bad_in_a_row", "losses", "norms"})
+KEPT_OVER_A_PAUSE = frozenset(
+    {"job", "saver", "saving", "saved_at", "told_of_low_room", "bad_in_a_row", "losses", "norms"}
+)
 
 
 def obey(run: Training) -> str:
@@ -56,7 +58,8 @@ def wait(run: Training) -> str:
     if run.job.awake is not None:
         run.job.awake.release()  # nothing works meanwhile
     while not run.job.requests.stop:
-        if run.job.requests.take("resume") and _go_on(run, folder):
+        place = run.job.folder / "checkpoints" / folder.name  # it may have been moved meanwhile
+        if run.job.requests.take("resume") and _go_on(run, place):
             if run.job.awake is not None:
                 run.job.awake.hold()
             run.job.write(Resumed(step=run.step))

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -34,6 +35,7 @@ class Vitals:
     def __init__(self, writer: EventWriter) -> None:
         self.phase = "start"
         self.others: tuple[int, ...] = ()
+        self.also: list[Callable[[], None]] = []  # what else is looked at once a second
         self._writer = writer
         self._ended = threading.Event()
         self._steps: deque[float] = deque(maxlen=STEPS_LOOKED_AT)
@@ -92,6 +94,8 @@ class Vitals:
                 return
             self._tell_gaps(watch.look(LOOK_SECONDS))
             self._look_for_silence()
+            for look in self.also:
+                look()
 
     def _say_alive(self, peak: int) -> int:
         """Write a heartbeat with the most memory since the last one; return where the next begins."""
