@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from engine.errors import EngineError
-from engine.paths import home, resources, show_name
+from engine.paths import home, resources
 
 log = logging.getLogger("tunesmith")
 
@@ -238,18 +238,15 @@ def finish(window: Any) -> None:
 def install_excepthook(window: Any) -> None:
     """Show an unexpected error as APP-01, with its trace in the log; a known one in its own words."""
     from app.widgets.toast import Toast
+    from engine.report import keep_incident
 
     def show(error: BaseException) -> Toast:
         if isinstance(error, EngineError):
             toast: Toast = window.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
             return toast
-        name = show_name(f"{type(error).__name__}: {error}", 300)
-        toast = window.notify(
-            f"Something unexpected happened: {name} (APP-01)",
-            "bad",
-            ("Open the log", lambda: _open_folder(home() / "logs")),
-            "Your runs are safe. The trace is in logs/app.log.",
-        )
+        told = keep_incident(error)
+        action = ("Open the report", lambda: _open_folder(Path(told.file or home() / "logs")))
+        toast = window.notify(f"{told.message} ({told.code})", "bad", action, told.hint)
         return toast
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -7,11 +7,8 @@ input, 130 stopped by Ctrl-C after saving. The only module that reaches into `en
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import time
-import traceback
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +16,12 @@ from typing import Any
 
 from engine import paths
 from engine.errors import EngineError, from_os_error
+from engine.report import keep_incident
 from engine.verbs import advice, evaluate, library, queue, runs, script
 from engine.verbs import export as exporting
 from engine.verbs import merge as merging
 from engine.verbs.follow import CrashError
+from engine.verbs.spoken import json_text, note, say
 
 Handler = Callable[[Namespace], "dict[str, Any] | int"]
 LATER = {
@@ -95,7 +94,11 @@ def chat(args: Namespace) -> dict[str, Any] | int:
 
 
 VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
-    "doctor": ("check the installation", library.doctor, []),
+    "doctor": (
+        "check the installation",
+        library.doctor,
+        [_argument("--report", action="store_true", help="a text to send, without names and tokens")],
+    ),
     "models": (
         "models on disk",
         None,
@@ -296,42 +299,31 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _print(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False, default=str))
+        print(json_text(answer))
         return
     for key, value in answer.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             print(f"{key}:")
             for item in value:
-                print(
-                    "  "
-                    + "  ".join(
-                        f"{k}={v}" for k, v in item.items() if k != "curve" and v not in (None, "", [])
-                    )
-                )
+                said = ((k, v) for k, v in item.items() if k != "curve" and v not in (None, "", []))
+                say("  " + "  ".join(f"{k}={v}" for k, v in said))
         else:
-            print(f"{key}: {value}")
+            say(f"{key}: {value}")
 
 
 def _fail(error: EngineError, as_json: bool) -> int:
     place = f"{error.file}, line {error.line}: " if error.file and error.line else ""
-    print(f"{place}{error}", file=sys.stderr)
+    note(f"{place}{error}")
     if as_json:
-        print(json.dumps({"error": error.as_dict()}, ensure_ascii=False))
+        print(json_text({"error": error.as_dict()}))
     return 1 if isinstance(error, CrashError) else 2
 
 
 def _unexpected(error: Exception, as_json: bool) -> int:
     """Tell what nobody foresaw in one line; its trace goes to a file that can be sent."""
-    folder = paths.home() / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    report = folder / f"report-{time.time_ns():x}.txt"
-    report.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    told = EngineError(
-        f"Something unexpected happened ({type(error).__name__}).",
-        f"Your runs are safe; send {report} to report it.",
-        "APP-01",
-    )
+    told = keep_incident(error)
     _fail(told, as_json)
+    note(f"The report: {told.file}")
     return 1
 
 

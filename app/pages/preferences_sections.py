@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -29,6 +27,8 @@ from app.widgets.button import button
 from app.widgets.label import text_label
 from app.widgets.theme_preview import ThemePreview
 from engine import paths
+from engine.errors import EngineError
+from engine.report import system_report
 
 LABEL_WIDTH = 150
 LANGUAGES = (
@@ -229,8 +229,15 @@ class AboutSection(Section):
         self.body.addLayout(row)
 
     def _copy(self) -> None:
-        QApplication.clipboard().setText(system_report(self.services.hardware.machine))
+        machine = self.services.hardware.machine
+        self.services.background.run(lambda: system_report(machine), self._put_on_clipboard, self._say)
+
+    def _put_on_clipboard(self, report: str) -> None:
+        QApplication.clipboard().setText(report)
         self.services.notify("The report is copied. It holds no names and no tokens.", "ok")
+
+    def _say(self, error: EngineError) -> None:
+        self.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
 
     def _open_log(self) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(paths.home() / "logs")))
@@ -246,20 +253,6 @@ SECTIONS = (
     ShortcutsSection,
     AboutSection,
 )
-
-
-def system_report(machine: Any) -> str:
-    """Return versions and hardware as text, without user names, paths or tokens."""
-    lines = [
-        f"{platform.system()} {platform.release()} {platform.machine()}, Python {sys.version.split()[0]}",
-        _versions(),
-    ]
-    if machine is not None:
-        lines.append(f"{machine.cpu_name}, {machine.cores} cores, {machine.ram_total_bytes / 1e9:.1f} GB")
-        lines += [
-            f"{gpu.name}, {gpu.total_bytes / 1e9:.1f} GB, driver {gpu.driver}" for gpu in machine.devices
-        ]
-    return "\n".join(lines)
 
 
 def _versions() -> str:

@@ -18,6 +18,7 @@ from PySide6.QtCore import QObject, QTimer
 from shiboken6 import isValid
 
 from engine.errors import EngineError
+from engine.report import keep_incident
 
 log = logging.getLogger(__name__)
 
@@ -134,9 +135,7 @@ def _perform(work: Callable[[], Any], number: int) -> _Outcome:
         return _Outcome(number, error=_bare(error))
     except Exception as error:  # one of the places that catch everything: the window shows it
         log.exception("background work failed")
-        message = f"Something unexpected happened: {type(error).__name__}: {error}"
-        hint = "Your runs are safe. The log of the application has the details."
-        return _Outcome(number, error=EngineError(message, hint, "APP-01"))
+        return _Outcome(number, error=keep_incident(error))
 
 
 def _bare(error: EngineError) -> EngineError:

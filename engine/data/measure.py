@@ -22,7 +22,7 @@ from engine.data.rendered import Rendered
 from engine.data.sandbox import MAX_OUTPUT
 from engine.data.stand_ins import holds
 from engine.data.templates import ChatTemplate
-from engine.data.tokenizer import ModelTokenizer
+from engine.data.tokenizer import ModelTokenizer, guarded
 from engine.errors import EngineError
 
 FIRST_BATCH, BATCH = 32, 1024
@@ -159,7 +159,8 @@ class _Pass:
     def encode(self, batch: _Batch) -> _Encoded:
         """Tokenise a batch, in the helper thread: ids alone, and ids with their characters."""
         bare = self.tokenizer.bare
-        fast = bare.encode_batch_fast(batch.texts, add_special_tokens=False) if batch.texts else []
+        with guarded(self.tokenizer.path):
+            fast = bare.encode_batch_fast(batch.texts, add_special_tokens=False) if batch.texts else []
         return fast, self.tokenizer.encode_spans(batch.spanned) if batch.spanned else []
 
     def measured(

@@ -15,6 +15,7 @@ from engine.data.steady import Stamp, unchanged
 from engine.data.table_form import Table
 from engine.errors import from_os_error
 from engine.paths import show_name
+from engine.probes import proof
 
 __all__ = ["Finding", "Layout", "Row", "estimate_rows", "look_at", "read_rows"]
 
@@ -113,6 +114,8 @@ def _look_text(kind: Kind, source: Source, options: ReadOptions) -> Layout:
 
 def _look_found(kind: Kind, source: Source, options: ReadOptions) -> Layout:
     """Return the layout of a format that has a module of its own, as that one tells it."""
+    if kind == "xlsx":
+        proof.proven(proof.file_question("workbook", source.path), file=str(source.path))
     found = _MODULES[kind]().look(source, options)
     return Layout(
         source,

@@ -7,64 +7,73 @@ The environment follows transformers' (trim_blocks, lstrip_blocks, loop controls
 from __future__ import annotations
 
 import json
-import time
-from contextvars import ContextVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
+from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import generate_lorem_ipsum
+from jinja2.visitor import NodeTransformer
+
+from engine.data import bounds
+from engine.data.bounds import MAX_OUTPUT, Budget
+
+__all__ = ["MAX_OUTPUT", "Environment", "Rewriter", "compile_template", "run", "run_blocks"]
 
 MAX_SOURCE = 64 << 10
-MAX_OUTPUT = 1 << 20
-MAX_SECONDS = 2.0
-MAX_LOOPS = 100_000
-
-
-class Budget:
-    """What one rendering may still use; raises SecurityError when it is spent."""
-
-    def __init__(self) -> None:
-        self.until = time.monotonic() + MAX_SECONDS
-        self.loops = MAX_LOOPS
-        self.blocks: list[str] = []
-        self.trained: list[tuple[int, int]] = []
-
-    def check(self, length: int = 0) -> None:
-        """Refuse a text that grew too long, and a rendering that takes too long."""
-        if length > MAX_OUTPUT:
-            raise SecurityError("it makes more than 1 MiB of text")
-        if time.monotonic() > self.until:
-            raise SecurityError(f"it takes more than {MAX_SECONDS:.0f} s")
-
-
-_BUDGET: ContextVar[Budget | None] = ContextVar("budget", default=None)
-
-
-def _spend(length: int = 0) -> None:
-    budget = _BUDGET.get()
-    if budget is not None:
-        budget.check(length)
+SPENT = (SecurityError, MemoryError, RecursionError)
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """Jinja's immutable sandbox, with sums and products bounded."""
+    """Jinja's immutable sandbox, with what it computes and writes bounded."""
 
     intercepted_binops = frozenset(["*", "**", "+", "%"])
+    concat = staticmethod(bounds.joined)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator in "**":
-            size = max(len(v) if isinstance(v, str | list | tuple) else 0 for v in (left, right))
-            times = max(abs(v) if isinstance(v, int) else 0 for v in (left, right))
-            if size * times > MAX_OUTPUT or operator == "**" and times > 64:
-                raise SecurityError("it makes more than 1 MiB of text")
-        elif operator == "+" and isinstance(left, str):
-            _spend(len(left))
+        bounds.check_sum(operator, left, right)
         return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Any, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        args = bounds.check_call(called, args, kwargs)
+        if isinstance(called, LoopContext) and args:
+            args = (bounds.counted(args[0]), *args[1:])
+        return bounds.small(super().call(context, called, *args, **kwargs))
+
+
+class Rewriter(NodeTransformer):
+    """Rewrites what compiled code would do without asking the environment: loops, and `~`."""
+
+    def __init__(self, environment: jinja2.Environment) -> None:
+        self.environment = environment
+
+    def filtered(self, node: nodes.Expr, name: str) -> nodes.Expr:
+        """Return an expression with a filter behind it."""
+        made = nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+        made.set_environment(self.environment)
+        return made
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - jinja2's name
+        """Let every turn be counted."""
+        self.generic_visit(node)
+        node.iter = self.filtered(cast("nodes.Expr", node.iter), "counted")
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - jinja2's name
+        """Write `~` as a sum of texts."""
+        self.generic_visit(node)
+        made, *rest = (self.filtered(n, "as_text") for n in node.nodes)
+        for each in rest:
+            made = nodes.Add(made, each, lineno=node.lineno)
+            made.set_environment(self.environment)
+        return made
 
 
 class _Generation(Extension):
@@ -79,7 +88,7 @@ class _Generation(Extension):
 
     def _mark(self, caller: Any) -> str:
         text: str = caller()
-        budget = _BUDGET.get()
+        budget = bounds.BUDGET.get()
         if budget is not None:
             start = sum(len(block) for block in budget.blocks)
             budget.trained.append((start, start + len(text)))
@@ -116,17 +125,6 @@ def _check_name(name: Any) -> None:
         raise SecurityError(f"it stores the hidden name {name}")
 
 
-def _range(*bounds: int) -> range:
-    made = range(*bounds)
-    budget = _BUDGET.get()
-    if budget is not None:
-        budget.loops -= len(made)
-        if budget.loops < 0:
-            raise SecurityError("it loops too often")
-        budget.check()
-    return made
-
-
 def _raise(message: str) -> None:
     raise TemplateError(message)
 
@@ -138,9 +136,19 @@ def _tojson(
     separators: Any = None,
     sort_keys: bool = False,
 ) -> str:
+    narrow = [indent if isinstance(indent, int) else len(indent or "")]
+    narrow += [len(text) for text in separators or () if isinstance(text, str)]
+    if max(narrow) > bounds.MAX_WORDS:
+        raise bounds.Spent(bounds.TOO_LONG)
     return json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
+
+
+def _lipsum(n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str:
+    if not all(0 <= number <= bounds.MAX_WORDS for number in (n, min, max)):
+        raise bounds.Spent(bounds.TOO_LONG)
+    return generate_lorem_ipsum(n, html, min, max)
 
 
 _stopped_at: datetime | None = None
@@ -159,10 +167,21 @@ def now(form: str) -> str:
 
 def make_environment(kind: type[Environment] = Environment) -> Environment:
     """Return an environment with what chat templates may call."""
-    environment = kind(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
-    environment.filters["tojson"] = _tojson
+    environment = kind(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_Generation, loopcontrols],
+        finalize=bounds.written,
+    )
+    filters = {**environment.filters, "tojson": _tojson, "counted": bounds.counted, "as_text": str}
+    environment.filters = {name: bounds.bounded_filter(name, each) for name, each in filters.items()}
     environment.globals.update(
-        raise_exception=_raise, strftime_now=now, dict=_Dict(), namespace=Namespace, range=_range
+        raise_exception=_raise,
+        strftime_now=now,
+        dict=_Dict(),
+        namespace=Namespace,
+        range=bounds.whole_range,
+        lipsum=_lipsum,
     )
     return environment
 
@@ -174,32 +193,36 @@ def compile_template(source: str) -> jinja2.Template:
     """Return the compiled template; raises jinja2 errors, and SecurityError for one over 64 KiB."""
     if len(source) > MAX_SOURCE:
         raise SecurityError("it is longer than 64 KiB")
-    return ENVIRONMENT.from_string(source)
+    with _budget():
+        # What is constant is worked out here already.
+        return ENVIRONMENT.from_string(Rewriter(ENVIRONMENT).visit(ENVIRONMENT.parse(source)))
+
+
+@contextmanager
+def _budget() -> Iterator[Budget]:
+    budget = Budget()
+    token = bounds.BUDGET.set(budget)
+    try:
+        yield budget
+    finally:
+        bounds.BUDGET.reset(token)
 
 
 def run(template: jinja2.Template, values: dict[str, Any]) -> tuple[str, list[tuple[int, int]]]:
     """Return the text and the ranges inside `{% generation %}`; raises jinja2's errors."""
-    budget = Budget()
-    token = _BUDGET.set(budget)
-    try:
+    with _budget() as budget:
         length = 0
         for block in template.generate(**values):
             length += len(block)
             budget.check(length)
             budget.blocks.append(block)
         return "".join(budget.blocks), budget.trained
-    finally:
-        _BUDGET.reset(token)
 
 
 def run_blocks(template: jinja2.Template, values: dict[str, Any]) -> list[str]:
     """Return what a template writes piece by piece, within the same bounds of time and loops."""
-    budget = Budget()
-    token = _BUDGET.set(budget)
-    try:
+    with _budget() as budget:
         for block in template.generate(**values):
             budget.check()
             budget.blocks.append(block)
         return budget.blocks
-    finally:
-        _BUDGET.reset(token)

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 import jinja2
 from jinja2 import nodes
 from jinja2.runtime import Context, Macro, Undefined
-from jinja2.visitor import NodeTransformer
 
 from engine.data import sandbox
 
@@ -183,7 +182,7 @@ def _plain(value: Any) -> bool:
 
 # Filters that only move texts about, or ask with Python's operators what a stand-in answers itself.
 _MOVING = frozenset(
-    "trim string length count first last list reverse default d selectattr rejectattr".split()
+    "trim string as_text counted length count first last list reverse default d selectattr rejectattr".split()
 )
 # Tests that are answered by the kind of a value alone.
 _KIND_TESTS = frozenset(
@@ -232,32 +231,16 @@ def _joined(blocks: Iterable[str]) -> str:
     return "".join(kept) if notes is None else StandIn(merged(kept), notes)
 
 
-class _Rewriter(NodeTransformer):
-    """Rewrite what the compiled code would do without asking the environment: `in` and `~`."""
-
-    def __init__(self, environment: jinja2.Environment) -> None:
-        self.environment = environment
-
-    def _filtered(self, node: nodes.Expr, name: str) -> nodes.Expr:
-        made = nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
-        made.set_environment(self.environment)
-        return made
+class _Rewriter(sandbox.Rewriter):
+    """Rewrite what the compiled code would do without asking the environment: loops, `~` and `in`."""
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802 - jinja2's name
         self.generic_visit(node)
         if any(o.op in ("in", "notin") for o in node.ops):
             if len(node.ops) > 1:
                 raise Untold("in")
-            node.expr = self._filtered(node.expr, "known")
+            node.expr = self.filtered(node.expr, "known")
         return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - jinja2's name
-        self.generic_visit(node)
-        made, *rest = (self._filtered(n, "string") for n in node.nodes)
-        for each in rest:
-            made = nodes.Add(made, each, lineno=node.lineno)
-            made.set_environment(self.environment)
-        return made
 
 
 class _Environment(sandbox.Environment):

@@ -8,11 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2.exceptions import SecurityError, TemplateError
+from jinja2.exceptions import TemplateError
 
 from engine.data import sandbox
+from engine.data.sandbox import MAX_SOURCE
 from engine.errors import EngineError
 from engine.paths import resources, show_name
+from engine.probes import proof
+from engine.probes.proof import Question
+from engine.probes.verdicts import digest_of
 
 BUILT_IN = (
     *("chatml", "llama3", "llama2", "mistral", "gemma", "phi", "qwen", "deepseek"),
@@ -25,17 +29,24 @@ _REASONING = ("reasoning_content", "thinking", "reasoning")
 class ChatTemplate:
     """A chat template with the special tokens it writes.
 
-    `reports` says what a template cannot express and how that is written instead (tools, tool calls).
+    `facts` is what a probe found that it leaves out, adds, or asks the clock for; empty for one of ours.
     """
 
-    def __init__(self, source: str, name: str, tokens: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        name: str,
+        tokens: dict[str, str] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
         self.source = source
+        self.facts = dict(facts or {})
         self.name = name
         self.tokens = dict(tokens or {})
         try:
             self._compiled = sandbox.compile_template(source)
-        except (TemplateError, SecurityError, RecursionError) as error:
-            raise self._stopped(error) from None
+        except (TemplateError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise self.stopped(_why(error)) from error
         self.has_generation = "endgeneration" in source
         self._knows_tools = "tools" in source
         self._knows_calls = "tool_calls" in source
@@ -75,9 +86,8 @@ class ChatTemplate:
         }
         try:
             return sandbox.run(self._compiled, values)
-        except (TemplateError, SecurityError) as error:
-            raise self._stopped(error) from None
         except (
+            TemplateError,
             TypeError,
             ValueError,
             KeyError,
@@ -85,13 +95,12 @@ class ChatTemplate:
             IndexError,
             ArithmeticError,
             RecursionError,
+            MemoryError,
         ) as error:
-            raise self._stopped(error) from None
-        except MemoryError:
-            raise self._stopped(SecurityError("it needs too much memory")) from None
+            raise self.stopped(_why(error)) from error
 
-    def _stopped(self, error: BaseException) -> EngineError:
-        why = show_name(str(error) or type(error).__name__, 300)
+    def stopped(self, why: str) -> EngineError:
+        """Return the error of a template that may not be used."""
         return EngineError(
             f"The chat template {self.name} was stopped: {why}.",
             "Choose one of the built-in templates, or another model.",
@@ -123,6 +132,12 @@ class ChatTemplate:
             else:
                 adapted.insert(0, {"role": "system", "content": words})
         return adapted
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "it needs too much memory"
+    return show_name(str(error).rstrip(".") or type(error).__name__, 300)
 
 
 def read_special_tokens(model_folder: Path) -> dict[str, str]:
@@ -162,21 +177,42 @@ def load_template(model_folder: str | Path, choice: str = "auto") -> ChatTemplat
     if choice == "auto":
         own = _own_template(folder)
         if own is not None:
-            return ChatTemplate(own, "of the model", tokens)
+            return _proven(own, "of the model", tokens)
         return load_built_in(_default_name(folder), tokens)
     if choice in BUILT_IN:
         return load_built_in(choice, tokens)
     if "{%" in choice or "{{" in choice:
-        return ChatTemplate(choice, "of the recipe", tokens)
+        return _proven(choice, "of the recipe", tokens)
     path = Path(choice).expanduser()
     if path.suffix in (".jinja", ".j2", ".txt") and path.is_file():
-        return ChatTemplate(_strip_end(path.read_text("utf-8")), show_name(path.name), tokens)
+        return _proven(_strip_end(_text_of(path)), show_name(path.name), tokens)
     raise EngineError(
         f"There is no chat template {show_name(choice)}.",
         f"Allowed: auto, {', '.join(BUILT_IN)}, or a .jinja file.",
         "REC-01",
         field="data.chat_template",
     )
+
+
+def _proven(source: str, name: str, tokens: dict[str, str]) -> ChatTemplate:
+    """Return a template of others once a probe has found it sound; raises EngineError MODEL-06."""
+    values = {"source": source[: MAX_SOURCE + 1], "name": name, "tokens": tokens}
+    question = Question("template", digest_of(source, tokens), name, values)
+    return ChatTemplate(source, name, tokens, proof.proven(question, field="data.chat_template"))
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a template's file, no more of it than is refused."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(MAX_SOURCE + 2)
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"{show_name(path.name)} is damaged: it cannot be read as text.",
+            "Choose one of the built-in templates, or download the model again.",
+            "MODEL-02",
+            file=str(path),
+        ) from error
 
 
 def load_built_in(name: str, tokens: dict[str, str]) -> ChatTemplate:
@@ -193,7 +229,7 @@ def _strip_end(text: str) -> str:
 def _own_template(folder: Path) -> str | None:
     file = folder / "chat_template.jinja"
     if file.is_file():
-        return file.read_text("utf-8")
+        return _text_of(file)
     found = _read_json(folder / "tokenizer_config.json").get("chat_template")
     if found is None:
         found = _read_json(folder / "chat_template.json").get("chat_template")

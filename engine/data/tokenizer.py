@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from engine.data.templates import ChatTemplate, _read_json, load_template, read_
 from engine.durable import sha256_file
 from engine.errors import EngineError
 from engine.paths import show_name
+from engine.probes import proof
 
 
 class ModelTokenizer:
@@ -87,20 +90,24 @@ class ModelTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, special tokens in it recognised, none added."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        with guarded(self.path):
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of many texts, faster than one by one."""
-        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        with guarded(self.path):
+            found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [e.ids for e in found]
 
     def encode_spans(self, texts: Sequence[str]) -> list[Encoding]:
         """Return encodings with `.ids` and `.offsets` (characters [start, end) of each token)."""
-        return list(self._tokenizer.encode_batch(list(texts), add_special_tokens=False))
+        with guarded(self.path):
+            return list(self._tokenizer.encode_batch(list(texts), add_special_tokens=False))
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         """Return the text of some ids."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
+        with guarded(self.path):
+            return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
 
     def token(self, token_id: int) -> str:
         """Return one token as it stands in the vocabulary."""
@@ -119,6 +126,7 @@ def _open(folder: Path, changed: int) -> ModelTokenizer:
 
 
 def _load(path: Path) -> Tokenizer:
+    """Return the tokenizer of a file, once a probe has found it sound."""
     if not path.is_file():
         raise EngineError(
             f"{path.parent.name} has no tokenizer.json.",
@@ -126,17 +134,44 @@ def _load(path: Path) -> Tokenizer:
             "MODEL-05",
             file=str(path),
         )
+    question = proof.file_question("tokenizer", path)
+    proof.proven(question, file=str(path))
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != question.content:
+        raise stopped(path, "it changed while it was read")
+    return whole_tokenizer(path, content)
+
+
+def whole_tokenizer(path: Path, content: bytes) -> Tokenizer:
+    """Return the library's tokenizer of a file's content; raises EngineError MODEL-06."""
+    with guarded(path):
+        return Tokenizer.from_buffer(content)
+
+
+@contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Turn what the library raises into an error of ours: its panics are no Exception."""
     try:
-        return Tokenizer.from_file(str(path))
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, EngineError):
         raise
     except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception
-        raise EngineError(
-            f"{path.name} was stopped: {show_name(str(error))}.",
-            "Choose another model, or download this one again.",
-            "MODEL-06",
-            file=str(path),
-        ) from None
+        why = (
+            "it needs too much memory"
+            if isinstance(error, MemoryError)
+            else str(error) or type(error).__name__
+        )
+        raise stopped(path, show_name(why, 200)) from None
+
+
+def stopped(path: Path, why: str) -> EngineError:
+    """Return the error of a tokenizer that may not be used."""
+    return EngineError(
+        f"The tokenizer of this model was stopped: {why}.",
+        "Choose another model, or download this one again.",
+        "MODEL-06",
+        file=str(path),
+    )
 
 
 def _start_ids(tokenizer: Any) -> list[int]:

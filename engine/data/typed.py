@@ -19,7 +19,7 @@ from engine.data.conversation import Conversation
 from engine.data.marks import Marks, typed_specials
 from engine.data.rendered import Rendered
 from engine.data.templates import ChatTemplate
-from engine.data.tokenizer import ModelTokenizer
+from engine.data.tokenizer import ModelTokenizer, guarded
 from engine.errors import EngineError
 
 # Characters of private use: breaks, and the first of those that spell marks.
@@ -86,7 +86,8 @@ class TypedAsText:
         return [self._broken(v, mark) for v in value] if isinstance(value, list | tuple) else value
 
     def _encode(self, text: str) -> Any:
-        return self._twin.encode(text, add_special_tokens=False)
+        with guarded(self._tokenizer.path):
+            return self._twin.encode(text, add_special_tokens=False)
 
     @cached_property
     def _spelling(self) -> dict[str, str]:

@@ -91,6 +91,11 @@ class Book:
         self._archive.close()
         self._file.close()
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names of its parts."""
+        return sorted(self._names)
+
     def part(self, path: str, limit: int = MAX_UNPACKED_BYTES) -> IO[bytes]:
         """Return a part of the workbook as a stream."""
         if path not in self._names:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.verbs.spoken import say
+
 if TYPE_CHECKING:
     from engine.advice.finding import Finding
     from engine.advice.situation import Statistics
@@ -39,7 +41,7 @@ def advise(args: Namespace) -> Answer:
     found = look(situation_of(*asked, ledger=Ledger.read()))
     if args.json:
         return {"findings": [finding.as_dict() for finding in found]}
-    print(told(found))
+    say(told(found))
     return 0
 
 

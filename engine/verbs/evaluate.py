@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from engine.jobs import process
 from engine.runs import benchmark_rows, evaluations
 from engine.runs.evaluations import Comparison, Results, Score
 from engine.verbs import follow
+from engine.verbs.spoken import note, say
 
 Answer = dict[str, Any] | int
 
@@ -120,8 +120,8 @@ def _follow(folder: Path, as_json: bool) -> Answer:
     answer = {"evaluation": folder.name, "folder": str(folder), **results.model_dump(mode="json")}
     if as_json:
         return answer
-    print(told(results))
-    print(folder)
+    say(told(results))
+    say(folder)
     return 0
 
 
@@ -137,9 +137,9 @@ class _Follower(follow.Follower):
             elif event.type == "started":
                 self.last = None
             elif isinstance(event, Progress) and not self._as_json:
-                print(f"{event.stage}: {event.done}/{event.total}", file=sys.stderr, flush=True)
+                note(f"{event.stage}: {event.done}/{event.total}")
             elif event.type == "warned" and not self._as_json:
-                print(follow.say(event), file=sys.stderr, flush=True)
+                note(follow.say(event))
         return events
 
 

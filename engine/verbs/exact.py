@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from engine.plan.data_facts import DataFacts
 from engine.plan.planner import Plan
 from engine.recipe.recipe import Recipe
 from engine.runs import exact
+from engine.verbs.spoken import note
 
 
 def exactly(
@@ -31,7 +31,7 @@ def exactly(
         nonlocal said
         if now.stage != said and not quiet:
             said = now.stage
-            print(f"exact: {said}", file=sys.stderr, flush=True)
+            note(f"exact: {said}")
 
     try:
         found = exact.ask(check, say)

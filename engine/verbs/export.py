@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from engine.errors import EngineError
 from engine.models.export_facts import FORMATS, TYPES
+from engine.verbs.spoken import note, step
 
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 
@@ -53,7 +53,7 @@ def export(args: Namespace) -> dict[str, Any] | int:
         check=not args.no_check,
     )
     if not answer["ok"]:
-        print(f"Not verified: {answer['certificate'].get('reason', '')}.", file=sys.stderr)
+        note(f"Not verified: {answer['certificate'].get('reason', '')}.")
     if args.push:
         answer["push"] = _push(args, out, answer)
     return answer
@@ -89,16 +89,15 @@ def _push(args: Namespace, out: Path, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(sent: dict[str, Any]) -> None:
-    print(f"To {sent['repository']}, {sent['bytes']:,} bytes:", file=sys.stderr)
+    note(f"To {sent['repository']}, {sent['bytes']:,} bytes:")
     for each in sent["files"]:
-        print(f"  {each['bytes']:>14,}  {each['name']}", file=sys.stderr)
-    print(sent["card"], file=sys.stderr)
+        note(f"  {each['bytes']:>14,}  {each['name']}")
+    note(sent["card"])
 
 
 def _progress(args: Namespace) -> Callable[[str, int, int], None]:
     def progress(stage: str, done: int, total: int) -> None:
         if not args.json:
-            ends = "\n" if total and done >= total else ""
-            print(f"\r{stage} {done}/{total or '?'}", end=ends, file=sys.stderr, flush=True)
+            step(stage, done, total or "?", ends=bool(total) and done >= total)
 
     return progress

@@ -11,7 +11,9 @@ from engine.errors import EngineError
 from engine.events import END_TYPES, Unknown, encode
 from engine.jobs import process
 from engine.runs import seals
+from engine.runs.ending import without_note
 from engine.runs.event_log import EventReader
+from engine.verbs import spoken
 
 POLL_SECONDS = 0.1
 QUIET = ("hardware", "heartbeat", "progress", "answers_examined", "effect_measured")
@@ -63,7 +65,7 @@ class Follower:
             if self._as_json:
                 sys.stdout.write(encode(event).decode())
             elif event.type not in QUIET and not isinstance(event, Unknown):
-                print(say(event))
+                spoken.say(say(event))
         sys.stdout.flush()
         return events
 
@@ -85,11 +87,9 @@ class Follower:
         self.show()
         if self.last is None:
             words = process.last_words(self._folder).strip().split("\n")[-1]
-            cause = words or "the process was killed"
+            told = without_note(self._folder, words=words[:200])
             raise CrashError(
-                f"Training ended without a closing note ({cause[:200]}).",
-                f"`tunesmith resume {self._folder.name}` goes on from the last save.",
-                "RUN-01",
+                told.message, f"{told.hint} `tunesmith resume {self._folder.name}` does that.", told.code
             )
         return 0 if self.last.type in ("finished", "stopped") else 1
 

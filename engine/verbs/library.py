@@ -9,15 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
+from engine.verbs.spoken import say
 
 Answer = dict[str, Any] | int
 
 
 def doctor(args: Namespace) -> Answer:
     """Check the installation."""
+    if args.report:
+        from engine.report import system_report
+
+        return _reported(system_report(), args.json)
     from engine.doctor import examine
 
     return examine()
+
+
+def _reported(text: str, as_json: bool) -> Answer:
+    if as_json:
+        return {"report": text}
+    say(text)
+    return 0
 
 
 def _model_row(facts: Any) -> dict[str, Any]:

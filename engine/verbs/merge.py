@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from engine.errors import EngineError
 from engine.models.merging import DENSITY, METHODS
+from engine.verbs.spoken import note, step
 
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 
@@ -68,14 +68,14 @@ def certify(args: Namespace) -> dict[str, Any] | int:
 
     found = certify_folder(Path(args.folder).expanduser(), _progress(args))
     if not found["ok"]:
-        print(found["message"], file=sys.stderr)
+        note(found["message"])
     return found
 
 
 def _progress(args: Namespace) -> Callable[[str, int, int], None]:
     def progress(stage: str, done: int, total: int) -> None:
         if not args.json:
-            print(f"\r{stage} {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
+            step(stage, done, total, ends=done >= total)
 
     return progress
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +10,7 @@ from engine.errors import EngineError
 from engine.hardware.devices import probe as probe_machine
 from engine.recipe.recipe import Recipe
 from engine.runs import probe, probe_verdict
+from engine.verbs.spoken import note
 
 
 def plan_by_trial(args: Namespace, recipe: Recipe) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _follow(recipe: Recipe, steps: int, name: str, as_json: bool) -> probe.Outco
         words = f"{name}: {now.phase}" + (f" {now.steps}/{now.total_steps}" if now.steps else "")
         if words != said and not as_json:
             said = words
-            print(words, file=sys.stderr, flush=True)
+            note(words)
 
     try:
         return trial.wait(say)

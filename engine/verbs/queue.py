@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -14,6 +13,7 @@ from engine.runs import queue, queue_runner, store
 from engine.runs.advance import Started, advance, going_folders, name_of, occupied
 from engine.runs.advance import device_names as names_of_devices
 from engine.verbs.runs import check_inputs, read_recipe
+from engine.verbs.spoken import say
 
 Answer = dict[str, Any] | int
 RECIPES = (".yaml", ".yml")
@@ -120,8 +120,7 @@ def run(args: Namespace) -> Answer:
 
     def tell(started: Started) -> None:
         if not args.json:
-            print(f"started {started.folder.name}: {name_of(started.folder)}")
-            sys.stdout.flush()
+            say(f"started {started.folder.name}: {name_of(started.folder)}")
 
     try:
         queue_runner.run_queue(tell, alone=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from engine.runs import check, evaluations, resume_gate, store
 from engine.runs.compared import finding_on
 from engine.runs.fsck import fsck
 from engine.verbs import follow
+from engine.verbs.spoken import note
 
 Answer = dict[str, Any] | int
 
@@ -103,7 +103,7 @@ def resume(args: Namespace) -> Answer:
 def _tell(findings: Iterable[resume_gate.Finding]) -> None:
     """Say on the error channel what stops nothing: the other one may be read by a program."""
     for finding in findings:
-        print(f"{finding.code}: {finding.message} {finding.hint}", file=sys.stderr)
+        note(f"{finding.code}: {finding.message} {finding.hint}")
 
 
 def _alive(args: Namespace) -> Path:

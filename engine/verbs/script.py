@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
+
+from engine.verbs.spoken import note
 
 
 def script(args: Namespace) -> dict[str, Any] | int:
@@ -15,7 +16,5 @@ def script(args: Namespace) -> dict[str, Any] | int:
 
     run, out = find_run(args.run), Path(args.out).expanduser()
     if not args.json:
-        print(
-            "The script prepares its rows once, to compare them with the run's.", file=sys.stderr, flush=True
-        )
+        note("The script prepares its rows once, to compare them with the run's.")
     return write_script(run, out / "train.py" if out.is_dir() else out)

@@ -13,7 +13,7 @@ FLOORS: list[set[str]] = [
     {"paths", "faults", "event_lines"},
     {"error_catalogue", "durable", "clocks"},
     {"errors"},
-    {"events", "plain_yaml"},
+    {"events", "plain_yaml", "probes"},
     {"recipe", "models", "hub", "hardware", "benchmarks"},
     {"data", "plan", "jobs"},
     {"advice"},

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QPushButton
 
 from app import i18n
 from app.pages.preferences import PreferencesPage
-from app.pages.preferences_sections import system_report
 from app.services import Services
 from app.settings import SettingsStore
 from engine import paths
-from engine.hardware.devices import probe
 from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
 
 
@@ -140,11 +139,17 @@ def test_that_a_section_can_be_opened_directly(services: Services, qtbot) -> Non
     qtbot.waitUntil(lambda: page._area.verticalScrollBar().value() > 0, timeout=30_000)
 
 
-def test_that_the_system_report_holds_no_names_of_folders(services: Services) -> None:
-    report = system_report(probe())
-    assert "torch" in report
+def test_that_the_system_report_is_copied_without_names_of_folders(services: Services, qtbot) -> None:
+    page = shown(services, qtbot)
+    QGuiApplication.clipboard().clear()
+    press = next(b for b in page.findChildren(QPushButton) if b.text() == "Copy system report")
+    press.click()
+    qtbot.waitUntil(lambda: bool(QGuiApplication.clipboard().text()), timeout=30_000)
+    report = QGuiApplication.clipboard().text()
+    assert "torch" in report and "Runs: none" in report
     assert str(Path.home()) not in report
     assert str(paths.home()) not in report
+    assert services.toasts[-1][1] == "ok"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
