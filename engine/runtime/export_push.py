@@ -1,7 +1,7 @@
 """Send an exported folder to the hub, once a person has seen what would be sent.
 
-The sending is a child of its own: `python -I -X utf8 -m engine.runtime.export_push FOLDER OWNER/NAME`. The
-token stands in that child's environment alone; the last line it prints is the answer, or the error, as JSON.
+The sending is a child of its own: `python -I -X utf8 -m engine.runtime.export_push FOLDER OWNER/NAME`. It
+reads the token from its standard input; the last line it prints is the answer, or the error, as JSON.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine import paths
+from engine import hub_token, paths
 from engine.errors import EngineError
 from engine.hub import HUB, looks_like_id
-from engine.jobs.process import child_environment
+from engine.jobs import fetch
 from engine.models.made import read_origin
 from engine.runtime.export_card import CARD
 
 CARD_SHOWN = 4000
 SECONDS = 24 * 3600.0
-TOKEN = "HF_TOKEN"
 
 
 def what_is_sent(folder: Path, repository: str) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def what_is_sent(folder: Path, repository: str) -> dict[str, Any]:
     }
 
 
-def push_in_child(folder: Path, repository: str, private: bool, token: str | None) -> dict[str, Any]:
+def push_in_child(folder: Path, repository: str, private: bool) -> dict[str, Any]:
     """Send a folder; raises EngineError HUB-01 / HUB-03 when the hub cannot be reached or refuses."""
     endpoint = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
     if endpoint != HUB:
@@ -58,18 +57,15 @@ def push_in_child(folder: Path, repository: str, private: bool, token: str | Non
             "HUB-01",
         )
     what_is_sent(folder, repository)
-    environment = child_environment({"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"})
-    if token:
-        environment[TOKEN] = token
     command = [sys.executable, "-I", "-X", "utf8", "-m", "engine.runtime.export_push"]
     command += [str(folder.resolve()), repository, *(["--private"] if private else [])]
     done = subprocess.run(
         command,
-        stdin=subprocess.DEVNULL,
+        input=(hub_token.find() or "") + "\n",
         capture_output=True,
         text=True,
         errors="replace",
-        env=environment,
+        env={**fetch.environment(), "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"},
         cwd=paths.neutral_folder(),
         timeout=SECONDS,
     )
@@ -112,8 +108,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Send FOLDER to OWNER/NAME; answers with the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     folder, repository, private = Path(words[0]), words[1], "--private" in words
+    token = sys.stdin.readline().strip() or None
     try:
-        answer = _send(folder, repository, private)
+        answer = _send(folder, repository, private, token)
     except EngineError as error:
         print(json.dumps(error.as_dict()), flush=True)
         return 1
@@ -121,11 +118,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _send(folder: Path, repository: str, private: bool) -> dict[str, Any]:
+def _send(folder: Path, repository: str, private: bool, token: str | None) -> dict[str, Any]:
     from huggingface_hub import HfApi, errors
 
     try:
-        return push_folder(folder, repository, private, HfApi(endpoint=HUB, token=os.environ.get(TOKEN)))
+        return push_folder(folder, repository, private, HfApi(endpoint=HUB, token=token or False))
     except (errors.LocalTokenNotFoundError, errors.RepositoryNotFoundError, errors.GatedRepoError):
         raise _refused(repository) from None
     except errors.HfHubHTTPError as error:

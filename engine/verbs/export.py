@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +66,7 @@ def _script(args: Namespace, out: Path) -> dict[str, Any] | int:
 
 def _push(args: Namespace, out: Path, answer: dict[str, Any]) -> dict[str, Any]:
     """Show what would be sent; send it only where a person said --yes and the proofs passed."""
-    from engine.runtime.export_push import TOKEN, push_in_child, what_is_sent
+    from engine.runtime.export_push import push_in_child, what_is_sent
 
     if not out.is_dir():
         raise EngineError(
@@ -85,7 +84,7 @@ def _push(args: Namespace, out: Path, answer: dict[str, Any]) -> dict[str, Any]:
         raise EngineError(
             "It is not sent: its certificate did not pass.", "See the reason above.", "MODEL-05", field="push"
         )
-    return push_in_child(out, args.push, args.private, os.environ.get(TOKEN))
+    return push_in_child(out, args.push, args.private)
 
 
 def _show(sent: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,24 @@ def models_get(args: Namespace) -> Answer:
     from engine.models import library
     from engine.models.facts import read_facts
 
-    folder = library.ensure_starter() if args.id == "starter" else _download(args.id)
+    folder = library.ensure_starter() if args.id == "starter" else _download(args.id, args.json)
     return {"models": [_model_row(read_facts(folder))]}
 
 
-def _download(identity: str) -> Path:
-    from engine import hub
+def _download(identity: str, quiet: bool) -> Path:
+    from engine.jobs import fetch
 
-    return hub.download_model(identity)
+    return fetch.download_model(identity, progress=_count(quiet))
+
+
+def _count(quiet: bool) -> Callable[[int, int], None] | None:
+    """Return what shows on stderr how far a download is, None where nothing but JSON is wanted."""
+
+    def progress(done: int, total: int) -> None:
+        end = "\n" if done >= total else ""
+        print(f"\r{done / 1e6:,.1f} of {total / 1e6:,.1f} MB", end=end, file=sys.stderr, flush=True)
+
+    return None if quiet else progress
 
 
 def models_show(args: Namespace) -> Answer:
@@ -160,17 +171,13 @@ def data_get(args: Namespace) -> Answer:
     """Bring a data set of the hub to disk."""
     from engine import hub
     from engine.data import library
+    from engine.jobs import fetch
 
     named = hub.dataset_name(args.id.removeprefix(library.HUB_PREFIX))
     if named is None:
         raise EngineError(f"{args.id!r} is no hub id.", "A hub id looks like name/name.", "HUB-01")
 
-    def progress(done: int, total: int) -> None:
-        if not args.json:
-            end = "\n" if done >= total else ""
-            print(f"\r{done / 1e6:,.1f} of {total / 1e6:,.1f} MB", end=end, file=sys.stderr, flush=True)
-
-    folder = hub.download_dataset(*named, files=args.file or None, progress=progress)
+    folder = fetch.download_dataset(*named, files=args.file or None, progress=_count(args.json))
     revision = f"@{named[1]}" if named[1] else ""
     return {"id": named[0], "train": f"{library.HUB_PREFIX}{named[0]}{revision}", "path": str(folder)}
 

@@ -18,7 +18,8 @@ from app.widgets.label import TextLabel
 from app.widgets.notice import Notice
 from app.widgets.typed_editors import LineField
 from engine.errors import EngineError
-from engine.hub import HubFile, dataset_files, dataset_name, download_dataset
+from engine.hub import HubFile, dataset_name
+from engine.jobs.fetch import dataset_files, download_dataset
 from engine.paths import show_name
 
 SHOWN = 4

@@ -26,8 +26,8 @@ from app.widgets.notice import Notice
 from app.widgets.pill import Pill
 from app.widgets.plan_column import Advice
 from app.widgets.typed_editors import LineField
-from engine import hub
 from engine.errors import EngineError
+from engine.jobs import fetch
 from engine.models import library
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}")
@@ -346,7 +346,7 @@ class ModelStep(Step):
         self._fetch("the starter model", library.ensure_starter, self.state.look_again)
 
     def _download(self, identity: str) -> None:
-        self._fetch(identity, lambda: hub.download_model(identity), lambda: self.choose(identity))
+        self._fetch(identity, lambda: fetch.download_model(identity), lambda: self.choose(identity))
 
     def _fetch(self, what: str, act: Any, then: Any) -> None:
         if self._downloading:

@@ -12,13 +12,15 @@ from urllib.parse import unquote, urlsplit
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 SET = "some/set"
+MODEL = "some/model"
 
 
 class Hub:
     """What the server has and how it behaves; `seen` are the requests that came, `tokens` those sent along.
 
     `mode`: well, gated, missing, revision, login (a page answers everything), login_files (for files alone),
-    short (files come cut), broken (the connection ends in the middle, once), busy, forged (another content).
+    short (files come cut), broken (the connection ends in the middle, once), busy, forged (another content),
+    stall (half of each large file comes, then nothing until `go_on`), elsewhere (files lie at `other`).
     """
 
     def __init__(self) -> None:
@@ -28,6 +30,8 @@ class Hub:
         self.tokens: list[str] = []
         self.url = ""
         self.broken: set[str] = set()
+        self.go_on = threading.Event()
+        self.other = ""
 
 
 class _Answer(BaseHTTPRequestHandler):
@@ -65,6 +69,9 @@ class _Answer(BaseHTTPRequestHandler):
     def api(self, path: str) -> None:
         if path.startswith(f"/api/datasets/{SET}/tree/"):
             return self.send(200, json.dumps([self.entry(name) for name in self.hub.files]).encode())
+        if path.startswith(f"/api/models/{MODEL}"):
+            siblings = [{"rfilename": n, "size": len(c), **self.entry(n)} for n, c in self.hub.files.items()]
+            return self.send(200, json.dumps({"id": MODEL, "sha": COMMIT, "siblings": siblings}).encode())
         if path in (f"/api/datasets/{SET}", f"/api/datasets/{SET}/revision/main"):
             siblings = [{"rfilename": name} for name in self.hub.files]
             facts = {"id": SET, "sha": COMMIT, "private": False, "tags": [], "siblings": siblings}
@@ -74,18 +81,19 @@ class _Answer(BaseHTTPRequestHandler):
     def entry(self, name: str) -> dict[str, object]:
         content = self.hub.files[name]
         entry: dict[str, object] = {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
-        if name.endswith(".parquet"):
+        if name.endswith((".parquet", ".safetensors")):
             digest = hashlib.sha256(content).hexdigest()
-            entry["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 130}
+            entry["lfs"] = {"oid": digest, "sha256": digest, "size": len(content), "pointerSize": 130}
         return entry
 
     def resolve(self, path: str) -> None:
         name = path.partition(f"/resolve/{COMMIT}/")[2]
         if name not in self.hub.files:
             return self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
+        if self.hub.mode == "elsewhere":
+            return self.send(302, b"", {"Location": self.hub.other + path, **self.marks(name)})
         content = self.hub.files[name]
-        etag = hashlib.sha256(content).hexdigest()
-        marks = {"X-Repo-Commit": COMMIT, "ETag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+        marks = self.marks(name)
         if self.command == "HEAD":
             return self.send(200, content, marks)
         if self.hub.mode == "forged":
@@ -97,12 +105,25 @@ class _Answer(BaseHTTPRequestHandler):
             at = int(begin.removeprefix("bytes=").partition("-")[0])
             marks["Content-Range"] = f"bytes {at}-{len(content) - 1}/{len(content)}"
             return self.send(206, content[at:], marks)
+        if self.hub.mode == "stall" and len(content) > 1 << 20:
+            return self.send(200, content, marks, len(content) // 2, wait=True)
         breaks = self.hub.mode == "broken" and name not in self.hub.broken
         self.hub.broken.add(name)
         self.send(200, content, marks, len(content) // 2 if breaks else None)
 
+    def marks(self, name: str) -> dict[str, str]:
+        content = self.hub.files[name]
+        etag = hashlib.sha256(content).hexdigest()
+        return {"X-Repo-Commit": COMMIT, "ETag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+
     def send(
-        self, status: int, content: bytes, marks: dict[str, str] | None = None, only: int | None = None
+        self,
+        status: int,
+        content: bytes,
+        marks: dict[str, str] | None = None,
+        only: int | None = None,
+        *,
+        wait: bool = False,
     ) -> None:
         self.send_response(status)
         for name, value in (marks or {}).items():
@@ -111,6 +132,8 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content[:only])
+        if wait:
+            self.hub.go_on.wait(60)
         if only is not None:
             self.close_connection = True
 

@@ -68,7 +68,7 @@ def test_that_text_in_a_lock_file_proves_nothing(tmp_path: Path) -> None:
     assert process.kill(tmp_path) is False
 
 
-def test_that_a_childs_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_m36_that_a_childs_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PYTHONPATH", "LD_PRELOAD", "HF_TOKEN", "PYTORCH_ALLOC_CONF", "MY_SECRET"):
         monkeypatch.setenv(name, "canary")
     environment = process.child_environment()
@@ -77,7 +77,7 @@ def test_that_a_childs_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPa
     assert process.child_command(["job", "x"])[1:4] == ["-I", "-X", "utf8"]
 
 
-def test_that_planted_modules_are_not_imported_by_a_child(
+def test_m37_that_planted_modules_are_not_imported_by_a_child(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.create_run(recipe(), tmp_path / "run")
