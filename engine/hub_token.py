@@ -19,7 +19,24 @@ _OTHERWISE = "Set HF_TOKEN before the start, or sign in with `hf auth login`."
 
 def find() -> str | None:
     """Return the token, None where there is none."""
-    return os.environ.get("HF_TOKEN", "").strip() or kept() or _logged_in()
+    return _found()[1] or None
+
+
+def place() -> str:
+    """Return where the token comes from: environment, keyring, login, or an empty text without one."""
+    return _found()[0]
+
+
+def _found() -> tuple[str, str]:
+    ways = (("environment", _of_environment), ("keyring", kept), ("login", _logged_in))
+    for name, read in ways:
+        if token := read():
+            return name, token
+    return "", ""
+
+
+def _of_environment() -> str | None:
+    return os.environ.get("HF_TOKEN", "").strip() or None
 
 
 def has_keyring() -> bool:

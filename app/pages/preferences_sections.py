@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 from app.i18n import number, set_language, size
 from app.pages.preferences_estimates import EstimatesSection
 from app.pages.preferences_folders import FoldersSection
+from app.pages.preferences_hub import HubSection
 from app.pages.preferences_section import Section
 from app.services import Services
 from app.theme.style import LARGEST_TEXT, SMALLEST_TEXT
@@ -186,6 +187,7 @@ class PrivacySection(Section):
             "Nothing is sent anywhere. There is no telemetry and no account.",
             "The network is used only after you press something that says so, such as Download.",
             "Data, models and chats stay in the folders above. Training and chat run offline.",
+            "Downloads come through one process of their own, which ends with this program.",
         ):
             self.body.addWidget(text_label(line, "dim", wrap=True))
 
@@ -249,6 +251,7 @@ SECTIONS = (
     FoldersSection,
     HardwareSection,
     EstimatesSection,
+    HubSection,
     PrivacySection,
     ShortcutsSection,
     AboutSection,

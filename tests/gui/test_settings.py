@@ -14,7 +14,7 @@ from app import i18n
 from app.pages.preferences import PreferencesPage
 from app.services import Services
 from app.settings import SettingsStore
-from engine import paths
+from engine import hub_token, paths
 from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
 
 
@@ -161,3 +161,29 @@ def test_that_no_text_is_cut_and_every_control_has_a_name(services, qtbot, theme
     page = shown(services, qtbot, size)
     wait_until_nothing_is_cut(page, qtbot)
     assert not nameless_controls(page)
+
+
+def test_m40_that_a_token_goes_into_the_keyring_and_is_never_shown_again(
+    services: Services, qtbot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kept: list[str] = []
+    real = hub_token.keep
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "nothing"))
+    monkeypatch.setattr(hub_token, "keep", kept.append)
+    monkeypatch.setattr(hub_token, "kept", lambda: kept[-1] if kept else None)
+    page = shown(services, qtbot)
+    section = page.sections["hub"]
+    assert "None" in section.where.text() and section.forget.isHidden()
+    section.field.setText("hf_canary")
+    assert "hf_canary" not in section.field.displayText()
+    section.save.click()
+    qtbot.waitUntil(lambda: "keyring" in section.where.text() and not section.forget.isHidden())
+    assert kept == ["hf_canary"] and section.field.text() == ""
+    section.forget.click()
+    qtbot.waitUntil(lambda: section.forget.isHidden())
+    assert kept[-1] == ""
+    monkeypatch.setattr(hub_token, "keep", real)
+    section.field.setText("two words")
+    section.save.click()
+    qtbot.waitUntil(lambda: not section.error.isHidden())
