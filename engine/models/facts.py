@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,11 +13,14 @@ from engine import paths
 from engine.errors import EngineError
 from engine.models.adapter_facts import AdapterFacts as AdapterFacts
 from engine.models.adapter_facts import read_adapter_facts as read_adapter_facts
+from engine.models.config_keys import is_builtin
 from engine.models.families import UNKNOWN, family_of
+from engine.models.gate import ignored_files, refuse_links
 from engine.models.model_facts import CONV1D_TYPES, LAYER
 from engine.models.model_facts import Build as Build
 from engine.models.model_facts import Linear as Linear
 from engine.models.model_facts import ModelFacts as ModelFacts
+from engine.models.rebuilt import own_code, rebuild_config
 from engine.models.safetensors_header import Header, TensorEntry
 from engine.models.shapes import read_sizes, shapes_of
 from engine.models.sizes import Config, Sizes
@@ -35,7 +37,7 @@ DTYPE_NAMES = {
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8, "uint8": 1, "int8": 1}
 _PREFIX = {"gpt2": "transformer.", "openai-gpt": "transformer.", "bloom": "transformer."}
 _HEADS = ("lm_head", "embed_out", "output_projection")
-_BUFFERS = re.compile(r"(\.attn\.bias|\.masked_bias|\.inv_freq|\.attention\.bias)$")
+BUFFERS = re.compile(r"(\.attn\.bias|\.masked_bias|\.inv_freq|\.attention\.bias)$")
 _LEAVES = (
     "q_proj k_proj v_proj qkv_proj query_key_value c_attn o_proj out_proj dense gate_proj up_proj "
     "gate_up_proj fc_in fc1 c_fc dense_h_to_4h down_proj fc_out fc2 dense_4h_to_h c_proj"
@@ -57,8 +59,9 @@ def read_facts(folder: Path | str, *, weights: bool = True) -> ModelFacts:
             "MODEL-02",
             file=str(folder),
         )
+    refuse_links(folder)
     config = read_json(file)
-    _refuse_own_code(folder, config, str(config.get("model_type", "")))
+    dropped = _rebuilt(config, str(file), quantised=weights)
     headers = read_headers(folder) if weights else []
     tensors = [t for header in headers for t in header.tensors]
     facts, sizes = _facts(config, _name(folder), str(file), tensors)
@@ -66,7 +69,8 @@ def read_facts(folder: Path | str, *, weights: bool = True) -> ModelFacts:
         facts,
         path=folder,
         chat_template=_has_template(folder),
-        ignored=tuple(sorted(p.name for p in folder.iterdir() if p.suffix in (".py", ".bin", ".pt"))),
+        ignored=ignored_files(folder),
+        dropped_fields=dropped,
     )
     if not weights:
         return facts
@@ -181,30 +185,17 @@ def _architecture(config: Mapping[str, Any]) -> str:
     return paths.show_name(str(names[0]), 80) if isinstance(names, list) and names else ""
 
 
-def _refuse_own_code(folder: Path, config: Mapping[str, Any], model_type: str) -> None:
-    """A model that brings program code is taken only when transformers knows its type without it."""
-    if "auto_map" not in config or is_builtin(model_type):
-        return
-    raise EngineError(
-        "This model needs its own program code (auto_map).",
-        "Choose a model of a family that transformers brings along, such as llama, qwen2, gemma or phi3.",
-        "MODEL-04",
-        file=str(folder / "config.json"),
-    )
+def _rebuilt(config: Mapping[str, Any], file: str, *, quantised: bool) -> tuple[str, ...]:
+    """Return the names of the fields that are left out; a model that needs its own program is refused.
 
-
-def is_builtin(model_type: str) -> bool:
-    """Return whether the installed transformers has this model type; nothing is imported."""
-    spec = importlib.util.find_spec("transformers")
-    if (
-        spec is None
-        or not spec.submodule_search_locations
-        or not re.fullmatch(r"[a-z0-9_\-]{1,64}", model_type)
-    ):
-        return False
-    return (
-        Path(next(iter(spec.submodule_search_locations))) / "models" / model_type.replace("-", "_")
-    ).is_dir()
+    A type that this version of transformers does not know can still be planned for, unless it brings code.
+    """
+    if not is_builtin(str(config.get("model_type", ""))):
+        if "auto_map" in config:
+            raise own_code("auto_map", file)
+        return ()
+    left_out = () if quantised else ("quantization_config",)
+    return rebuild_config({k: v for k, v in config.items() if k not in left_out}, file).dropped
 
 
 def _compare(folder: Path, sizes: Sizes, tensors: list[TensorEntry]) -> None:
@@ -291,7 +282,7 @@ def _parameters(tensors: list[TensorEntry], tied: bool) -> int:
     return sum(
         t.numel
         for t in tensors
-        if not _BUFFERS.search(t.name) and not (tied and is_head(t.name) and len(t.shape) == 2)
+        if not BUFFERS.search(t.name) and not (tied and is_head(t.name) and len(t.shape) == 2)
     )
 
 

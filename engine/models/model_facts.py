@@ -96,6 +96,7 @@ class ModelFacts:
     linears: tuple[Linear, ...]
     quantization: str | None = None
     ignored: tuple[str, ...] = ()
+    dropped_fields: tuple[str, ...] = ()
     from_config: bool = False
     rough: bool = False
     build: Build = field(default=Build())

@@ -45,7 +45,7 @@ def stay_inside(folder: Path, path: Path) -> Path:
     """
     real, root = path.resolve(), folder.resolve()
     allowed = [root]
-    if root.parent.name == "snapshots":
+    if root.parent.name == "snapshots" and root.parent.parent.name.startswith("models--"):
         allowed.append(root.parent.parent / "blobs")
     if not any(real.is_relative_to(place) for place in allowed):
         raise EngineError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import warnings
 from typing import Any
 
@@ -12,14 +11,12 @@ import psutil
 
 from engine.errors import EngineError
 from engine.models.facts import ModelFacts
+from engine.runtime import imports
 
 
 def quieten() -> None:
-    """Keep libraries from printing, from the network and from foreign kernels; called before they are used.
-
-    `kernels` would let a config.json name program code of the hub: it is made impossible to import.
-    """
-    sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]
+    """Keep libraries from printing, the network and foreign kernels; called before they are used."""
+    imports.forbid_kernels()
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -10,6 +10,14 @@ from engine.plan.optimizers import OF_BITSANDBYTES
 from engine.recipe.recipe import Recipe
 
 
+def forbid_kernels() -> None:
+    """Let nobody import `kernels` in this process.
+
+    It fetches programs from the hub, where a config.json or, on some processors, bitsandbytes asks for them.
+    """
+    sys.modules["kernels"] = None  # type: ignore[assignment]
+
+
 def hold_collector(alone: bool) -> None:
     """Keep the collector of cycles still while thousands of modules, classes and layers are made."""
     if alone:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from engine.errors import EngineError
 from engine.recipe.recipe import ModelOptions
-from engine.runtime import attention
+from engine.runtime import attention, faulty, memory, quantised
+from engine.runtime.load_room import too_large
 from engine.runtime.loss import decoder_of, plain_head
+from engine.runtime.opened import load_causal
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -49,71 +51,27 @@ def choose_compute(precision: str = "auto") -> Compute:
 def load_base(folder: Path, options: ModelOptions, compute: Compute, *, whole: bool = False) -> Any:
     """Load the frozen base from a plain folder of safetensors; in float32 when it is to be trained `whole`.
 
-    Raises EngineError MODEL-02 when weights are missing or damaged, MODEL-04/05 for a foreign model.
+    Raises EngineError MODEL-02 when weights are missing or damaged, MODEL-04/05 for a foreign model, GPU-01
+    where there is no room for it.
     """
-    from transformers import AutoModelForCausalLM
-
     dtype = torch.float32 if whole else DTYPES.get(options.dtype, compute.dtype)
-    quantised = _quantised(options, compute)
-    extra: dict[str, Any] = {} if quantised is None else {"quantization_config": quantised}
-    if quantised is not None or compute.device.type == "cuda":
+    packed = _quantised(options, compute)
+    extra: dict[str, Any] = {} if packed is None else {"quantization_config": packed}
+    if packed is not None or compute.device.type == "cuda":
         extra["device_map"] = {"": compute.device}
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-            **extra,
-        )
-    except torch.OutOfMemoryError as error:
-        raise EngineError(
-            "The GPU has too little memory to load this model.",
-            "Use load_in_4bit, or a smaller model.",
-            "GPU-01",
-        ) from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise _explain(error, folder) from error
-    missing = sorted(info.get("missing_keys", ()))
-    if missing:
-        raise EngineError(
-            f"{folder.name} lacks weights: {missing[0]}"
-            + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."),
-            "Download the model again.",
-            "MODEL-02",
-            file=str(folder),
-        )
+        faulty.device("load")
+        model = load_causal(folder, dtype=dtype, **extra)
+    except memory.ERRORS as error:
+        if not memory.ran_out(error):
+            raise
+        raise too_large(folder, options, compute, dtype) from error
     model.requires_grad_(False)
-    _keep_gradients_right(model)
-    if quantised is not None and compute.device.type == "cpu":
+    quantised.keep_gradients_right(model)
+    if packed is not None and compute.device.type == "cpu":
         _let_go_of_the_file(model)
+    quantised.check_gradient(model)
     return model
-
-
-def _explain(error: Exception, folder: Path) -> EngineError:
-    text = str(error).split("\n")[0][:300]
-    if "trust_remote_code" in text or "custom code" in text:
-        return EngineError(
-            f"{folder.name} needs its own program code.",
-            "Choose a model of a built-in family.",
-            "MODEL-04",
-            file=str(folder),
-        )
-    if "size mismatch" in str(error) or "header" in text.lower() or "safetensors" in text.lower():
-        return EngineError(
-            f"The weights of {folder.name} are damaged or do not fit its config.json.",
-            "Download the model again.",
-            "MODEL-02",
-            file=str(folder),
-        )
-    return EngineError(
-        f"{folder.name} cannot be loaded: {text}",
-        "Choose another model, or download it again.",
-        "MODEL-05",
-        file=str(folder),
-    )
 
 
 def quantization_of(options: ModelOptions) -> str | None:
@@ -137,13 +95,6 @@ def _quantised(options: ModelOptions, compute: Compute) -> Any:
         bnb_4bit_use_double_quant=options.bnb_4bit_use_double_quant,
         bnb_4bit_compute_dtype=compute.dtype,
     )
-
-
-def _keep_gradients_right(model: nn.Module) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights on CPUs with AVX512-BF16: gradients go wrong then."""
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
 
 
 def _let_go_of_the_file(model: nn.Module) -> None:

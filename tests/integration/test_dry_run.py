@@ -185,7 +185,7 @@ def test_that_what_cannot_be_counted_is_refused_by_name(small: Path, tmp_path: P
     found = exact.start(sharded, small, device="cuda").wait()
     assert (found.code, found.field) == ("REC-01", "launcher.strategy") and found.problem
     config = json.loads((small / "config.json").read_text())
-    packed = folder_of({**config, "quantization_config": {"quant_method": "gptq", "bits": 4}}, tmp_path / "p")
+    packed = folder_of({**config, "quantization_config": {"load_in_8bit": True}}, tmp_path / "p")
     found = exact.start(recipe_of(), packed, device="cuda").wait()
     assert found.code == "MODEL-05" and "quantised already" in found.problem
     assert nothing_left()

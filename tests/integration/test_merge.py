@@ -159,7 +159,7 @@ def test_that_what_cannot_be_merged_says_why_and_writes_nothing(
     if asked.get("base") == "quantised":
         shutil.copytree(adapters / "plain-base", tmp_path / "quantised")
         config = json.loads((tmp_path / "quantised" / "config.json").read_text())
-        config["quantization_config"] = {"quant_method": "bitsandbytes"}
+        config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
         (tmp_path / "quantised" / "config.json").write_text(json.dumps(config))
         asked = {"base": str(tmp_path / "quantised")}
     elif asked.get("base") == "gpt2":

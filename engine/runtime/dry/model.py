@@ -13,9 +13,11 @@ from torch import nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from engine.errors import EngineError
+from engine.models.gate import open_model
 from engine.recipe.recipe import Recipe
 from engine.runtime import attention
 from engine.runtime.load import DTYPES, Compute, Layout, choose_layout
+from engine.runtime.opened import config_of
 
 SMALL = {"hidden_size": 64, "intermediate_size": 96, "vocab_size": 128}
 HEAD_DIM = 16
@@ -33,25 +35,15 @@ FEW_LAYERS = 6  # of the small model: families that alternate kinds of layers do
 
 def read_config(folder: Path) -> Any:
     """Return transformers' configuration of a model folder; raises EngineError MODEL-04 / MODEL-05."""
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise EngineError(
-            f"{folder.name} cannot be read: {str(error).splitlines()[0][:200]}",
-            "Choose a model of a built-in family.",
-            "MODEL-05",
-            file=str(folder),
-        ) from error
-    if getattr(config, "quantization_config", None) is not None:
+    opened = open_model(folder, weights=False)
+    if opened.config.values.get("quantization_config") is not None:
         raise EngineError(
             f"{folder.name} is quantised already: what its layers hold cannot be counted from config.json.",
             "Use the formula's figure, or the model in full numbers with load_in_4bit.",
             "MODEL-05",
             file=str(folder),
         )
-    return config
+    return config_of(opened)
 
 
 def imagine_base(config: Any, recipe: Recipe, compute: Compute, layout: Layout, *, whole: bool) -> Any:
