@@ -54,8 +54,8 @@ def create_job(
         arguments=arguments,
     )
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / "control").mkdir(exist_ok=True)
+        durable.make_folder(folder, mode=0o700)
+        durable.make_folder(folder / "control")
         durable.write_json(folder / "job.json", spec.model_dump())
     except OSError as error:
         raise from_os_error(error, str(folder)) from error

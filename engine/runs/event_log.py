@@ -167,6 +167,7 @@ class EventWriter:
         self.attempt = attempt if attempt is not None else (1 if last is None else last.attempt + 1)
         self._seq = 0 if last is None else last.seq + 1
         self._lock = threading.Lock()
+        new = not path.exists()
         self._fd = durable.open_log(path)
         self._torn = _ends_torn(path)
         self._owed: deque[bytes] = deque()
@@ -242,7 +243,7 @@ def _last_event(path: Path) -> Event | None:
             reach = min(size, TAIL_BYTES)
             while reach:
                 file.seek(size - reach)
-                lines = file.read(reach).split(b"\n")[:-1]
+                lines = file.read(reach).split(b"\n")  # a last one that lacks but its end is whole again soon
                 for line in reversed(lines if reach == size else lines[1:]):
                     for event in _decoded([line]):
                         return event

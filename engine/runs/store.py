@@ -82,7 +82,7 @@ def create_run(recipe: Recipe, run_dir: Path | None = None) -> Path:
             file=str(folder),
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        durable.make_folder(folder, mode=0o700)
         durable.write_file(folder / "recipe.yaml", codec.dumps(recipe))
         (folder / "recipe.yaml").chmod(0o444)
     except OSError as error:

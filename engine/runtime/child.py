@@ -20,7 +20,7 @@ from engine.jobs import room
 from engine.jobs.lock import FolderLock
 from engine.jobs.spec import JobSpec, read_job, refuse_newer
 from engine.runs import calibration
-from engine.runs.check import step_of
+from engine.runs.check import checkpoint_folders, step_of
 from engine.runs.event_log import EventWriter
 from engine.runs.fsck import fsck
 from engine.runs.store import load_recipe
@@ -62,7 +62,9 @@ def run_job(folder: Path, *, alone: bool = False) -> int:
         )
         if faults.armed():
             writer.write(Unknown.model_validate({"type": "faults_armed", "faults": faults.armed()}))
-        resumed = _find_checkpoint(job) if spec.kind == "train" and writer.attempt > 1 else None
+        # Saves are believed without their log: it may have been lost.
+        begun = spec.kind == "train" and (writer.attempt > 1 or checkpoint_folders(folder))
+        resumed = _find_checkpoint(job) if begun else None
         writer.write(
             Started(
                 job=spec.kind,

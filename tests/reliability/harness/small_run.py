@@ -20,7 +20,7 @@ from engine.jobs.spec import read_job
 from engine.models.adapter_facts import CONFIG, WEIGHTS
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import store
+from engine.runs import check, store
 from engine.runs.event_log import EventWriter
 from engine.runtime import checkpoint, child, keep
 from engine.runtime.control import Control
@@ -46,7 +46,8 @@ def attempt(folder: Path, steps: int = STEPS) -> int:
         writer = EventWriter(folder)
         try:
             job = Job(folder, read_job(folder), writer, Requests(control), Vitals(writer))
-            resumed = child._find_checkpoint(job) if writer.attempt > 1 else None
+            begun = writer.attempt > 1 or check.checkpoint_folders(folder)
+            resumed = child._find_checkpoint(job) if begun else None
             asked = durable.sha256_file(folder / "job.json")
             about: dict[str, Any] = {"pid": os.getpid(), "host": "", "job_sha256": asked}
             job.write(Started(job="train", resumed_from_step=resumed, **about))
@@ -102,7 +103,7 @@ def _taken(step: int) -> checkpoint.Snapshot:
 
     moments = {"layer.exp_avg": torch.full((300,), float(step)), "layer.step": torch.tensor(float(step))}
     best = BEST if step >= BEST else None
-    return checkpoint.Snapshot(step, write_adapter, moments, {"step": step, "best_step": best})
+    return checkpoint.Snapshot(step, write_adapter, moments, {"step": step, "best_step": best}, bytes=1716)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
