@@ -1,6 +1,7 @@
-"""What an armed fault does to a step: its memory, its device, its loss and its gradient (see `engine.faults`).
+"""What an armed fault does to a step: to its memory, device, loss and gradient (see `engine.faults`).
 
-Points: step, device and load (memory or device), evaluate (memory), loss and grad (numbers).
+Points: step (at its beginning, and where it is tried again), device (each micro-batch), load, evaluate (each
+batch) and chat (each token) for memory and device; loss (each micro-batch) and grad for numbers.
 """
 
 from __future__ import annotations

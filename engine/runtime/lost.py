@@ -1,7 +1,7 @@
 """A device that is gone: unplugged, reset, or in a state from which its driver cannot bring it back.
 
-Nothing that this process could do repairs that: a context of the driver is not mended from inside. The attempt
-ends and the process with it; a new process goes on from the last save. Told without torch, by the error alone.
+Nothing that this process could do repairs that: a context of the driver is not mended from inside. The
+attempt ends and the process with it; a new one goes on from the last save. Told by the error alone.
 """
 
 from __future__ import annotations

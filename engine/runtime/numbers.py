@@ -1,7 +1,7 @@
 """Steps whose numbers are none, and numbers that jump: what is left out, what is told, what is never saved.
 
 A step without a finite loss and gradient changes nothing. Three in a row end the run: the weights are then
-those of the step before the first of them, or that step has already made them no numbers, which no save takes.
+those of the step before the first of them. Where that one made them no numbers, no save takes them.
 """
 
 from __future__ import annotations

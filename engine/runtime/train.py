@@ -153,6 +153,7 @@ def add_up(
     count = supervised or max(1, sum(batch.supervised for batch in batches))
     total = torch.zeros((), dtype=torch.float64, device=run.compute.device)
     for number, batch in enumerate(batches):
+        faulty.device("device")
         torch.manual_seed(
             (run.recipe.training.seed * 1_000_003 + step * 8191 + run.ranks.turn(number)) & MASK
         )
