@@ -5,6 +5,7 @@ A step is copied between two steps and written in a thread while training goes o
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import psutil
 
 from engine import durable
 from engine.errors import EngineError
-from engine.events import CheckpointSaved, Finished, Log
+from engine.events import CheckpointSaved, Finished, Log, Warned
 from engine.runs import card, seals
 from engine.runtime import checkpoint, early, full_disk, memory, numbers, optim
 from engine.runtime.job import Job
@@ -78,9 +79,8 @@ def _write(run: Training, taken: checkpoint.Snapshot, began: float, released: fl
     except OSError as error:
         if not durable.is_full(error):
             raise
-        again = run.saver.submit
         raise full_disk.NoRoom(
-            error, taken.bytes, lambda: again(_write, run, taken, began, None).result()
+            error, taken.bytes, lambda: run.saver.submit(_write, run, taken, began, None).result()
         ) from error
     ended = time.monotonic()
     job.write(
@@ -93,8 +93,20 @@ def _write(run: Training, taken: checkpoint.Snapshot, began: float, released: fl
         )
     )
     # The best of the saved state: a later best may not be on the disk yet.
-    checkpoint.prune(job.folder, limit, taken.state["best_step"])
+    _prune(job, limit, taken.state["best_step"])
     full_disk.warn_when_low(run, size)
+
+
+def _prune(job: Job, limit: int, best_step: int | None) -> None:
+    """Remove older saves; one that cannot be removed is told and stays, a failing disk is raised."""
+    try:
+        checkpoint.prune(job.folder, limit, best_step)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise
+        why = error.strerror or type(error).__name__
+        hint = "It takes room and is no save any more; the newer ones are whole."
+        job.write(Warned(code="DISK-02", message=f"An older save cannot be removed: {why}.", hint=hint))
 
 
 def _write_where_it_lies(job: Job, taken: checkpoint.Snapshot) -> tuple[Path, int]:
