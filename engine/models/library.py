@@ -15,6 +15,7 @@ from engine.models.adapter_facts import CONFIG, AdapterFacts, read_adapter_facts
 from engine.models.facts import ModelFacts, read_facts
 from engine.models.starter import download_starter
 from engine.models.weight_files import read_json
+from engine.probes import proof
 
 STARTER = "starter"
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}")
@@ -131,9 +132,7 @@ def _resolve_file(path: Path) -> Path:
 
 def convert_once(gguf: Path) -> Path:
     """Return the plain folder made from a .gguf, kept in the cache under the file's size, time and head."""
-    from engine.models.gguf_header import read_gguf
-
-    read_gguf(gguf)
+    proof.proven(proof.file_question("gguf", gguf), file=str(gguf))
     status = gguf.stat()
     mark = _short_digest(f"{gguf.resolve()} {status.st_size} {status.st_mtime_ns}")
     out = paths.cache_dir() / "gguf" / f"{paths.slug(gguf.stem, 'model')}-{mark}"
@@ -243,6 +242,23 @@ def add_adapter(path: Path | str) -> AdapterFacts:
     return facts
 
 
+def is_recorded(kind: str, folder: Path) -> bool:
+    """Return whether a `model` or `adapter` is remembered where it lies."""
+    return any(Path(name) in (folder, folder.resolve()) for name in _recorded(f"{kind}s"))
+
+
+def remember(kind: str, folder: Path) -> None:
+    """Remember a `model` or `adapter` where it lies; raises EngineError DISK-*."""
+    _record(f"{kind}s", folder)
+
+
+def forget(kind: str, folder: Path) -> None:
+    """Remember a `model` or `adapter` no more; its files stay. Raises EngineError DISK-*."""
+    _write_records(
+        f"{kind}s", [n for n in _recorded(f"{kind}s") if Path(n) not in (folder, folder.resolve())]
+    )
+
+
 def _record_file() -> Path:
     return paths.home() / "library.json"
 
@@ -258,9 +274,12 @@ def _recorded(kind: str) -> list[str]:
 
 
 def _record(kind: str, folder: Path) -> None:
-    known = {name: _recorded(name) for name in ("models", "adapters")}
     text = str(folder)
-    known[kind] = [text, *(n for n in known[kind] if n != text)]
+    _write_records(kind, [text, *(n for n in _recorded(kind) if n != text)])
+
+
+def _write_records(kind: str, names: list[str]) -> None:
+    known = {name: _recorded(name) for name in ("models", "adapters")} | {kind: names}
     try:
         paths.home().mkdir(parents=True, exist_ok=True)
         durable.write_json(_record_file(), known)
