@@ -169,6 +169,8 @@ class EventWriter:
         self._lock = threading.Lock()
         new = not path.exists()
         self._fd = durable.open_log(path)
+        if new:
+            durable.fsync_folder(folder)  # else a power cut could take the log and leave the saves
         self._torn = _ends_torn(path)
         self._owed: deque[bytes] = deque()
         self._lost = False
