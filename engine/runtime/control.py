@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,11 @@ class Control:
 
     def clear(self) -> None:
         """Remove what an earlier attempt left behind."""
+        if self._folder.is_symlink():  # what lies behind it is not ours
+            self._folder.unlink()
         self._folder.mkdir(exist_ok=True)
         for path in self._folder.iterdir():
-            path.unlink(missing_ok=True)
+            _remove(path)
 
     def move(self, folder: Path) -> None:
         """Hear from now on what is left in another folder."""
@@ -48,11 +52,24 @@ class Control:
         except FileNotFoundError:
             return found
         for path in names:
-            try:
-                value = json.loads(path.read_bytes()[:MAX_BYTES])
-            except (OSError, ValueError, RecursionError):
-                value = None
-            path.unlink(missing_ok=True)
-            if isinstance(value, dict) and value.get("command") in ORDER:
+            value = _read(path)
+            _remove(path)
+            if isinstance(value, dict) and value.get("command") in tuple(ORDER):
                 found.append(value)
         return sorted(found, key=lambda c: ORDER[c["command"]])
+
+
+def _read(path: Path) -> Any:
+    """Return what a file of ours says, None for one that is none: a pipe would keep its reader for ever."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
+        with open(path, "rb") as file:
+            return json.loads(file.read(MAX_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # a folder among them stays; it says nothing
+        path.unlink()
