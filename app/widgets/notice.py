@@ -78,9 +78,14 @@ class Notice(QFrame):
         self._title.setHidden(not title)
         self._text.setText(f"{text} ({code})" if code and text else text or code)
         self._text.setHidden(not (text or code))
-        self.setAccessibleName(f"{title} {text}".strip())
+        self.setAccessibleName(show_text(f"{title} {text}".strip()))
         self._fill_buttons(actions, "\n\n".join(filter(None, (told_of(code), show_text(details, 60_000)))))
         self.update()
+
+    def set_text(self, text: str) -> None:
+        """Say something else in the second line alone; buttons and details stay."""
+        self._text.setText(text)
+        self._text.setHidden(not text)
 
     def show_error(self, error: BaseException, actions: Sequence[Action] = (), details: str = "") -> None:
         """Say an error: `message`, `hint` and `code` where it has them; its code says how grave it is."""

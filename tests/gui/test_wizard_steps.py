@@ -103,7 +103,7 @@ def test_that_nothing_is_downloaded_before_a_press_and_offline_is_said(qtbot, pa
     step.search.setText("https://huggingface.co/Qwen/Qwen2.5-0.5B")
     assert not step.found.isHidden()
     assert "offline" in step.found.accessibleName()
-    assert step._downloading == ""
+    assert step.fetch.what == ""
 
 
 # -- data --------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from app import i18n
 from app.fits import ladder
 from app.pages.wizard import inquiries
 from app.pages.wizard.fields import short_model
+from app.pages.wizard.model_fetch import ModelFetch
+from app.pages.wizard.model_card import ModelCard
 from app.pages.wizard.model_list import ModelList, SizeLadder
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step, take_focus
@@ -27,7 +29,7 @@ from app.widgets.pill import Pill
 from app.widgets.plan_column import Advice
 from app.widgets.typed_editors import LineField
 from engine.errors import EngineError
-from engine.jobs import fetch
+from engine.jobs.fetch import download_model
 from engine.models import library
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}")
@@ -52,7 +54,6 @@ class ModelStep(Step):
 
     def __init__(self, state: WizardState) -> None:
         super().__init__(state)
-        self._downloading = ""
         self._listing = self._again = False
         self.column.addWidget(self._build_choice())
         self.column.addWidget(self._build_chosen())
@@ -79,6 +80,8 @@ class ModelStep(Step):
         card.body.addWidget(self.search)
         self.found = Notice()
         self.found.hide()
+        self.fetch = ModelFetch(self.found, self.state.services, self)
+        self.fetch.brought.connect(self._on_brought)
         card.body.addWidget(self.found)
         self.list = ModelList()
         card.body.addWidget(self.list)
@@ -103,6 +106,8 @@ class ModelStep(Step):
         column.addWidget(self.about)
         column.addWidget(self.strip)
         column.addWidget(self.place)
+        self.card = ModelCard(self.state.services)
+        column.addWidget(self.card)
         self.chosen.body.addWidget(self.error)
         self.chosen.body.addWidget(self.drawing)
         return self.chosen
@@ -220,6 +225,7 @@ class ModelStep(Step):
             f"vocabulary {i18n.number(facts.vocab_size)}, {tied}. Can be adapted: {kinds}."
         )
         self.place.setText(str(facts.path))
+        self.card.set_model(facts.path, facts.name)
 
     def _repairs(self, error: EngineError) -> list[tuple[str, Any]]:
         path = self.state.recipe.model.path
@@ -343,33 +349,17 @@ class ModelStep(Step):
 
     # -- the network, after a press --------------------------------------------------------------------------
     def _get_starter(self) -> None:
-        self._fetch("the starter model", library.ensure_starter, self.state.look_again)
+        self.fetch.begin("the starter model", lambda _: library.ensure_starter(), self.state.look_again)
 
     def _download(self, identity: str) -> None:
-        self._fetch(identity, lambda: fetch.download_model(identity), lambda: self.choose(identity))
+        self.fetch.begin(
+            identity, lambda heard: download_model(identity, progress=heard), lambda: self.choose(identity)
+        )
 
-    def _fetch(self, what: str, act: Any, then: Any) -> None:
-        if self._downloading:
-            return
-        self._downloading = what
-        text = "It goes on while you fill the next steps."
-        self.found.show_notice("info", f"Bringing {what} to this computer…", text)
-        self.found.show()
-
-        def done(_folder: object) -> None:
-            self._downloading = ""
-            self.found.hide()
-            self.search.clear()
-            then()
-            self.list_again()
-            self.state.services.notify(f"{what[0].upper()}{what[1:]} is on this computer.", "ok")
-
-        def failed(error: EngineError) -> None:
-            self._downloading = ""
-            self.found.show_error(error, [("Try again", lambda: self._fetch(what, act, then))])
-            self.found.show()
-
-        self.state.services.background.run(act, done, failed)
+    def _on_brought(self, what: str) -> None:
+        self.search.clear()
+        self.list_again()
+        self.state.services.notify(f"{what[0].upper()}{what[1:]} is on this computer.", "ok")
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if watched is self.search and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
