@@ -11,6 +11,7 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
+from engine.data.special_tokens import refuse_odd_marks
 from engine.data.templates import ChatTemplate, _read_json, load_template, read_special_tokens
 from engine.durable import sha256_file
 from engine.errors import EngineError
@@ -34,6 +35,7 @@ class ModelTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.tokens = read_special_tokens(self.folder)
+        refuse_odd_marks(self._tokenizer, self.tokens.get("eos_token"), self.path)
         self.bos_id = self._id("bos_token")
         self.eos_id = self._id("eos_token")
         if self.eos_id is None:

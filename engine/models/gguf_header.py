@@ -18,7 +18,17 @@ from engine.errors import EngineError, from_os_error
 MAX_KEYS = 4096
 MAX_TENSORS = 65_536
 MAX_TEXT_BYTES = 4 * 1024 * 1024
-MAX_ITEMS = 4 * 1024 * 1024
+MAX_ITEMS = 4 * 1024 * 1024  # of a list, and of all lists of texts together
+_CHUNK = 1 << 18
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+# Kind of numbers -> (weights in a block, bytes of it); ggml's table of types.
+_BLOCKS = {
+    **{0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36)},
+    **{10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292)},
+    **{16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110)},
+    **{22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8)},
+    **{29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18)},
+}
 _SCALARS = {
     0: "<B",
     1: "<b",
@@ -46,12 +56,25 @@ class GgufFacts:
 
 
 class _Bounded:
-    """A file that never reads past its end."""
+    """A file that never reads past its end, nor more texts than a model has."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
         self._path = path
         self.size = os.fstat(file.fileno()).st_size
+        self._items = MAX_ITEMS
+        self._kept = MAX_KEPT_BYTES
+
+    @property
+    def place(self) -> int:
+        """Return how many bytes were read."""
+        return self._file.tell()
+
+    def count(self, items: int) -> None:
+        """Refuse more items than a head may have in all its lists of texts."""
+        self._items -= items
+        if self._items < 0:
+            raise self.damaged("its lists are too long")
 
     def take(self, count: int) -> bytes:
         data = self._file.read(count)
@@ -64,6 +87,20 @@ class _Bounded:
             raise self.damaged("a length leads beyond its end")
         self._file.seek(count, os.SEEK_CUR)
 
+    def skip_texts(self, count: int) -> None:
+        """Go past so many texts, many at a time: there are hundreds of thousands in a vocabulary."""
+        self.count(count)
+        data, at = b"", 0
+        for _ in range(count):
+            if at + 8 > len(data):
+                data, at = data[at:] + self._file.read(_CHUNK), 0
+            length = int.from_bytes(data[at : at + 8], "little")
+            at += 8 + length
+            if at > len(data):
+                self.skip(at - len(data))
+                data, at = b"", 0
+        self._file.seek(at - len(data), os.SEEK_CUR)
+
     def number(self, form: str) -> Any:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
@@ -71,6 +108,9 @@ class _Bounded:
         length = self.number("<Q")
         if length > MAX_TEXT_BYTES:
             raise self.damaged("a text in it is too long")
+        self._kept -= length
+        if self._kept < 0:
+            raise self.damaged("its texts are too long")
         return self.take(length).decode("utf-8", "replace")
 
     def damaged(self, what: str) -> EngineError:
@@ -109,27 +149,40 @@ def _read(file: _Bounded, path: Path) -> GgufFacts:
     if not isinstance(alignment, int) or not 1 <= alignment <= 65_536:
         raise file.damaged("its alignment cannot be")
     tensors: dict[str, tuple[int, ...]] = {}
+    places: list[tuple[int, int, str]] = []
     for _ in range(tensor_count):
-        name, shape, offset = _tensor(file)
-        if name in tensors or offset > file.size or offset % alignment:
+        name, shape, start, length = _tensor(file)
+        if name in tensors or start % alignment:
             raise file.damaged(f"the place of {paths.show_name(name, 60)} cannot be")
         tensors[name] = shape
+        places.append((start, start + length, name))
+    _check_places(file, places, -(-file.place // alignment) * alignment)
     return GgufFacts(path, str(values.get("general.architecture", "")), values, tensors)
 
 
-def _tensor(file: _Bounded) -> tuple[str, tuple[int, ...], int]:
+def _check_places(file: _Bounded, places: list[tuple[int, int, str]], begin: int) -> None:
+    """Refuse tensors that lie upon each other or beyond the end; `begin` is where the first may stand."""
+    end = 0
+    for start, stop, name in sorted(places):
+        if start < end or begin + stop > file.size:
+            raise file.damaged(f"the place of {paths.show_name(name, 60)} cannot be")
+        end = stop
+
+
+def _tensor(file: _Bounded) -> tuple[str, tuple[int, ...], int, int]:
+    """Return a tensor's name, shape, place from the first one's, and length in bytes."""
     name = file.text()
     rank = file.number("<I")
     if not 1 <= rank <= 4 or len(name) > 256:
         raise file.damaged(f"the tensor {paths.show_name(name, 60)} cannot be")
     shape = tuple(file.number("<Q") for _ in range(rank))
-    file.number("<I")
+    weights, size = _BLOCKS.get(file.number("<I"), (8, 1))
     count = 1
-    for size in shape:
-        count *= size
+    for each in shape:
+        count *= each
     if count == 0 or count > file.size * 8:
         raise file.damaged(f"{paths.show_name(name, 60)} has an impossible shape")
-    return name, shape, file.number("<Q")
+    return name, shape, file.number("<Q"), -(-count // weights) * size
 
 
 def _value(file: _Bounded, kind: int, depth: int) -> Any:
@@ -145,10 +198,10 @@ def _value(file: _Bounded, kind: int, depth: int) -> Any:
         raise file.damaged("a list in it is too long")
     if inner in _SCALARS:
         file.skip(struct.calcsize(_SCALARS[inner]) * count)
+    elif inner == _TEXT:
+        file.skip_texts(count)
     else:
+        file.count(count)
         for _ in range(count):
-            if inner == _TEXT:
-                file.skip(file.number("<Q"))
-            else:
-                _value(file, inner, depth + 1)
+            _value(file, inner, depth + 1)
     return count

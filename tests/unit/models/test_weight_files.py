@@ -145,7 +145,7 @@ def test_that_a_gguf_head_is_read(tmp_path: Path) -> None:
     keys = text("general.architecture") + struct.pack("<I", 8) + text("llama")
     keys += text("llama.block_count") + struct.pack("<II", 4, 30)
     keys += text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 2) + text("a") + text("b")
-    shape = text("blk") + struct.pack("<IQQIQ", 2, 4, 8, 0, 0) + bytes(128)
+    shape = text("blk") + struct.pack("<IQQIQ", 2, 4, 8, 0, 0) + bytes(31 + 128)  # filled up to 32 bytes
     facts = read_gguf(gguf(tmp_path / "m.gguf", keys=keys, key_count=3, tensors=1, tail=shape))
     assert facts.architecture == "llama"
     assert facts.values["llama.block_count"] == 30
