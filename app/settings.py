@@ -24,7 +24,6 @@ class Settings(BaseModel):
     recent_models: list[str] = []
     recent_data: list[str] = []
     recent_recipes: list[str] = []
-    model_folders: list[str] = []
     form_level: Literal["simple", "all"] = "simple"
     tip_dismissed: bool = False
     last_seen: float = 0.0

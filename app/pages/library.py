@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from PySide6.QtWidgets import (
 from app.i18n import number
 from app.pages.library_preview import RunPreview
 from app.pages.library_queue import LibraryQueue
+from app.pages.library_trash import TrashView
 from app.pages.page import Page, padded_column
 from app.services import Services
 from app.tables.run_filter import HELP, RunFilter, parse
@@ -36,21 +35,12 @@ from app.widgets.card import Card
 from app.widgets.cells import Cell, RowTable
 from app.widgets.empty import EmptyState
 from app.widgets.label import text_label
-from app.widgets.question import ask
 from engine.errors import EngineError
 from engine.runs.compared import finding_on_runs
-from engine.runs.store import (
-    RunSummary,
-    delete_run,
-    list_runs,
-    rename_run,
-    restore_run,
-    summary,
-    trash_dir,
-)
+from engine.runs.store import RunSummary, delete_run, list_runs, rename_run, restore_run
+from engine.runs.trash import Trashed, everything
 
 REFRESH_MS = 3000
-KEEP_DAYS = 30
 LEAST_HEIGHT = 760  # below it the preview makes room for a queue
 FOLDED_FIRST = ("base", "method", "data", "time", "date")
 
@@ -81,6 +71,8 @@ class LibraryPage(Page):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._loaded, self._asking, self._in_trash = False, False, False
+        self._trashed: list[Trashed] | None = None  # None: to be looked at again
+        self._turn = 0
         self._build()
         self._connect()
         self._timer = QTimer(self)
@@ -112,8 +104,11 @@ class LibraryPage(Page):
         self.preview = RunPreview(self.navigate_requested.emit)
         self.preview.hide()
         self.queue = LibraryQueue(self.services, self.navigate_requested.emit)
+        self.trash = TrashView(self.services)
+        self.trash.hide()
         rows.addWidget(self.queue)
         rows.addWidget(self.card, 1)
+        rows.addWidget(self.trash, 1)
         rows.addWidget(self.preview)
         self._list = both
         self._stack.addWidget(both)
@@ -132,23 +127,15 @@ class LibraryPage(Page):
         row.addStretch(1)
         self.rename_button = button("Rename", "edit", on_click=self._rename_chosen, tip="F2")
         self.folder_button = button("Folder", "folder", on_click=self._show_folder)
-        self.restore_button = button("Restore", "undo", on_click=self._restore_chosen)
-        self.empty_button = button("Empty trash…", "trash", "danger", on_click=self._empty_trash)
-        self.delete_button = button("Trash", "trash", "danger", on_click=self._delete_chosen, tip="Del")
-        self.trash_button = button("Deleted runs", kind="chip", on_click=self._on_trash_pressed)
+        self.delete_button = button("Delete", "trash", "danger", on_click=self._delete_chosen, tip="Del")
+        self.trash_button = button("Trash", kind="chip", on_click=lambda: self.show_trash(True))
         for made in self._row_buttons():
             row.addWidget(made)
         row.addWidget(self.trash_button)
         return row
 
     def _row_buttons(self) -> tuple[QPushButton, ...]:
-        return (
-            self.rename_button,
-            self.folder_button,
-            self.restore_button,
-            self.delete_button,
-            self.empty_button,
-        )
+        return (self.rename_button, self.folder_button, self.delete_button)
 
     def _make_table(self) -> RowTable:
         self.model = RunsModel(LIBRARY, self)
@@ -190,6 +177,8 @@ class LibraryPage(Page):
         self.table.customContextMenuRequested.connect(self._on_menu_asked)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._show_buttons())
         self.model.rename_requested.connect(self._on_rename_requested)
+        self.trash.changed.connect(self._look_anew)
+        self.trash.left.connect(lambda: self.show_trash(False))
         self._key("Del", self._delete_chosen)
         self._key("/", self.find)
 
@@ -206,8 +195,12 @@ class LibraryPage(Page):
         return list(self._actions)
 
     # -- following ---------------------------------------------------------------------------------------
+    def open_with(self, argument: dict[str, Any]) -> None:
+        if argument.get("trash"):
+            self.show_trash(True)
+
     def shown(self) -> None:
-        self.refresh()
+        self._look_anew()
         self._timer.start()
 
     def hidden_(self) -> None:
@@ -228,26 +221,45 @@ class LibraryPage(Page):
         """Read the runs again, in the background."""
         if not self._asking:
             self._asking = True
-            self.services.background.run(_read_library, self._on_listed, self._on_failed)
+            known, turn = self._trashed, self._turn
+            self.services.background.run(lambda: _read_library(known, turn), self._on_listed, self._on_failed)
+
+    def _look_anew(self) -> None:
+        """Read the runs and the trash again: something was deleted or brought back."""
+        self._trashed = None
+        self._turn += 1
+        self.refresh()
+
+    def show_trash(self, wanted: bool) -> None:
+        """Show what was deleted, or the runs again."""
+        self._in_trash = wanted
+        self.trash.setHidden(not wanted)
+        self.card.setHidden(wanted)
+        self._look_anew()
+        self._show_buttons()
 
     def _on_failed(self, error: EngineError) -> None:
         self._asking, self._loaded = False, True
         self._tell(error)
 
-    def _on_listed(self, answer: tuple[list[RunSummary], list[RunSummary]]) -> None:
-        self._asking, self._loaded = False, True
-        runs, trashed = answer
+    def _on_listed(self, answer: tuple[list[RunSummary], list[Trashed], int]) -> None:
+        self._asking = False
+        runs, trashed, turn = answer
+        if turn != self._turn:
+            return self.refresh()  # something changed while this reading went on
+        self._loaded = True
+        self._trashed = None if self._in_trash else trashed
         self.queue.show_runs(runs)
         if self.table.state() == RowTable.State.EditingState:
             return  # a name is being typed; the next reading comes in three seconds
-        self._in_trash = self._in_trash and bool(trashed)
-        self.model.show_runs(trashed if self._in_trash else runs)
+        self.trash.show_items(trashed)
+        self.model.show_runs(runs)
         if not self.chosen() and self.shown_model.rowCount():
             self._choose_current()
-        self.trash_button.setText(f"Deleted runs ({number(len(trashed))})")
+        self.trash_button.setText(f"Trash ({number(len(trashed))})")
         self.trash_button.setHidden(not trashed)
-        self.trash_button.setChecked(self._in_trash)
-        self._stack.setCurrentWidget(self._list if runs or trashed else self.empty)
+        some = runs or trashed or self._in_trash
+        self._stack.setCurrentWidget(self._list if some else self.empty)
         self._on_filter_changed()
         self._show_buttons()
         self._show_facts(runs)
@@ -276,12 +288,11 @@ class LibraryPage(Page):
     def _show_buttons(self) -> None:
         chosen = self.chosen()
         one, some, trash = len(chosen) == 1, bool(chosen), self._in_trash
+        self.trash_button.setChecked(trash)
         going = any(run.state in ("running", "paused") for run in chosen)
         self.rename_button.setVisible(one and not trash and not chosen[0].problem)
         self.folder_button.setVisible(one)
         self.delete_button.setVisible(some and not trash and not going)
-        self.restore_button.setVisible(some and trash)
-        self.empty_button.setVisible(trash)
         roomy = self.height() > current_theme().px(LEAST_HEIGHT) or self.queue.isHidden()
         self.preview.show_run(chosen[0] if one and not trash and roomy else None)
         self._show_note()
@@ -296,8 +307,6 @@ class LibraryPage(Page):
             words = f"{' '.join(chosen.unknown)} is not understood. {HELP}."
         elif not self.shown_model.rowCount() and self.model.rowCount():
             words = "No run matches. Clear the filter to see all."
-        elif self._in_trash:
-            words = f"Deleted runs stay here for {KEEP_DAYS} days."
         elif found := finding_on_runs([run.folder for run in self.chosen()]):
             words = f"{found.message} ({found.rule})"
         self.note.setText(words)
@@ -332,36 +341,18 @@ class LibraryPage(Page):
         words = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
 
         def deleted(places: list[Path]) -> None:
-            self.refresh()
+            self._look_anew()
             undo = ("Undo", lambda: self._do(lambda: [restore_run(place) for place in places]))
             self.services.notify(f"{words} went to the trash.", "info", undo)
 
         folders = [run.folder for run in runs]
         self.services.background.run(lambda: [delete_run(f) for f in folders], deleted, self._tell)
 
-    def _restore_chosen(self) -> None:
-        folders = [run.folder for run in self.chosen()]
-        self._do(lambda: [restore_run(folder) for folder in folders])
-
-    def _empty_trash(self) -> None:
-        count = self.model.rowCount()
-        words = "1 run" if count == 1 else f"{count} runs"
-        text = f"{words} with their checkpoints and adapters. This cannot be undone."
-        if ask(self, f"Delete {words} for good?", text, "Delete for good"):
-            folders = [run.folder for run in self.model.runs]
-            self._in_trash = False
-            self._do(lambda: [shutil.rmtree(folder) for folder in folders])
-
     def _do(self, act: Callable[[], Any]) -> None:
-        self.services.background.run(act, lambda _: self.refresh(), self._tell)
+        self.services.background.run(act, lambda _: self._look_anew(), self._tell)
 
     def _tell(self, error: EngineError) -> None:
         self.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
-
-    def _on_trash_pressed(self) -> None:
-        self._in_trash = self.trash_button.isChecked()
-        self.table.clearSelection()
-        self.refresh()
 
     def _new_run(self) -> None:
         self.navigate_requested.emit("wizard", None)
@@ -381,13 +372,6 @@ class LibraryPage(Page):
         menu.popup(self.table.viewport().mapToGlobal(place))
 
 
-def _read_library() -> tuple[list[RunSummary], list[RunSummary]]:
-    """Return the runs and the deleted ones; what has been deleted long enough goes for good."""
-    trashed = []
-    for folder in sorted(trash_dir().iterdir()):
-        stamp = folder.name.rpartition(".")[2]
-        if stamp.isdigit() and time.time() - int(stamp) > KEEP_DAYS * 86400:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif folder.is_dir():
-            trashed.append(summary(folder))
-    return list_runs(), trashed
+def _read_library(known: list[Trashed] | None, turn: int) -> tuple[list[RunSummary], list[Trashed], int]:
+    """Return the runs and what is in the trash, which is looked at only where it is not known."""
+    return list_runs(), everything() if known is None else known, turn

@@ -9,6 +9,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QLineEdit, QScrollArea, QVBoxLayout, QWidget
 
 from app.pages.page import Page, scrolled
+from app.pages.preferences_folders import FoldersSection
 from app.pages.preferences_section import Section
 from app.pages.preferences_sections import SECTIONS
 from app.services import Services
@@ -85,6 +86,9 @@ class PreferencesPage(Page):
             section = make(self.services)
             self.sections[section.key] = section
             column.addWidget(section)
+        folders, library = self.sections["folders"], self.sections["library"]
+        if isinstance(folders, FoldersSection):
+            folders.added.connect(library.refresh)
         self.nothing = text_label("No setting has these words.", "dim")
         self.nothing.hide()
         column.addWidget(self.nothing)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, QUrl
+from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QGridLayout, QVBoxLayout, QWidget
 
 from app.i18n import size
 from app.pages.preferences_section import Section
@@ -21,7 +21,13 @@ from engine import paths
 
 
 class FoldersSection(Section):
-    """Where things lie, how much room they take, and how to get it back."""
+    """Where things lie, how much room they take, and how to get it back.
+
+    Signals:
+        added: a model was added to the library.
+    """
+
+    added = Signal()
 
     key = "folders"
 
@@ -41,15 +47,11 @@ class FoldersSection(Section):
         self.home = ElidedLabel(str(paths.home()), "mono")
         hint = "All of the above lie in here. Start with --home DIR or set TUNESMITH_HOME to use another one."
         self.add_row("Home", self.home, hint)
-        self._models = QVBoxLayout()
-        self._models.setSpacing(6)
-        models = QWidget()
-        models.setLayout(self._models)
-        self._models.setContentsMargins(0, 0, 0, 0)
         self.add_row(
-            "Models elsewhere", models, "Folders of models that stay where they are; nothing is copied."
+            "Models elsewhere",
+            button("Add model folder…", "plus", compact=True, on_click=self._add_model),
+            "A folder of a model that stays where it is; nothing is copied.",
         )
-        self._show_model_folders()
 
     def refresh(self) -> None:
         self.services.background.run(measure, self.show_storage)
@@ -96,25 +98,6 @@ class FoldersSection(Section):
 
         self.services.background.run(empty_cache, emptied, self._tell)
 
-    def _show_model_folders(self) -> None:
-        _clear(self._models)
-        for folder in self.services.settings.value.model_folders:
-            row = QWidget()
-            line = QHBoxLayout(row)
-            line.setContentsMargins(0, 0, 0, 0)
-            line.addWidget(ElidedLabel(folder, "mono"), 1)
-            line.addWidget(
-                button(
-                    icon="x",
-                    kind="ghost",
-                    compact=True,
-                    name=f"Forget {folder}",
-                    on_click=lambda folder=folder: self._forget(folder),
-                )
-            )
-            self._models.addWidget(row)
-        self._models.addWidget(button("Add model folder…", "plus", compact=True, on_click=self._add_model))
-
     def _add_model(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of a model")
         if chosen:
@@ -125,16 +108,10 @@ class FoldersSection(Section):
         from engine.models.library import add_model
 
         def added(facts: Any) -> None:
-            self.services.settings.remember("model_folders", str(folder), keep=50)
             self.services.notify(f"{facts.name} is in the library.", "ok")
-            self._show_model_folders()
+            self.added.emit()
 
         self.services.background.run(lambda: add_model(folder), added, self._tell)
-
-    def _forget(self, folder: str) -> None:
-        kept = [other for other in self.services.settings.value.model_folders if other != folder]
-        self.services.settings.change(model_folders=kept)
-        self._show_model_folders()
 
     def _tell(self, error: Any) -> None:
         self.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)

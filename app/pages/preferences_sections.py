@@ -21,6 +21,7 @@ from app.i18n import number, set_language, size
 from app.pages.preferences_estimates import EstimatesSection
 from app.pages.preferences_folders import FoldersSection
 from app.pages.preferences_hub import HubSection
+from app.pages.preferences_library import LibrarySection
 from app.pages.preferences_section import Section
 from app.services import Services
 from app.theme.style import LARGEST_TEXT, SMALLEST_TEXT
@@ -249,6 +250,7 @@ SECTIONS = (
     LookSection,
     LanguageSection,
     FoldersSection,
+    LibrarySection,
     HardwareSection,
     EstimatesSection,
     HubSection,

@@ -19,6 +19,7 @@ from engine.probes import proof
 
 STARTER = "starter"
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}")
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 CONVERT_SECONDS = 3600.0
 
 
@@ -162,10 +163,10 @@ def hub_cache() -> Path:
 def _in_hub_cache(identity: str, revision: str | None) -> Path:
     repository = hub_cache() / f"models--{identity.replace('/', '--')}"
     wanted = revision or "main"
-    if re.fullmatch(r"[A-Za-z0-9_.\-]{1,200}", wanted):
+    if _REVISION.fullmatch(wanted):
         reference = repository / "refs" / wanted
         commit = reference.read_text().strip() if reference.is_file() else wanted
-        if re.fullmatch(r"[A-Za-z0-9_.\-]{1,200}", commit):
+        if _REVISION.fullmatch(commit):
             folder = repository / "snapshots" / commit
             if (folder / "config.json").is_file():
                 return folder

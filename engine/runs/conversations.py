@@ -197,6 +197,16 @@ def restore(identity: str, run: Path | None = None) -> None:
         raise from_os_error(error, str(path)) from error
 
 
+def read_trashed(file: Path) -> Conversation | None:
+    """Return a conversation that waits in the trash, None where its file is damaged."""
+    try:
+        if file.stat().st_size > 2 * MOST_BYTES:
+            return None
+        return Conversation.model_validate_json(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def title_of(question: str) -> str:
     """Return a conversation's title: the beginning of its first question, on one line."""
     words = " ".join(question.split())

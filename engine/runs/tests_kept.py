@@ -26,6 +26,12 @@ def keep_test(place: Path, prompt: str, expected: str | None, check: str) -> byt
     line = json.dumps(test, ensure_ascii=False).encode() + b"\n"
     if len(line) >= MAX_LINE_BYTES:
         raise EngineError("This test is too long to be kept.", "Shorten it.", "REC-01", field="prompt")
+    put_back(place, line)
+    return line
+
+
+def put_back(place: Path, line: bytes) -> None:
+    """Append the line of a test; raises EngineError DISK-* when it cannot be written."""
     path = place / TESTS
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -38,7 +44,16 @@ def keep_test(place: Path, prompt: str, expected: str | None, check: str) -> byt
             os.close(descriptor)
     except OSError as error:
         raise from_os_error(error, str(path)) from error
-    return line
+
+
+def lines_of(place: Path) -> list[bytes]:
+    """Return the lines of the tests kept in a place, the newest first; those too long are left out."""
+    try:
+        with open(place / TESTS, "rb") as file:
+            lines = [line for line in file if line.endswith(b"\n") and len(line) < MAX_LINE_BYTES]
+    except OSError:
+        return []
+    return [line for line in reversed(lines) if line.strip()]
 
 
 def _judge(prompt: str, expected: str | None, check: str) -> None:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication, QLineEdit
 
-from app.pages.library import KEEP_DAYS, LibraryPage
+from app.pages.library import LibraryPage
 from app.services import Services
 from app.tables.run_filter import parse
 from app.tables.runs import RunsModel
 from app.widgets.cells import RowTable
-from app.widgets.question import Question
 from engine.cli import main
 from engine.jobs.lock import FolderLock
 from engine.recipe.codec import dumps, override
-from engine.runs.store import delete_run, list_runs, load_recipe, summary, trash_dir
+from engine.runs.store import delete_run, list_runs, load_recipe, summary
 from tests.gui.drawn import give_keyboard, nameless_controls, wait_until_nothing_is_cut
 from tests.gui.run_folders import make_run
 
@@ -227,45 +225,6 @@ def test_that_a_going_run_cannot_be_deleted(services: Services, qtbot) -> None:
         qtbot.keyClick(page.table, Qt.Key.Key_Delete)
         settle(page, qtbot)
         assert folder.is_dir()
-
-
-def test_that_deleted_runs_can_be_seen_and_restored(services: Services, qtbot) -> None:
-    delete_run(make_run("deleted", steps=10))
-    make_run("stays", steps=10)
-    page = shown(services, qtbot)
-    assert page.trash_button.isVisible()
-    page.trash_button.click()
-    qtbot.waitUntil(lambda: names(page) == ["deleted"], timeout=30_000)
-    choose(page, "deleted")
-    page.restore_button.click()
-    qtbot.waitUntil(lambda: set(names(page)) == {"deleted", "stays"}, timeout=30_000)
-
-
-def test_that_emptying_the_trash_asks_and_says_what_is_lost(services: Services, qtbot) -> None:
-    delete_run(make_run("deleted", steps=10))
-    page = shown(services, qtbot)
-    page.trash_button.click()
-    qtbot.waitUntil(lambda: names(page) == ["deleted"], timeout=30_000)
-
-    def answer() -> None:
-        question = QApplication.activeModalWidget()
-        assert isinstance(question, Question)
-        assert question.stay_button.isDefault()
-        question.act_button.click()
-
-    QTimer.singleShot(50, answer)
-    page.empty_button.click()
-    qtbot.waitUntil(lambda: not any(trash_dir().iterdir()), timeout=30_000)
-
-
-def test_that_the_trash_forgets_after_thirty_days(services: Services, qtbot) -> None:
-    place = delete_run(make_run("deleted", steps=10))
-    old = place.with_name(f"{place.name.rpartition('.')[0]}.{int(time.time()) - (KEEP_DAYS + 1) * 86400}")
-    place.rename(old)
-    make_run("stays", steps=10)
-    page = shown(services, qtbot)
-    assert not old.exists()
-    assert not page.trash_button.isVisible()
 
 
 def test_that_the_preview_shows_the_chosen_run(services: Services, qtbot) -> None:

@@ -120,7 +120,7 @@ def test_that_a_folder_that_is_no_model_is_refused_with_the_reason(
     page.sections["folders"].add_model(tmp_path)
     qtbot.waitUntil(lambda: bool(said), timeout=30_000)
     assert said[0][1] == "bad"
-    assert services.settings.value.model_folders == []
+    assert not (paths.home() / "library.json").exists()
 
 
 def test_that_the_search_leaves_only_what_matches(services: Services, qtbot) -> None:

@@ -187,6 +187,14 @@ class WizardState(QObject):
         self._remember("recipe")
         self._take(recipe, force=True)
 
+    def take_draft(self, draft: Draft) -> None:
+        """Go on with another unfinished run as it was left."""
+        self.replace(draft.recipe)
+        self.preset, self.alpha_linked = draft.preset, draft.alpha_linked
+        self._base = _base_of(self.preset, self.facts)
+        for path, text in draft.unread.items():
+            self.set_unread(path, text, _fault_of_text(path, text))
+
     def undo(self) -> bool:
         """Take the last change back; False when there is none."""
         return self._step_back(self._undo, self._redo)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from app.drafts import STEPS, Draft, delete_draft, load_draft, save_draft
+from app.drafts import STEPS, delete_draft
 from app.drop import kind_of
 from app.pages.page import Page, scrolled
 from app.pages.wizard.data_step import DataStep
+from app.pages.wizard.draft_keeper import DraftKeeper, read_draft
 from app.pages.wizard.exactly import Exactly
 from app.pages.wizard.fields import STEP_TITLES, step_of
 from app.pages.wizard.launch import Launch, start_words
@@ -30,12 +31,13 @@ from app.services import Services
 from app.theme.style import current_theme
 from app.widgets.label import hairline
 from app.widgets.stepper import Stepper
-from engine.errors import EngineError, from_os_error
+from engine.errors import EngineError
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe
+from engine.runs import trash
+from engine.runs.trash import Trashed
 
-SAVE_MS = 1000
 FOLD_BELOW = 1280
 COMPACT_BELOW = 1000
 PLAN_WIDTH = 350
@@ -48,9 +50,10 @@ class WizardPage(Page):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        draft, self._draft_error = _read_draft()
+        draft, self._draft_error = read_draft()
         self.state = WizardState(services, draft)
         self.step_name = draft.step
+        self.keeper = DraftKeeper(self, lambda: self.state.draft(self.step_name))
         self._begun = False
         self._reached = 0
         self._build()
@@ -98,8 +101,7 @@ class WizardPage(Page):
         self._review_actions = self._review_step.top_bar_buttons()
 
     def _connect(self) -> None:
-        self._save_timer = QTimer(self, singleShot=True, interval=SAVE_MS)
-        self._save_timer.timeout.connect(self.save)
+        self.keeper.not_kept.connect(lambda words: self.footer.say(words, bad=True))
         self.stepper.chosen.connect(self.go_to)
         current_theme().changed.connect(self._fold)
         self.footer.back_pressed.connect(self.go_back)
@@ -148,9 +150,7 @@ class WizardPage(Page):
 
     def hideEvent(self, event: QHideEvent) -> None:
         # Leaving the page and closing the window come here alike: what was typed last is kept at once.
-        if self._save_timer.isActive():
-            self._save_timer.stop()
-            self.save()
+        self.keeper.save_now()
         super().hideEvent(event)
 
     def settled(self) -> bool:
@@ -179,6 +179,8 @@ class WizardPage(Page):
             self.go_to("data")
         if argument.get("example"):
             self.open_example(argument["example"])
+        if argument.get("draft"):
+            self._read_again()
         if argument.get("step") in STEPS:
             self._show_step(argument["step"])
 
@@ -193,6 +195,8 @@ class WizardPage(Page):
 
     def open_example(self, example: object) -> None:
         """Fill the whole recipe for a bundled example, so that Start is one press away."""
+        if self.state.recipe.data.train and not self._make_room("The example is filled in."):
+            return
         self._data_step.take_example(example if isinstance(example, str) else "support")
         self.go_to("review" if example is True else "data")
 
@@ -204,20 +208,55 @@ class WizardPage(Page):
             place = f"{file.name}, line {error.line}. " if error.line else ""
             self.services.notify(error.message, "bad", hint=f"{place}{error.hint}")
             return
-        self.state.replace(recipe)
         self.services.settings.remember("recent_recipes", str(file))
-        self.services.notify(f"{file.name} was read.", "ok")
+        self._take_instead(recipe, f"{file.name} was read.")
 
     def start_over(self) -> None:
-        """Begin a new recipe; Ctrl+Z brings the old one back."""
-        self.state.replace(Recipe())
+        """Begin a new recipe; the old one goes to the trash, and Ctrl+Z brings it back too."""
+        self._take_instead(Recipe(), "A new run is begun.")
         self.go_to("model")
+
+    def _take_instead(self, recipe: Recipe, words: str) -> None:
+        """Work on another recipe."""
+        if recipe == self.state.recipe or self._make_room(words):
+            self.state.replace(recipe)
+
+    def _make_room(self, words: str) -> bool:
+        """Put what was asked for so far into the trash and say it; False where it cannot be moved there."""
+        try:
+            aside = self.keeper.set_aside(self.state.recipe)
+        except EngineError as error:
+            self.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
+            return False
+        undo = ("Undo", lambda: self._bring_back(aside)) if aside is not None else None
+        hint = "What you had asked for before is in the trash." if aside is not None else ""
+        self.services.notify(words, "ok", undo, hint)
+        return True
+
+    def _bring_back(self, aside: Trashed) -> None:
+        """Go on with a draft out of the trash; the present one goes there in its place."""
+        try:
+            self.keeper.save_now()
+            trash.restore(aside)
+        except EngineError as error:
+            self.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
+            return
+        self._read_again()
+
+    def _read_again(self) -> None:
+        """Show the draft that lies on the disk."""
+        self.keeper.forget()
+        draft, error = read_draft()
+        if error is not None:
+            self.services.notify(error.message, "warn", hint=error.hint)
+        self.state.take_draft(draft)
+        self.go_to(draft.step)
 
     # -- going on ------------------------------------------------------------------------------------------
     def go_to(self, name: str) -> None:
         """Show a step."""
         self._show_step(name)
-        self._save_timer.start()
+        self.keeper.touch()
 
     def go_to_field(self, path: str) -> None:
         """Show the step of a field and put the cursor there, opening All options where that hides it."""
@@ -260,10 +299,10 @@ class WizardPage(Page):
     def _on_launched(self, run: Path) -> None:
         """The run has its own frozen recipe now; the next draft begins with the same model and settings."""
         self.navigate_requested.emit("monitor", {"run": run})
-        self._save_timer.stop()
+        self.keeper.save_now()  # whatever is on its way to the disk is there, and can be removed
         delete_draft()
         self.state.replace(self.state.recipe.model_copy(update={"name": ""}))
-        self._save_timer.stop()
+        self.keeper.forget()
         self._show_step("model")
 
     # -- showing -------------------------------------------------------------------------------------------
@@ -313,7 +352,7 @@ class WizardPage(Page):
     # -- slots ---------------------------------------------------------------------------------------------
     def _on_changed(self) -> None:
         self.launch.forget()
-        self._save_timer.start()
+        self.keeper.touch()
         self.footer.say()
         self._show_steps()
 
@@ -338,14 +377,6 @@ class WizardPage(Page):
         self.go_to(step)
         self.go_to_field(field)
 
-    def save(self) -> None:
-        """Keep the draft on disk."""
-        try:
-            save_draft(self.state.draft(self.step_name))
-        except OSError as error:
-            told = from_os_error(error, str(getattr(error, "filename", "") or "draft.yaml"))
-            self.footer.say(f"Not kept: {told.message}", bad=True)
-
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._fold()
@@ -359,10 +390,3 @@ class WizardPage(Page):
         self.plan_strip.setVisible(narrow)
         self._review_step.place_probe(None if narrow else self.plan_column.extra)
         self.stepper.set_compact(self.window().width() < current_theme().px(COMPACT_BELOW))
-
-
-def _read_draft() -> tuple[Draft, EngineError | None]:
-    try:
-        return load_draft() or Draft(), None
-    except EngineError as error:
-        return Draft(), error
