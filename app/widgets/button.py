@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QPushButton, QSizePolicy
 
 from app.theme.icons import set_icon
 from app.widgets.label import set_tip
+from engine.paths import show_text
 
 KINDS = ("primary", "secondary", "danger", "link", "ghost", "chip")
 _ICON_TOKENS = {"primary": "onaccent", "danger": "bad", "link": "accent"}
@@ -27,11 +28,11 @@ def button(
     """Return a push button; `kind` is one of KINDS and `name` its accessible name where it has no text."""
     if kind not in KINDS:
         raise ValueError(f"{kind} is no kind of button; known are {', '.join(KINDS)}")
-    made = QPushButton(text.replace("&", "&&"))
+    made = QPushButton(show_text(text).replace("&", "&&"))
     made.setProperty("kind", kind)
     made.setCursor(Qt.CursorShape.PointingHandCursor)
     made.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-    made.setAccessibleName(name or text)
+    made.setAccessibleName(show_text(name or text))
     made.setAutoDefault(False)
     if compact:
         made.setProperty("compact", "true")

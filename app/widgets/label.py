@@ -9,6 +9,9 @@ from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent, QPalette, QResize
 from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy, QWidget
 
 from app.theme.style import current_theme
+from engine.paths import show_text
+
+LONGEST = 20_000
 
 # role: (font role, weight, monospaced, token)
 ROLES: dict[str, tuple[str, int | None, bool, str]] = {
@@ -46,6 +49,9 @@ class TextLabel(QLabel):
         self.setText(text)
         self._refresh()
         current_theme().changed.connect(self._refresh)
+
+    def setText(self, text: str) -> None:
+        super().setText(show_text(text, LONGEST))
 
     def set_role(self, role: str) -> None:
         """Change font and colour to those of another role."""
@@ -128,7 +134,8 @@ def number_label(text: str = "", role: str = "number") -> TextLabel:
 
 def set_tip(widget: QWidget, text: str) -> None:
     """Set a tooltip whose text is never read as markup."""
-    widget.setToolTip(f"<p style='white-space:pre-wrap'>{html.escape(text)}</p>" if text else "")
+    shown = html.escape(show_text(text, LONGEST))
+    widget.setToolTip(f"<p style='white-space:pre-wrap'>{shown}</p>" if text else "")
 
 
 def hairline(vertical: bool = False) -> QWidget:

@@ -11,6 +11,7 @@ from app.theme.style import current_theme
 from app.widgets.button import button
 from app.widgets.label import TextLabel
 from app.widgets.mark import Mark
+from engine.paths import show_text
 
 SECONDS, UNDO_SECONDS, MOST = 6, 10, 3
 WIDTH = 380
@@ -36,7 +37,7 @@ class Toast(QFrame):
     ) -> None:
         super().__init__()
         self.setObjectName("toast")
-        self.setAccessibleName(text)
+        self.setAccessibleName(show_text(text))
         theme = current_theme()
         self.text = text
         row = QHBoxLayout(self)

@@ -15,8 +15,8 @@ from app import i18n
 from app.fits import ladder
 from app.pages.wizard import inquiries
 from app.pages.wizard.fields import short_model
-from app.pages.wizard.model_fetch import ModelFetch
 from app.pages.wizard.model_card import ModelCard
+from app.pages.wizard.model_fetch import ModelFetch
 from app.pages.wizard.model_list import ModelList, SizeLadder
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step, take_focus
