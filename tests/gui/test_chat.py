@@ -89,7 +89,7 @@ def test_that_keys_send_break_the_line_edit_the_last_and_ask_again(page, adapter
     assert len(page.seats.columns["base"].blocks) == 1
 
 
-def test_that_a_killed_child_is_told_and_try_again_answers(page, adapters, qtbot):
+def test_f45_that_a_killed_child_is_told_and_try_again_answers(page, adapters, qtbot):
     open_adapter(page, adapters, qtbot)
     ask(page, qtbot, "first")
     page.settings.fields["max_new_tokens"].setText("400")
