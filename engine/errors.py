@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,16 @@ class EngineError(Exception):
         return f"{self.message} {self.hint} ({self.code})" if self.hint else f"{self.message} ({self.code})"
 
 
+# What a disk, or a share that went away, answers when it fails.
+FAILING = tuple(
+    getattr(errno, name) for name in ("EIO", "ESTALE", "ENODEV", "ENXIO", "EHOSTDOWN") if hasattr(errno, name)
+)
+
+
 def from_os_error(error: OSError, path: str, free_bytes: int | None = None) -> EngineError:
     """Translate an operating-system error on `path` into the catalogue's words."""
-    import errno
-
     shown = show_name(path, 400)
+    why = error.strerror or type(error).__name__
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         free = "" if free_bytes is None else f", {free_bytes / 1e6:.0f} MB free"
         return EngineError(
@@ -83,16 +89,34 @@ def from_os_error(error: OSError, path: str, free_bytes: int | None = None) -> E
             "DISK-01",
             file=path,
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY):
         return EngineError(
-            f"{shown} cannot be opened: {error.strerror}.",
-            "Choose another place or correct its permissions.",
+            f"{shown} cannot be opened or written: {why}{_owner_of(path)}.",
+            "Choose another folder or correct its permissions; another program may hold it.",
             "DISK-02",
             file=path,
         )
+    if error.errno in FAILING:
+        return EngineError(
+            f"The disk reported an error at {shown}: {why}.",
+            "Copy the run to another disk; the last save is sound.",
+            "DISK-03",
+            file=path,
+        )
     return EngineError(
-        f"{shown}: {error.strerror or type(error).__name__}.",
+        f"{shown}: {why}.",
         "Check that the file or folder exists and its disk is healthy.",
         "DISK-03",
         file=path,
     )
+
+
+def _owner_of(path: str) -> str:
+    """Return whose a file, or the nearest folder above it, is, as words; empty where nobody knows."""
+    try:
+        import pwd
+
+        place = next(p for p in (Path(path), *Path(path).parents) if p.exists())
+        return f" (owner: {show_name(pwd.getpwuid(place.stat().st_uid).pw_name, 60)})"
+    except (ImportError, OSError, KeyError, StopIteration, ValueError):
+        return ""

@@ -113,8 +113,30 @@ def _mark(char: str) -> str:
     return char
 
 
+# Names of devices, whatever stands behind a dot: files of these names cannot be made on Windows.
+RESERVED = frozenset(
+    ["con", "prn", "aux", "nul"] + [f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)]
+)
+FOREIGN = '<>:"|?*\\/' if os.name == "nt" else "/"
+LONGEST_NAME = 240  # bytes; a little is added where something is written beside it
+
+
 def slug(text: str, fallback: str = "run") -> str:
     """Return `text` as a folder name: lower case letters, digits and hyphens, at most 48 characters."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:48].strip("-")
+    if name in RESERVED:
+        name = f"{name}-{fallback}"
     return name or fallback
+
+
+def why_unsafe(name: str) -> str:
+    """Return why a name of a file or folder cannot be had on every system, an empty text where it can."""
+    if len(name.encode("utf-8", "replace")) > LONGEST_NAME:
+        return f"it is longer than {LONGEST_NAME} characters"
+    if name.split(".")[0].strip().lower() in RESERVED:
+        return "Windows keeps it for itself"
+    if name != name.rstrip(". ") or name in ("", ".", ".."):
+        return "it ends in a dot or a space"
+    wrong = next((c for c in name if c in FOREIGN or c == "\0"), None)
+    return "" if wrong is None else f"it holds {show_name(wrong)}"

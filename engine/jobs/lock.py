@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from engine import durable
+from engine import durable, faults
 from engine.errors import EngineError
 from engine.paths import show_name
 
@@ -21,7 +23,13 @@ CLOCK_SECONDS = 1.0  # the start of a process is known to ticks of the kernel's 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a lock that leads elsewhere would have another file written
 
 
+# What a file system answers that keeps no locks, as some network shares do not.
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
 def _try_exclusive(fd: int) -> bool:
+    """Take a lock if nobody has it (point of `faults`: lock); raises OSError where there are none."""
+    faults.point("lock")
     if sys.platform == "win32":
         import msvcrt
 
@@ -42,6 +50,7 @@ def _try_exclusive(fd: int) -> bool:
 def _try_shared(fd: int) -> bool:
     if sys.platform == "win32":
         return _try_exclusive(fd)
+    faults.point("lock")
     import fcntl
 
     try:
@@ -63,11 +72,17 @@ class FileLock:
     def __enter__(self) -> FileLock:
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
         deadline = time.monotonic() + self._seconds
-        while not _try_exclusive(self._fd):
-            if time.monotonic() > deadline:
-                os.close(self._fd)
-                raise self._taken
-            time.sleep(0.02)
+        try:
+            while not _try_exclusive(self._fd):
+                if time.monotonic() > deadline:
+                    raise self._taken
+                time.sleep(0.02)
+        except OSError as error:
+            os.close(self._fd)
+            raise _unlockable(self._path.parent, error) from error
+        except EngineError:
+            os.close(self._fd)
+            raise
         return self
 
     def __exit__(
@@ -93,6 +108,8 @@ class FolderLock(FileLock):
         try:
             super().__enter__()
         except EngineError as error:
+            if error.code != "RUN-02":
+                raise
             raise taken(self._folder) from error  # who holds it may have been written meanwhile
         if sys.platform != "win32":
             os.ftruncate(self._fd, 0)
@@ -100,6 +117,26 @@ class FolderLock(FileLock):
             told |= {"started": started(os.getpid()), "boot": boot()}
             os.write(self._fd, json.dumps(told).encode())
         return self
+
+
+def _unlockable(folder: Path, error: OSError) -> Exception:
+    """Return what is said of a folder whose disk refuses a lock."""
+    if error.errno not in NO_LOCKS:
+        return error
+    words = f"{show_name(str(folder), 200)} does not keep locks (network share?)."
+    return EngineError(words, "Keep runs on a local disk.", "DISK-04", file=str(folder))
+
+
+def refuse_without_locks(folder: Path) -> None:
+    """Raise EngineError DISK-04 where a job's folder lies on a disk that keeps no locks.
+
+    Tried on a file in `control/`: there everybody may make one.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder / "control") as file:
+            _try_shared(file.fileno())
+    except OSError as error:
+        raise _unlockable(folder, error) from error
 
 
 def refuse_links(folder: Path) -> None:
@@ -143,6 +180,8 @@ def is_held(folder: Path, name: str = NAME) -> bool:
         return False
     try:
         return not _try_shared(fd)
+    except OSError:
+        return False  # where there are no locks, nobody can hold one; who starts something is told
     finally:
         os.close(fd)
 
@@ -179,7 +218,9 @@ def holder(folder: Path) -> int | None:
     told = _told(folder)
     try:
         pid, began = int(told["pid"]), told.get("started")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+    if not 0 < pid < 1 << 31:  # 0 and below stand for groups of processes
         return None
     now = started(pid)
     here = told.get("host") == socket.gethostname() and told.get("boot") == boot()

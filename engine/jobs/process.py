@@ -16,7 +16,7 @@ from typing import Any
 
 from engine import durable, paths
 from engine.errors import EngineError, from_os_error
-from engine.jobs import lock
+from engine.jobs import lock, room
 
 LOG_BYTES = 10 * 1024**2
 PROCESSES = "TUNESMITH_PROCESSES"  # in a child's environment: how many ranks, whatever the recipe says
@@ -26,7 +26,7 @@ _PASSED = frozenset(
     (
         "PATH HOME USER LOGNAME LANG LANGUAGE TZ TMPDIR TEMP TMP SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC "
         "USERPROFILE APPDATA LOCALAPPDATA PROGRAMDATA XDG_DATA_HOME XDG_CACHE_HOME XDG_CONFIG_HOME "
-        "TUNESMITH_HOME HF_HOME HF_HUB_CACHE LD_LIBRARY_PATH OMP_NUM_THREADS MKL_NUM_THREADS "
+        "XDG_STATE_HOME TUNESMITH_HOME HF_HOME HF_HUB_CACHE LD_LIBRARY_PATH OMP_NUM_THREADS MKL_NUM_THREADS "
         "OPENBLAS_CORETYPE OPENBLAS_L2_SIZE DYLD_FALLBACK_LIBRARY_PATH SSL_CERT_FILE"
     ).split()
 )
@@ -97,13 +97,17 @@ def start(
 
     A run over several processes is started the same way: the child is its rank 0, starts the others and takes
     them along when it ends, is stopped or is killed. `processes` is another number of them than the recipe's.
-    Raises EngineError RUN-02 when a child already works there, DISK-* when the log cannot be opened.
+    Raises EngineError RUN-02 when a child already works there, DISK-* when the log cannot be opened, the disk
+    is full or keeps no locks.
     """
     if lock.is_held(folder):
         raise lock.taken(folder)
+    room.refuse_full(folder, 0)
     if processes is not None:
         environment = {**(environment or {}), PROCESSES: str(processes)}
     try:
+        durable.make_folder(folder / "control", inside=folder)
+        lock.refuse_without_locks(folder)
         _set_aside_long_log(folder / "child.log")
         with open(folder / "child.log", "ab") as log:
             process = subprocess.Popen(
@@ -124,7 +128,7 @@ def start(
 def _set_aside_long_log(path: Path) -> None:
     """Begin a new child.log once the old one is long; one former log is kept."""
     if path.exists() and path.stat().st_size > LOG_BYTES:
-        path.replace(path.with_name("child-1.log"))
+        durable.replace(path, path.with_name("child-1.log"))
 
 
 def send(folder: Path, command: str, **fields: Any) -> str:
@@ -135,7 +139,7 @@ def send(folder: Path, command: str, **fields: Any) -> str:
     body = json.dumps({"command": command, "id": identity, **fields}).encode()
     control = folder / "control"
     try:
-        control.mkdir(exist_ok=True)
+        durable.make_folder(control, inside=folder)
         durable.create_exclusive(control / f"{time.time_ns():020d}-{identity}.json", body)
     except OSError as error:
         raise from_os_error(error, str(control)) from error

@@ -21,7 +21,8 @@ def refuse_full(folder: Path, needed: int, hint: str = HINT, field: str | None =
     The folder need not be there yet; the disk asked is that of the nearest folder above it.
     """
     free = durable.disk.free(existing(folder))
-    if needed + SPARE_BYTES > free:
+    needed += SPARE_BYTES
+    if needed > free:
         raise EngineError(
             f"{amount(needed)} needed in {paths.show_name(str(folder), 200)}, {amount(free)} free.",
             hint,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from engine import durable, paths
 from engine.errors import EngineError, from_os_error
-
-SPARE_BYTES = 64 << 20
+from engine.jobs import room
 
 
 def into_folder(out: Path, needed: int, write: Callable[[Path], None]) -> None:
@@ -19,9 +17,9 @@ def into_folder(out: Path, needed: int, write: Callable[[Path], None]) -> None:
     `needed` is in bytes. Raises EngineError DISK-01 (too little space), DISK-02 (the name is taken), DISK-03.
     """
     _refuse_taken(out)
+    room.refuse_full(out.parent, needed)
     try:
         durable.make_folder(out.parent)
-        _refuse_full(out.parent, needed)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
             write(scratch)
@@ -38,6 +36,7 @@ def into_folder(out: Path, needed: int, write: Callable[[Path], None]) -> None:
 
 
 def _refuse_taken(out: Path) -> None:
+    refuse_name(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EngineError(
             f"{paths.show_name(str(out), 200)} exists already.",
@@ -47,12 +46,13 @@ def _refuse_taken(out: Path) -> None:
         )
 
 
-def _refuse_full(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed + SPARE_BYTES > free:
+def refuse_name(out: Path) -> None:
+    """Raise EngineError DISK-02 for a name that not every system can hold."""
+    why = paths.why_unsafe(out.name)
+    if why:
         raise EngineError(
-            f"{needed / 1e9:.1f} GB needed in {paths.show_name(str(folder), 200)}, {free / 1e9:.1f} GB free.",
-            "Free some space, or choose another folder.",
-            "DISK-01",
-            file=str(folder),
+            f"{paths.show_name(out.name)} is no name for a file or folder: {why}.",
+            "Choose another name.",
+            "DISK-02",
+            file=str(out),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 import time
 from collections import Counter
 from dataclasses import replace
@@ -23,11 +22,12 @@ from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
 from engine.events import DataPrepared, Finished, Log, ModelLoaded, Planned, Progress, Stopped, Warned
 from engine.hardware.devices import probe
+from engine.jobs import room
 from engine.models.facts import read_facts
 from engine.models.library import resolve_model
-from engine.plan.adapter_size import saved_bytes
+from engine.plan import disk
 from engine.plan.ledger import Ledger
-from engine.plan.optimizers import refuse, state_bytes
+from engine.plan.optimizers import refuse
 from engine.plan.planner import DataFacts, Plan, plan
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
@@ -65,8 +65,6 @@ from engine.runtime.ranks import meet, ranks_of
 from engine.runtime.tally import Foreseen
 from engine.runtime.timetable import make_timetable
 from engine.runtime.training import Training
-
-SPARE_BYTES = 256 * 1024**2
 
 
 def train_job(job: Job) -> Finished | Stopped:
@@ -306,19 +304,10 @@ def compare_environment(job: Job, recipe: Recipe, folder: Path) -> None:
 
 
 def check_room(job: Job, recipe: Recipe, trainable: int) -> None:
-    """Refuse to start when the checkpoints will not fit on the disk: values and optimizer state in each."""
-    values = saved_bytes(recipe.adapter) * trainable
-    one = values + state_bytes(recipe, trainable)
-    need = (recipe.checkpoint.save_total_limit + 1) * one + values + SPARE_BYTES
-    free = shutil.disk_usage(job.folder).free
-    if free < need:
-        raise EngineError(
-            f"{need / 1e9:.1f} GB needed in {job.folder}, {free / 1e9:.1f} GB free.",
-            "Free some space, or keep fewer checkpoints; then resume.",
-            "DISK-01",
-            file=str(job.folder),
-            field="checkpoint.save_total_limit",
-        )
+    """Refuse to start when the checkpoints will not fit on the disk; raises EngineError DISK-01."""
+    hint = "Free some space, or keep fewer checkpoints; then resume."
+    needed = int(disk.needed_bytes(recipe, trainable))
+    room.refuse_full(job.folder, needed, hint, "checkpoint.save_total_limit")
 
 
 def _describe_environment(job: Job, data: Prepared, folder: Path, device: str) -> None:

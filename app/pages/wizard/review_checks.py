@@ -19,7 +19,8 @@ from engine.hardware.devices import Machine, probe
 from engine.models.facts import ModelFacts, look_at
 from engine.models.library import resolve_model, starter_ready
 from engine.models.weight_files import weight_paths
-from engine.plan.optimizers import refuse, state_bytes
+from engine.plan.disk import checkpoint_bytes, needed_bytes
+from engine.plan.optimizers import refuse
 from engine.plan.planner import Plan
 from engine.recipe import codec
 from engine.recipe.fields import field_spec
@@ -28,16 +29,6 @@ from engine.runs.seeds import SEEDS, seconds_of_all
 
 LITTLE_ROOM = 2e9
 ORDER = (BAD, WARN, WAIT, OK, INFO)  # what has to be mended stands first
-
-
-def checkpoint_bytes(recipe: Recipe, trainable: int) -> float:
-    """Return the size of one checkpoint: float32 adapter, and what the optimizer keeps beside it."""
-    return 4.0 * trainable + state_bytes(recipe, trainable)
-
-
-def needed_disk(recipe: Recipe, trainable: int) -> float:
-    """Return what the run may write at most: kept checkpoints, best, one being written, the result."""
-    return (recipe.checkpoint.save_total_limit + 2) * checkpoint_bytes(recipe, trainable) + 4.0 * trainable
 
 
 def examine(
@@ -201,7 +192,7 @@ def _disk(recipe: Recipe, plans: Plans | None) -> Check:
         return Check(BAD, "The runs folder cannot be used", str(error), "checkpoint.save_total_limit")
     if plans is None:
         return Check(WAIT, f"{i18n.size(free)} free for runs", "", "checkpoint.save_total_limit")
-    needed = needed_disk(recipe, plans.now.trainable_parameters)
+    needed = needed_bytes(recipe, plans.now.trainable_parameters)
     one = i18n.size(checkpoint_bytes(recipe, plans.now.trainable_parameters))
     detail = f"up to {recipe.checkpoint.save_total_limit + 2} checkpoints of {one}, and the result"
     title = f"Disk: {i18n.size(needed)} needed, {i18n.size(free)} free"
@@ -232,7 +223,7 @@ def _seeds(recipe: Recipe, plans: Plans | None, machine: Machine) -> Check:
         free = shutil.disk_usage(paths.runs_dir()).free
     except OSError:
         return Check(INFO, title, words, "training.seed")  # the check of the disk says it
-    needed = SEEDS * needed_disk(recipe, plans.now.trainable_parameters)
+    needed = SEEDS * needed_bytes(recipe, plans.now.trainable_parameters)
     if free < needed:
         words += f" and {i18n.size(needed)} on disk, more than is free"
     return Check(INFO, title, words, "training.seed", ADD_SEEDS if free >= needed else "")
