@@ -33,8 +33,8 @@ class LibrarySection(Section):
             "Models, adapters and tests",
             "library models adapters tests delete trash undo collected",
         )
-        self.words = text_label("Looking", "dim", wrap=True)
-        self.body.addWidget(self.words)
+        self.summary = text_label("Looking", "dim", wrap=True)
+        self.body.addWidget(self.summary)
         self._rows = QVBoxLayout()
         self._rows.setSpacing(6)
         self.body.addLayout(self._rows)
@@ -66,7 +66,7 @@ class LibrarySection(Section):
             "Nothing yet. Runs, their adapters and the starter model are not listed: they stand under Runs."
         )
         each = "What lies elsewhere on the disk is only forgotten: its files stay."
-        self.words.setText(each if things else nothing)
+        self.summary.setText(each if things else nothing)
         self.more_button.setText(f"Show all {number(len(things))}")
         self.more_button.setHidden(len(shown) == len(things))
 
