@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +94,11 @@ def same_again(make_run: MakeRun) -> Path:
     return make_run(training__num_train_epochs=4, training__max_grad_norm=0.5)
 
 
-def test_that_two_kills_and_two_resumes_give_the_same_losses_and_bytes(
+def test_f01_r01_that_two_kills_and_two_resumes_give_the_same_losses_and_bytes(
     make_run: MakeRun, uninterrupted: Path
 ) -> None:
     folder = same_again(make_run)
+    papers = [(folder / name).read_bytes() for name in ("recipe.yaml", "job.json")]
     for step in (9, 31):
         child = process.start(folder)
         wait_for(folder, lambda e, step=step: e.type == "step" and e.step == step)
@@ -107,6 +110,7 @@ def test_that_two_kills_and_two_resumes_give_the_same_losses_and_bytes(
     assert (folder / RESULT).read_bytes() == (uninterrupted / RESULT).read_bytes()
     resumed = [e.resumed_from_step for e in events_of(folder) if e.type == "started"]
     assert resumed[0] is None and resumed[1] >= 6 and resumed[2] >= 24
+    assert [(folder / name).read_bytes() for name in ("recipe.yaml", "job.json")] == papers
 
 
 def test_that_a_kill_during_an_evaluation_changes_nothing(make_run: MakeRun, uninterrupted: Path) -> None:
@@ -136,13 +140,20 @@ def test_r04_that_stop_saves_and_resume_goes_on_exactly(make_run: MakeRun, unint
     assert (folder / RESULT).read_bytes() == (uninterrupted / RESULT).read_bytes()
 
 
-def test_that_a_termination_signal_is_a_stop_with_a_save(make_run: MakeRun) -> None:
+def test_f06_that_a_hang_up_is_ignored_and_a_signal_to_end_is_a_stop_with_a_save(make_run: MakeRun) -> None:
     folder = same_again(make_run)
     child = process.start(folder)
+    assert os.getsid(child.pid) == child.pid != os.getsid(0)  # a terminal that closes takes its own session
+    wait_for(folder, lambda e: e.type == "started")
+    os.kill(child.pid, signal.SIGHUP)
     wait_for(folder, lambda e: e.type == "step" and e.step == 3)
+    os.kill(child.pid, signal.SIGHUP)
     child.terminate()
+    os.kill(child.pid, signal.SIGINT)
     assert child.wait(300) == 0
     assert store.state_of(folder) == "stopped"
+    saved, damaged = check.last_checkpoint(folder)
+    assert saved is not None and check.step_of(saved) == max(losses(folder)) >= 3 and not damaged
 
 
 def test_that_pause_waits_and_resume_goes_on(make_run: MakeRun, uninterrupted: Path) -> None:
@@ -241,7 +252,9 @@ def test_that_a_second_child_in_one_folder_is_refused(make_run: MakeRun) -> None
     child.wait(10)
 
 
-def test_that_a_damaged_checkpoint_is_passed_over(make_run: MakeRun, uninterrupted: Path) -> None:
+def test_f40_i12_that_a_moved_run_with_a_damaged_save_and_planted_modules_goes_on_exactly(
+    make_run: MakeRun, uninterrupted: Path, tmp_path: Path
+) -> None:
     folder = same_again(make_run)
     child = process.start(folder)
     wait_for(folder, lambda e: e.type == "checkpoint_saved" and e.step >= 12)
@@ -252,7 +265,17 @@ def test_that_a_damaged_checkpoint_is_passed_over(make_run: MakeRun, uninterrupt
     data = bytearray(weights.read_bytes())
     data[-5] ^= 1
     weights.write_bytes(data)
+    folder = folder.rename(tmp_path / "Läufe von 李 (2)")
+    planted = ("torch.py", "json.py", "sitecustomize.py", "checkpoints/step-00000012.pth")
+    for name in planted:
+        (folder / name).write_text(f"open({str(tmp_path / 'canary')!r}, 'w').close()\n")
     assert run_to_end(folder) == "finished"
+    assert not (tmp_path / "canary").exists()
+    told = [e for e in events_of(folder) if e.type == "warned" and e.code in ("RUN-04", "MODEL-01")]
+    assert sorted(e.code for e in told) == ["MODEL-01"] * 4 + ["RUN-04"]
+    kept = folder / "quarantine"
+    assert all((kept / name).exists() and not (folder / name).exists() for name in planted)
+    assert (kept / "checkpoints" / newest.name / weights.name).read_bytes() == data
     assert losses(folder) == losses(uninterrupted)
     assert (folder / RESULT).read_bytes() == (uninterrupted / RESULT).read_bytes()
 

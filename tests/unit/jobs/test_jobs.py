@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,25 +45,6 @@ def test_that_states_are_derived_from_the_folder(tmp_path: Path) -> None:
     assert store.state_of(folder) == "crashed"
     durable.write_json(folder / "exit.json", {"status": "stopped", "message": "", "time": 0})
     assert store.state_of(folder) == "stopped"
-
-
-def test_that_a_lock_is_free_as_soon_as_its_owner_is_dead(tmp_path: Path) -> None:
-    script = (
-        "import time; from pathlib import Path; from engine.jobs.lock import FolderLock\n"
-        f"with FolderLock(Path({str(tmp_path)!r})):\n print('held', flush=True); time.sleep(60)"
-    )
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
-    assert child.stdout is not None and child.stdout.readline() == b"held\n"
-    assert lock.is_held(tmp_path) and lock.holder(tmp_path) == child.pid
-    child.kill()
-    child.wait()
-    assert not lock.is_held(tmp_path) and lock.holder(tmp_path) is None
-
-
-def test_that_text_in_a_lock_file_proves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "lock").write_text(json.dumps({"pid": os.getpid()}))
-    assert not lock.is_held(tmp_path)
-    assert process.kill(tmp_path) is False
 
 
 def test_m36_that_a_childs_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:

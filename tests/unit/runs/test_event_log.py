@@ -61,7 +61,7 @@ def test_that_a_line_without_its_end_waits_for_it(tmp_path):
 
 @settings(max_examples=60, deadline=None)
 @given(cut=st.integers(min_value=0, max_value=10_000))
-def test_that_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, cut):
+def test_i03_f31_that_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, cut):
     folder = tmp_path_factory.mktemp("cut")
     write_steps(folder, 1, 6)
     path = folder / "events.jsonl"
@@ -79,7 +79,7 @@ def test_that_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, cut):
     assert reader.skipped == (1 if torn and not ended else 0)
 
 
-def test_that_nul_blocks_and_garbage_are_skipped_and_counted(tmp_path):
+def test_f31_that_nul_blocks_and_garbage_are_skipped_and_counted(tmp_path):
     write_steps(tmp_path, 1, 2)
     with open(tmp_path / "events.jsonl", "ab") as file:
         file.write(b"\x00" * 4096)
@@ -101,7 +101,7 @@ def test_that_an_unknown_type_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["shortened", "replaced", "rewritten"])
-def test_that_a_reader_begins_anew_when_the_file_is_another(tmp_path, how):
+def test_f32_that_a_reader_begins_anew_when_the_file_is_another(tmp_path, how):
     write_steps(tmp_path, 1, 30)
     path = tmp_path / "events.jsonl"
     reader = EventReader(tmp_path)
@@ -118,7 +118,7 @@ def test_that_a_reader_begins_anew_when_the_file_is_another(tmp_path, how):
     assert reader.restarts == 1
 
 
-def test_that_a_missing_file_comes_back(tmp_path):
+def test_f32_that_a_missing_file_comes_back(tmp_path):
     reader = EventReader(tmp_path)
     write_steps(tmp_path, 1, 2)
     assert len(reader.read_new()) == 2
@@ -139,7 +139,7 @@ def test_that_an_endless_line_does_not_stop_the_reader(tmp_path):
     assert reader.skipped >= 1
 
 
-def test_that_threads_write_whole_lines_with_rising_seq(tmp_path):
+def test_i03_that_threads_write_whole_lines_with_rising_seq(tmp_path):
     writer = EventWriter(tmp_path)
 
     def work():
