@@ -192,8 +192,9 @@ class WizardState(QObject):
         self.replace(draft.recipe)
         self.preset, self.alpha_linked = draft.preset, draft.alpha_linked
         self._base = _base_of(self.preset, self.facts)
-        for path, text in draft.unread.items():
-            self.set_unread(path, text, _fault_of_text(path, text))
+        self.unread = {path: (text, _fault_of_text(path, text)) for path, text in draft.unread.items()}
+        self.values_changed.emit(frozenset(spec.path for spec in field_specs()))
+        self.faults_changed.emit()
 
     def undo(self) -> bool:
         """Take the last change back; False when there is none."""
