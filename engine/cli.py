@@ -187,7 +187,7 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
     "train": (
         "start a run from a recipe and follow it",
         runs.train,
-        [_argument("recipe"), SET, _argument("--run-dir", metavar="FOLDER"), DETACH],
+        [_argument("recipe"), SET, _argument("--run-dir", metavar="FOLDER"), DETACH, ANYWAY],
     ),
     "resume": (
         "go on from the last save",

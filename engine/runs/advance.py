@@ -14,7 +14,8 @@ import psutil
 from engine import durable, paths
 from engine.errors import EngineError
 from engine.hardware.devices import probe
-from engine.jobs import lock, process
+from engine.hardware.torch_build import installed, problem_of
+from engine.jobs import gpu_lock, lock, process
 from engine.jobs.spec import read_job
 from engine.runs import queue, store
 from engine.runs.queue import Begun, Queue
@@ -38,11 +39,39 @@ def device_names() -> tuple[str, ...]:
     """Return the devices runs are spread over, as CUDA_VISIBLE_DEVICES names them; `cpu` without a GPU."""
     chosen = os.environ.get(VISIBLE)
     count = len(probe().devices)
-    if not count:
+    if not count or _unfit():
         return (CPU,)
     if chosen is None:
         return tuple(str(index) for index in range(count))
     return tuple(name.strip() for name in chosen.split(",") if name.strip())[:count] or (CPU,)
+
+
+@cache
+def _unfit() -> bool:
+    """Return whether there are GPUs here and the installed torch cannot use them (GPU-03)."""
+    machine = probe()
+    return bool(machine.devices) and problem_of(machine, installed()) is not None
+
+
+def device_uuids() -> dict[str, str]:
+    """Return the UUID of each device that `device_names` names."""
+    names = device_names()
+    return {} if names == (CPU,) else dict(_uuids(names))
+
+
+@cache
+def _uuids(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(zip(names, (gpu.uuid for gpu in probe().devices), strict=False))
+
+
+def environment_of(chosen: tuple[str, ...], *, beside: bool = False) -> dict[str, str]:
+    """Return the environment of a child that gets these devices, `beside` another training or alone."""
+    if chosen == (CPU,):
+        return {VISIBLE: ""} if _unfit() else {}  # a child would try the GPU, and fail
+    uuids = [device_uuids().get(name, "") for name in chosen]
+    found = {VISIBLE: ",".join(chosen), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    found[gpu_lock.GIVEN] = ",".join(uuid for uuid in uuids if uuid)
+    return {**found, gpu_lock.BESIDE: "1"} if beside else found
 
 
 def advance(only: Path | None = None) -> list[Started]:
@@ -82,15 +111,15 @@ def _take(
     need = min(processes_of(folder), len(names))
     busy = occupied(now, names)
     free = [name for name in names if name not in busy]
-    if len(free) < need:
+    beside = len(free) < need
+    if beside:
         if not force:
             return None, now
         free = list(names)
     chosen = tuple(free[:need])
     note = process.exit_of(folder)
-    environment = {} if chosen == (CPU,) else {VISIBLE: ",".join(chosen), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     try:
-        child = process.start(folder, environment=environment)
+        child = process.start(folder, environment=environment_of(chosen, beside=beside))
     except EngineError as error:
         _note_failure(folder, error)
         return None, _after_failure(rest, folder, error.message)
@@ -117,6 +146,10 @@ def occupied(now: Queue, names: tuple[str, ...]) -> dict[str, Path]:
     for folder in going_folders(now):
         if folder not in listed:
             found.update(dict.fromkeys(_devices_of(folder, names), folder))
+    for name, uuid in device_uuids().items():  # a training of another home, or one started by hand
+        other = gpu_lock.holder(uuid) if name in names and name not in found else None
+        if other is not None:
+            found[name] = other
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from engine import durable, faults
 from engine.errors import EngineError, from_os_error
 from engine.events import Failed, Finished, Started, Stopped, Unknown, Warned
-from engine.jobs import room
+from engine.jobs import gpu_lock, room
 from engine.jobs.lock import FolderLock
 from engine.jobs.spec import JobSpec, read_job, refuse_newer
 from engine.runs import calibration
@@ -159,8 +159,8 @@ def _work(job: Job) -> Finished | Stopped | Failed:
     try:
         refuse_old()
         if job.spec.kind == "train":
-            _gather(job)
-        if job.spec.kind in ("train", "probe"):
+            return _train(job)
+        if job.spec.kind == "probe":
             imports.hold_collector(job.alone)
         closing: Finished | Stopped = _kinds()[job.spec.kind](job)
         return closing
@@ -183,6 +183,15 @@ def _work(job: Job) -> Finished | Stopped | Failed:
             return lost_device.failed_at(job.history.step, saved)
         lost = None if job.crew is None else job.crew.loss()
         return _unexpected(error) if lost is None else _told(lost)
+
+
+def _train(job: Job) -> Finished | Stopped:
+    first = job.place is None or job.place.rank == 0  # it holds the GPUs for all of them
+    with gpu_lock.held(job.folder, load_recipe(job.folder).launcher.processes if first else 0):
+        _gather(job)
+        imports.hold_collector(job.alone)
+        closing: Finished | Stopped = _kinds()["train"](job)
+        return closing
 
 
 def _told(error: EngineError) -> Failed:

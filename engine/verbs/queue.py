@@ -14,6 +14,7 @@ from engine.runs.advance import Started, advance, going_folders, name_of, occupi
 from engine.runs.advance import device_names as names_of_devices
 from engine.verbs.runs import check_inputs, read_recipe
 from engine.verbs.spoken import say
+from engine.verbs.starts import refuse_without_gpu
 
 Answer = dict[str, Any] | int
 RECIPES = (".yaml", ".yml")
@@ -63,6 +64,7 @@ def add(args: Namespace) -> Answer:
             recipe = read_recipe(what, args.set)
             codec.refuse_unsupported(recipe)
             check_inputs(recipe)
+            refuse_without_gpu(recipe, anyway=args.anyway)
             folder = store.create_run(recipe)
         else:
             folder = _waitable(what)
@@ -162,6 +164,7 @@ ACTIONS: list[Any] = [
                 metavar="FIELD=VALUE",
                 help="override an option of the recipe",
             ),
+            _argument("--anyway", action="store_true", help="train on the CPU where a GPU cannot be used"),
             _argument("--first", action="store_true", help="before all others"),
         ],
     ),

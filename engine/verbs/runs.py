@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from engine.recipe.recipe import Recipe
 from engine.runs import check, evaluations, resume_gate, store
 from engine.runs.compared import finding_on
 from engine.runs.fsck import fsck
-from engine.verbs import follow
-from engine.verbs.spoken import note
+from engine.verbs import follow, starts
 
 Answer = dict[str, Any] | int
 
@@ -50,8 +48,9 @@ def train(args: Namespace) -> Answer:
     recipe = read_recipe(args.recipe, args.set)
     codec.refuse_unsupported(recipe)
     check_inputs(recipe)
+    environment = starts.place(recipe, anyway=args.anyway)
     folder = store.create_run(recipe, Path(args.run_dir).expanduser().resolve() if args.run_dir else None)
-    child = process.start(folder)
+    child = process.start(folder, environment=environment)
     if args.detach:
         return {"run": folder.name, "folder": str(folder), "pid": child.pid}
     return follow.follow_child(child, args.json)
@@ -93,17 +92,12 @@ def resume(args: Namespace) -> Answer:
             field="launcher.processes",
         )
     verdict = resume_gate.pass_through(folder, values, anyway=args.anyway)
-    _tell(verdict.findings)
-    child = process.start(folder, processes=args.processes)
+    starts.tell(verdict.findings)
+    environment = starts.place(store.load_recipe(folder), anyway=args.anyway)
+    child = process.start(folder, environment=environment, processes=args.processes)
     if args.detach:
         return {"run": folder.name, "folder": str(folder), "pid": child.pid}
     return follow.follow_child(child, args.json, from_start=False)
-
-
-def _tell(findings: Iterable[resume_gate.Finding]) -> None:
-    """Say on the error channel what stops nothing: the other one may be read by a program."""
-    for finding in findings:
-        note(f"{finding.code}: {finding.message} {finding.hint}")
 
 
 def _alive(args: Namespace) -> Path:

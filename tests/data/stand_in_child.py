@@ -12,13 +12,14 @@ from pathlib import Path
 
 from engine import durable
 from engine.events import Started, Step
+from engine.jobs import gpu_lock
 from engine.jobs.lock import FolderLock
 from engine.runs.event_log import EventWriter
 
 
 def main(folder: Path) -> None:
     """Do as a child does, in the order of a child."""
-    with FolderLock(folder):
+    with FolderLock(folder), gpu_lock.held(folder, 1):
         (folder / "exit.json").unlink(missing_ok=True)
         writer = EventWriter(folder)
         writer.write(Started(job="train", pid=os.getpid(), host=os.environ.get("CUDA_VISIBLE_DEVICES", "")))
