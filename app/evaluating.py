@@ -10,6 +10,7 @@ from app.i18n import duration, loss, number
 from app.widgets.changed_list import ChangedLine
 from app.widgets.paired_bars import Bar, PairLine
 from engine.benchmarks.spec import GENERAL, LM_EVAL, LOWER_IS_BETTER, benchmarks
+from engine.encoders import markdown as markdown_text
 from engine.runs.evaluation_offers import GENERAL_LABEL, Offer
 from engine.runs.evaluations import Comparison, Evaluation, Forgetting, Item, Results, Score
 
@@ -270,7 +271,7 @@ def markdown(evaluation: Evaluation) -> str:
     """Return the results as a table with what was forgotten and left out."""
     results = evaluation.results
     assert results is not None
-    head = f"**{_cell(results.target)}** against **{_cell(results.base)}** ({about(results)})"
+    head = f"**{markdown_text(results.target)}** against **{markdown_text(results.base)}** ({about(results)})"
     rows = ["| benchmark | metric | questions | base | adapter | difference | 95 % | verdict |"]
     rows.append("|---|---|--:|--:|--:|--:|--:|---|")
     for each in results.comparisons:
@@ -279,7 +280,7 @@ def markdown(evaluation: Evaluation) -> str:
         moved, low, high = (
             f"{factor * value:+.{decimals}f}" for value in (each.difference, each.low, each.high)
         )
-        label, metric = _cell(label_of(each.benchmark)), _cell(metric_words(each.metric))
+        label, metric = markdown_text(label_of(each.benchmark)), markdown_text(metric_words(each.metric))
         band = f"{low} to {high}"
         rows.append(
             f"| {label} | {metric} | {each.n} | {base} | {adapter} | {moved} | {band} | {each.verdict} |"
@@ -288,14 +289,14 @@ def markdown(evaluation: Evaluation) -> str:
     for score in (s for s in results.scores if s.benchmark not in compared):
         told = f"{100 * score.value:.1f} %" if is_share(score.metric) else f"{score.value:.3f}"
         base, adapter = (told if score.target == who else "" for who in ("base", "adapter"))
-        label, metric = _cell(label_of(score.benchmark)), _cell(metric_words(score.metric))
+        label, metric = markdown_text(label_of(score.benchmark)), markdown_text(metric_words(score.metric))
         rows.append(f"| {label} | {metric} | {score.n} | {base} | {adapter} | | | |")
     lines = [head, "", *rows]
     if results.forgetting is not None:
-        lines += ["", f"Forgetting check ({results.forgetting.state}): {results.forgetting.message}"]
-    lines += [f"Left out: {label_of(each.benchmark)}. {each.message}" for each in results.left_out]
+        said = markdown_text(results.forgetting.message, 400)
+        lines += ["", f"Forgetting check ({results.forgetting.state}): {said}"]
+    lines += [
+        f"Left out: {markdown_text(label_of(each.benchmark))}. {markdown_text(each.message, 400)}"
+        for each in results.left_out
+    ]
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -11,6 +11,7 @@ from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent
 from PySide6.QtWidgets import QWidget
 
 from app.widgets.chart_group import SeriesSpec
+from engine.encoders import csv_text
 
 Told = Sequence[tuple[SeriesSpec, Sequence[float], Sequence[float]]]
 Index = QModelIndex | QPersistentModelIndex
@@ -22,11 +23,9 @@ def csv_of(series: Told) -> str:
     """Return all series as CSV: a row a step that any of them has, empty where a series has none."""
     columns = [dict(zip(steps, values, strict=True)) for _, steps, values in series]
     steps = sorted(set().union(*columns)) if columns else []
-    lines = [",".join(["step", *(spec.label.replace(",", " ") for spec, _, _ in series)])]
-    for step in steps:
-        cells = [column.get(step) for column in columns]
-        lines.append(",".join([f"{step:.10g}", *(_cell(value) for value in cells)]))
-    return "\n".join(lines) + "\n"
+    rows: list[list[object]] = [["step", *(spec.label for spec, _, _ in series)]]
+    rows += [[f"{step:.10g}", *(_cell(column.get(step)) for column in columns)] for step in steps]
+    return csv_text(rows)
 
 
 def _cell(value: float | None) -> str:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.encoders import fenced, front_matter, markdown
 from engine.errors import EngineError
 from engine.events import Seal
 from engine.paths import show_name
@@ -14,12 +15,6 @@ from engine.recipe.combinations import OBEYED
 from engine.recipe.method_names import has_rank, method_words
 from engine.recipe.recipe import Recipe
 from engine.runs import script_facts, seals
-
-
-def _front_matter(text: str) -> str:
-    import json
-
-    return json.dumps(show_name(text))
 
 
 def _sealed(judged: Sequence[Seal]) -> str:
@@ -76,24 +71,26 @@ def model_card(
 ) -> str:
     """Return README.md for `adapter/` or `model/`: front matter the hub reads, then the facts of the run."""
     full = recipe.adapter.method == "full"
-    data = ", ".join(show_name(Path(p).name) for p in recipe.data.train)
+    data = markdown(", ".join(Path(p).name for p in recipe.data.train), 400)
     loss = "not measured" if best_loss is None else f"{best_loss:.4f}"
-    table = "\n".join(f"| {name} | {number} |" for name, number in versions.items() if number)
-    return f"""---
-base_model: {_front_matter(recipe.model.path)}
-library_name: {"transformers" if full else "peft"}
-tags:
-- {recipe.adapter.method}
-- tunesmith
----
+    table = "\n".join(
+        f"| {markdown(name)} | {markdown(number)} |" for name, number in versions.items() if number
+    )
+    head = front_matter(
+        {
+            "base_model": show_name(recipe.model.path),
+            "library_name": "transformers" if full else "peft",
+            "tags": [recipe.adapter.method, "tunesmith"],
+        }
+    )
+    return f"""{head}
+# {markdown(recipe.name)}
 
-# {show_name(recipe.name)}
-
-{_what_it_is(recipe)} `{show_name(recipe.model.path)}`, trained with Tunesmith.
+{_what_it_is(recipe)} {markdown(recipe.model.path)}, trained with Tunesmith.
 
 | what | value |
 |---|---|
-| run | {run_id} |
+| run | {markdown(run_id)} |
 | data | {data} |
 | step of these weights | {step} |
 | best validation loss | {loss} |
@@ -106,9 +103,7 @@ tags:
 
 {_reproduced(recipe, run_id)}## Recipe
 
-```yaml
-{codec.dumps(recipe)}```
-
+{fenced(codec.dumps(recipe), "yaml")}
 ## Versions
 
 | package | version |

@@ -20,6 +20,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine import durable, paths
+from engine.encoders import fenced, markdown
 from engine.errors import EngineError, from_os_error
 
 FORMAT = 1
@@ -101,7 +102,7 @@ def save(conversation: Conversation, run: Path | None = None) -> Conversation:
         kept = kept.model_copy(update={"turns": kept.turns[half:], "cut": kept.cut + half})
         content = _encode(kept)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(folder)
         durable.write_file(_file(folder, kept.id), content)
         _keep_newest(folder)
     except OSError as error:
@@ -130,20 +131,18 @@ def _keep_newest(folder: Path) -> None:
     limit = time.time() - TRASH_DAYS * 86_400
     for old in (folder / ".trash").glob("*.json"):
         if old.stat().st_mtime < limit:
-            old.unlink(missing_ok=True)
+            durable.remove_file(old)
 
 
 def _trash(folder: Path) -> Path:
     made = folder / ".trash"
-    made.mkdir(exist_ok=True)
+    durable.make_folder(made)
     return made
 
 
 def _move(source: Path, target: Path) -> None:
-    os.replace(source, target)
+    durable.move(source, target)
     os.utime(target)  # its thirty days begin now
-    durable.fsync_folder(source.parent)
-    durable.fsync_folder(target.parent)
 
 
 def read(identity: str, run: Path | None = None) -> Conversation:
@@ -217,23 +216,23 @@ def as_markdown(conversation: Conversation) -> str:
     """Return a conversation as Markdown, each speaker's words quoted so that no word is read as a mark."""
     labels = {speaker.name: speaker.label for speaker in conversation.speakers}
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(conversation.created))
-    lines = [f"# {conversation.title}", "", f"{when} · {', '.join(labels.values())}", ""]
+    lines = [
+        f"# {markdown(conversation.title)}",
+        "",
+        f"{when} · {', '.join(map(markdown, labels.values()))}",
+        "",
+    ]
     if conversation.system:
-        lines += ["**System prompt**", "", _quoted(conversation.system), ""]
+        lines += ["**System prompt**", "", fenced(conversation.system, "text").rstrip(), ""]
     for turn in conversation.turns:
-        lines += ["## You", "", _quoted(turn.question), ""]
+        lines += ["## You", "", fenced(turn.question, "text").rstrip(), ""]
         for name, reply in turn.replies.items():
             facts = [f"{reply.tokens} tokens"]
             if reply.tokens_per_second:
                 facts.append(f"{reply.tokens_per_second:.1f} tok/s")
-            facts += [reply.ended, f"`{reply.fingerprint}`"] if reply.fingerprint else [reply.ended]
-            lines += [f"### {labels.get(name, name)}", "", _quoted(reply.text), ""]
+            facts.append(reply.ended)
+            if reply.fingerprint:
+                facts.append(f"`{paths.show_name(reply.fingerprint).replace('`', '')}`")
+            lines += [f"### {markdown(labels.get(name, name))}", "", fenced(reply.text, "text").rstrip(), ""]
             lines += [" · ".join(filter(None, facts)), ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _quoted(text: str) -> str:
-    """Return text in a fence that is longer than any in it."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"

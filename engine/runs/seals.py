@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from engine.encoders import markdown as markdown_of
 from engine.events import Seal
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def told(event: Mapping[str, Any]) -> tuple[Seal, ...]:
 
 def markdown(seals: Sequence[Seal]) -> str:
     """Return the seals as a table for the model card."""
-    rows = [f"| {seal.label} | {STATE_WORDS[seal.state]} | {seal.evidence} |" for seal in seals]
+    told = ((markdown_of(s.label), STATE_WORDS[s.state], markdown_of(s.evidence, 400)) for s in seals)
+    rows = [f"| {label} | {state} | {evidence} |" for label, state, evidence in told]
     return "\n".join(["| seal | | evidence |", "|---|---|---|", *rows])
 
 

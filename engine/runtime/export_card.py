@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from engine import durable
+from engine.encoders import fenced, front_matter, markdown
 from engine.errors import EngineError
 from engine.models.facts import ModelFacts
 from engine.models.library import STARTER
-from engine.paths import show_name
 from engine.recipe import codec
 from engine.recipe.method_names import has_rank, method_words
 from engine.recipe.recipe import Recipe
@@ -24,23 +24,10 @@ from engine.runs import evaluations, store
 from engine.runtime.export_subject import Exported
 
 CARD = "README.md"
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-!|<>&~:$])")
 _LICENCE = re.compile(r"^license:[ \t]*['\"]?([A-Za-z0-9.\-]{1,60})['\"]?[ \t]*$", re.M)
 _STARTER_LICENCE = "apache-2.0"
 _MOST_BYTES = 1 << 18
 _MOST_SCORES = 40
-
-
-def plain(text: str, limit: int = 200) -> str:
-    """Return a text as Markdown that shows just that text, on one line."""
-    return _MARKDOWN.sub(r"\\\1", show_name(str(text), limit))
-
-
-def fenced(text: str, language: str = "") -> str:
-    """Return a code block that nothing in the text can end."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
 def licence_of(base: ModelFacts) -> str:
@@ -81,10 +68,10 @@ def card_of(exported: Exported, format: str, certificate: Mapping[str, Any] | No
     rows = [("base", shown), ("licence of the base", licence or "not known: see the base")]
     rows += _of_run(exported, recipe)
     parts = [
-        "---\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items()) + "---\n",
-        f"# {plain(exported.name)}\n",
-        f"{_what(recipe)} {plain(shown)}, exported by Tunesmith as {plain(format)}.\n",
-        "| what | value |\n|---|---|\n" + "".join(f"| {plain(a)} | {plain(b)} |\n" for a, b in rows),
+        front_matter(front),
+        f"# {markdown(exported.name)}\n",
+        f"{_what(recipe)} {markdown(shown)}, exported by Tunesmith as {markdown(format)}.\n",
+        "| what | value |\n|---|---|\n" + "".join(f"| {markdown(a)} | {markdown(b)} |\n" for a, b in rows),
         _checked(certificate),
         _scores(target.run),
     ]
@@ -144,11 +131,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _checked(certificate: Mapping[str, Any] | None) -> str:
     if certificate is None:
         return ""
-    how = "passed" if certificate["passed"] else f"failed: {plain(str(certificate.get('reason', '')))}"
+    how = "passed" if certificate["passed"] else f"failed: {markdown(str(certificate.get('reason', '')))}"
     lines = [f"## Checked\n\nCompared with what was trained: {how}.\n"]
     for key in ("top1_agreement", "mean_kl", "same_answers", "prompts"):
         if key in certificate:
-            lines.append(f"- {plain(key)}: {plain(str(certificate[key]))}")
+            lines.append(f"- {markdown(key)}: {markdown(str(certificate[key]))}")
     return "\n".join(lines) + "\n"
 
 
@@ -165,8 +152,8 @@ def _scores(run: Path | None) -> str:
         return ""
     head = "## Scores\n\n| benchmark | metric | value | standard error | items | of |\n" + "|---" * 6 + "|\n"
     return head + "".join(
-        f"| {plain(s.benchmark)} | {plain(s.metric)} | {s.value:.4g} "
-        f"| {'' if s.stderr is None else f'{s.stderr:.2g}'} | {s.n} | {plain(s.target)} |\n"
+        f"| {markdown(s.benchmark)} | {markdown(s.metric)} | {s.value:.4g} "
+        f"| {'' if s.stderr is None else f'{s.stderr:.2g}'} | {s.n} | {markdown(s.target)} |\n"
         for s in scores
     )
 
@@ -175,5 +162,5 @@ def _versions(run: Path | None) -> str:
     found = _read(run / "environment.json").get("versions") if run is not None else None
     if not isinstance(found, dict):
         return ""
-    rows = "".join(f"| {plain(str(k))} | {plain(str(v))} |\n" for k, v in found.items() if v)
+    rows = "".join(f"| {markdown(str(k))} | {markdown(str(v))} |\n" for k, v in found.items() if v)
     return f"## Versions\n\n| package | version |\n|---|---|\n{rows}"

@@ -19,6 +19,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from engine.cli import main
+from engine.encoders import fenced
+from engine.encoders import markdown as plain
 from engine.errors import EngineError
 from engine.events import Finished, Stopped
 from engine.jobs import process
@@ -30,7 +32,7 @@ from engine.models.made import read_origin, write_origin
 from engine.runs.event_log import EventReader
 from engine.runtime import export_push
 from engine.runtime.export import export_model
-from engine.runtime.export_card import card_of, fenced, plain
+from engine.runtime.export_card import card_of
 from engine.runtime.export_gguf import load_gguf
 from engine.runtime.export_push import push_folder, what_is_sent
 from engine.runtime.export_subject import find_exported
