@@ -12,7 +12,7 @@ from engine.data.templates import ChatTemplate
 from engine.errors import EngineError
 
 SECONDS = 2.0
-OWN_WORDS = 40  # letters of its own from which a template is said to add something
+OWN_WORDS = 30  # letters of its own from which a template is said to add something
 MOST_SHOWN = 200
 DAY = 86_400.0
 CLOCKS = (0.0, 400 * DAY)

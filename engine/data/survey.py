@@ -34,6 +34,7 @@ from engine.data.report import Report
 from engine.data.rows import Finding
 from engine.data.spread import Spread
 from engine.data.table import Table, TableMaker
+from engine.data.template_told import template_checks
 from engine.data.templates import ChatTemplate, load_template
 from engine.data.tokenizer import ModelTokenizer, open_tokenizer
 
@@ -252,7 +253,7 @@ class _Pass:
 
     def done(self) -> Survey:
         """Return what was gathered."""
-        checks = tuple(self.checks.found()) if self.checks is not None else ()
+        checks = tuple(self.checks.found() + template_checks(self.template)) if self.checks else ()
         doubles = self.checks.doubles if self.checks is not None else self.near and self.near.finish()
         if doubles and len(self.watched):
             for number in np.flatnonzero(doubles.near_to >= 0).tolist():
