@@ -39,7 +39,8 @@ class RunMarks:
         """Take events in the order of the file."""
         for event in events:
             self._measure(event)
-            self.moved += event.type not in SIGNS_OF_LIFE
+            # That the child says RUN-11 means that nothing moves.
+            self.moved += event.type not in SIGNS_OF_LIFE and _code(event) != "RUN-11"
             if isinstance(event, Step):
                 self._steps.append(event.seconds)
             if isinstance(event, Warned):
