@@ -17,13 +17,14 @@ from engine.events import Event
 from engine.jobs import process
 from engine.runs import store
 from engine.runs.event_log import EventReader
-from tests.reliability.harness.processes import Counts, cycle, first
+from tests.reliability.harness.processes import Counts, cycle, end_early, first, race
 from tests.reliability.harness.tiny_runs import Place
 
 ENDS = 10
 ROOMS = {3: (1, 2), 5: (1, 2, 3), 7: (1, 2, 3, 4, 6)}
 CRASHES, STOPS = 5, 5
 CYCLES = 100
+RACES = 100
 RANK_EVENTS = 100_000
 WRITERS = Path(__file__).parents[1] / "reliability" / "harness" / "rank_writers.py"
 
@@ -175,7 +176,7 @@ def crashes_and_stops_are_known_soon() -> str:
 def life_is_seen_from_the_start() -> str:
     """R10: first event, first step, and the longest time between two heartbeats over all phases."""
     with place() as runs:
-        folder = runs.make(training__num_train_epochs=4000, checkpoint__save_steps=100_000)
+        folder = runs.make(training__num_train_epochs=1000, checkpoint__save_steps=100_000)
         began = time.time()
         child = process.start(folder)
         started = first(folder, "started").time - began
@@ -205,7 +206,7 @@ def found_again_soon() -> str:
     app = QCoreApplication.instance() or QCoreApplication([])
     taken = []
     with place() as runs:
-        folder = runs.make(training__num_train_epochs=4000, checkpoint__save_steps=100_000)
+        folder = runs.make(training__num_train_epochs=1000, checkpoint__save_steps=100_000)
         child = process.start(folder)
         for step in (50, 150, 300):
             wait_for(folder, lambda e, step=step: e.type == "step" and e.step >= step)
@@ -244,6 +245,17 @@ def lives_leave_nothing() -> str:
     assert after == before, (before, after)
     held = f"{after.threads} threads and {after.descriptors} descriptors as before"
     return f"{CYCLES} starts and stops: 0 orphans, 0 zombies, {held}"
+
+
+def one_child_of_many() -> str:
+    """R15: a hundred races of two to four starters for one folder."""
+    with place() as runs:
+        for number in range(RACES):
+            folder = end_early(runs.make())
+            living = race(folder, 2 + number % 3)
+            begun = [e.type for e in EventReader(folder).read_new()]
+            assert len(living) == 1 and begun.count("started") == 1, (number, begun)
+    return f"{RACES} races of 2 to 4 starters: exactly one child each, one `started` in each log"
 
 
 def packed_layers_learn_rightly() -> str:
@@ -305,6 +317,7 @@ MEASURES: dict[str, Callable[[], str]] = {
     "R9": crashes_and_stops_are_known_soon,
     "R10": life_is_seen_from_the_start,
     "R11": found_again_soon,
+    "R15": one_child_of_many,
     "R17": lives_leave_nothing,
     "R21": packed_layers_learn_rightly,
     "R22": ranks_write_whole_lines,

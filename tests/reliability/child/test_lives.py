@@ -16,7 +16,7 @@ from engine.runs import store
 from engine.runs.event_log import EventReader
 from engine.runs.history import RunHistory
 from tests.integration.conftest import MakeRun, events_of, wait_for
-from tests.reliability.harness.processes import Counts, cycle
+from tests.reliability.harness.processes import Counts, cycle, end_early
 
 STARTER = """
 import sys, time
@@ -61,9 +61,7 @@ def test_f05_i04_that_a_run_outlives_its_window_and_shows_the_same_curve_when_fo
 
 
 def test_r17_that_starts_and_ends_leave_no_process_thread_or_descriptor(make_run: MakeRun) -> None:
-    folder = make_run()
-    (folder / "recipe.yaml").chmod(0o644)
-    (folder / "recipe.yaml").write_text("data: {trian: 1}\n")  # it ends before torch is loaded
+    folder = end_early(make_run())
     cycle(folder)
     before = Counts.now()
     for _ in range(2):

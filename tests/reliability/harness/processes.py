@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from engine.errors import EngineError
 from engine.events import Event
-from engine.jobs import process
+from engine.faults import VARIABLE
+from engine.jobs import lock, process
 from engine.runs import store
 from engine.runs.event_log import EventReader
 
@@ -50,3 +54,39 @@ def first(folder: Path, kind: str) -> Event:
                 return event
         time.sleep(0.01)
     raise AssertionError(f"no {kind}; child.log: {process.last_words(folder)}")
+
+
+def end_early(folder: Path) -> Path:
+    """Spoil the recipe of a run, so that its child comes to its end before torch is loaded."""
+    (folder / "recipe.yaml").chmod(0o644)
+    (folder / "recipe.yaml").write_text("data: {trian: 1}\n")
+    return folder
+
+
+def race(folder: Path, starters: int = 2) -> list[process.JobProcess]:
+    """Start the child of a folder from several threads at once; return those that live when all are settled.
+
+    The folder's recipe is spoilt (see `end_early`); a child that has the folder hangs before its last word.
+    """
+    children: list[process.JobProcess] = []
+    line = threading.Barrier(starters)
+
+    def start() -> None:
+        line.wait()
+        with contextlib.suppress(EngineError):  # RUN-02 at once: the other was quicker
+            children.append(process.start(folder, environment={VARIABLE: "exit.before:hang"}))
+
+    threads = [threading.Thread(target=start) for _ in range(starters)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first(folder, "failed")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(living := [c for c in children if c.poll() is None]) > 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [lock.holder(folder)] == [child.pid for child in living], "another process holds the folder"
+    for child in children:
+        child.kill()
+        child.wait(PATIENCE_SECONDS)
+    return living
