@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import paths
+from engine.hardware.devices import Machine, probe
+from engine.hardware.torch_build import installed, problem_of
 from engine.plan.ledger import Ledger
 from engine.runs.versions import FLOORS, numbers, version_of
 
@@ -98,6 +100,14 @@ def checks() -> list[Check]:
     return [python, *_packages(), _qt_libraries(), _folder("home", paths.home()), _starter()]
 
 
+def _gpu(machine: Machine) -> list[Check]:
+    """Return whether the installed torch can use the GPU that is here; nothing is said where none is."""
+    error = problem_of(machine, installed())
+    if error is not None:
+        return [Check("GPU", False, error.message, error.hint)]
+    return [Check("GPU", True, f"{gpu.name}, driver {gpu.driver}") for gpu in machine.devices[:1]]
+
+
 def _several_gpus(count: int) -> list[Check]:
     """Return the offer to train on all GPUs of a machine that has more than one."""
     if count < 2 or sys.platform == "win32":
@@ -118,10 +128,8 @@ def _ledger() -> Check:
 
 def examine() -> dict[str, Any]:
     """Return the answer of `doctor`."""
-    from engine.hardware.devices import probe
-
     machine = probe()
-    found = [*checks(), _ledger(), *_several_gpus(len(machine.devices))]
+    found = [*checks(), _ledger(), *_gpu(machine), *_several_gpus(len(machine.devices))]
     return {
         "ok": all(check.ok for check in found),
         "checks": [asdict(check) for check in found],

@@ -32,7 +32,7 @@ from engine.plan.planner import DataFacts, Plan, plan
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.recipe.uses import idle
-from engine.runs import file_digests, gate_checks
+from engine.runs import file_digests, gate_checks, start_gate
 from engine.runs.check import MANIFEST, RESULTS, last_checkpoint, step_of
 from engine.runs.store import load_recipe
 from engine.runtime import (
@@ -188,6 +188,9 @@ def settle(job: Job, recipe: Recipe, folder: Path, data: Prepared) -> Recipe:
     check_room(job, recipe, planned.trainable_parameters)
     job.tally.foresee(Foreseen(recipe, model, facts, machine, planned))
     _say_planned(job, planned)
+    gpus = machine.devices[: recipe.launcher.processes]
+    for finding in start_gate.of_memory(gpus, planned.memory_bytes):
+        job.write(Warned(code=finding.code, message=finding.message, hint=finding.hint))
     for field, by in idle(recipe.training):
         hint = "Set it back, or choose what uses it."
         job.write(Warned(code="REC-01", message=f"{field} changes nothing with {by}.", hint=hint))

@@ -9,13 +9,14 @@ from typing import Any
 
 from engine.errors import EngineError
 from engine.events import END_TYPES, Unknown, encode
-from engine.jobs import process
+from engine.jobs import lock, process
 from engine.runs import seals
 from engine.runs.ending import without_note
 from engine.runs.event_log import EventReader
 from engine.verbs import spoken
 
 POLL_SECONDS = 0.1
+REFUSED = 2  # what a child ends with that did not begin: another one works in its folder
 QUIET = ("hardware", "heartbeat", "progress", "answers_examined", "effect_measured")
 CRASH_GRACE_SECONDS = 1.0
 
@@ -103,6 +104,10 @@ def follow_child(child: process.JobProcess, as_json: bool, *, from_start: bool =
     follower = Follower(child.folder, as_json, from_start=from_start)
     try:
         return follower.until_end(lambda: child.poll() is None)
+    except CrashError as error:
+        if child.poll() == REFUSED and process.is_alive(child.folder):
+            raise lock.taken(child.folder) from error  # another one was quicker
+        raise
     except KeyboardInterrupt:
         process.send(child.folder, "stop")
         try:
