@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from engine import durable, paths
 from engine.errors import EngineError, from_os_error
+from engine.models import archives
 from engine.models.adapter_facts import CONFIG, AdapterFacts, read_adapter_facts
 from engine.models.facts import ModelFacts, read_facts
 from engine.models.starter import download_starter
@@ -20,6 +23,7 @@ from engine.probes import proof
 STARTER = "starter"
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+Facts = TypeVar("Facts", ModelFacts, AdapterFacts)
 CONVERT_SECONDS = 3600.0
 
 
@@ -221,7 +225,12 @@ def list_adapters() -> list[AdapterFacts]:
 
 
 def add_model(path: Path | str) -> ModelFacts:
-    """Remember a model folder (or .gguf) where it lies; raises EngineError when it is none."""
+    """Remember a model folder (or .gguf) where it lies, or unpack an archive of one.
+
+    Raises EngineError when it is none.
+    """
+    if archives.is_archive(Path(path)):
+        return _unpacked(Path(path), paths.models_dir(), read_facts)
     folder = resolve_model(str(path))
     facts = read_facts(folder)
     _record("models", folder)
@@ -229,8 +238,13 @@ def add_model(path: Path | str) -> ModelFacts:
 
 
 def add_adapter(path: Path | str) -> AdapterFacts:
-    """Remember an adapter folder where it lies and return its facts; raises EngineError when it is none."""
+    """Remember an adapter folder where it lies, or unpack an archive of one, and return its facts.
+
+    Raises EngineError when it is none.
+    """
     folder = Path(path).expanduser()
+    if archives.is_archive(folder):
+        return _unpacked(folder, paths.adapters_dir(), read_adapter_facts)
     if not folder.exists():
         raise EngineError(
             f"There is no folder {paths.show_name(str(path), 200)}.",
@@ -241,6 +255,16 @@ def add_adapter(path: Path | str) -> AdapterFacts:
     facts = read_adapter_facts(folder)
     _record("adapters", folder.resolve())
     return facts
+
+
+def _unpacked(archive: Path, into: Path, read: Callable[[Path], Facts]) -> Facts:
+    """Unpack an archive and return the facts of what was in it; what cannot be used is removed again."""
+    folder = archives.unpack(archive, into)
+    try:
+        return read(folder)
+    except EngineError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def is_recorded(kind: str, folder: Path) -> bool:

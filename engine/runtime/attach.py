@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from engine.errors import EngineError
 from engine.models.adapter_facts import WEIGHTS, AdapterFacts
 from engine.models.adapter_tensors import BASE_COPY
+from engine.models.companions import exactly
 from engine.models.facts import ModelFacts, is_embedding
 from engine.models.weight_files import weight_paths
 from engine.runtime.changes import constrained, whole_key
@@ -75,7 +76,7 @@ def put_on(base: Any, adapter: AdapterFacts) -> tuple[Any, list[Whole]]:
     try:
         unexpected = set_peft_model_state_dict(model, own).unexpected_keys
     except RuntimeError as error:
-        raise _unfit(adapter, str(error).strip().split("\n")[-1].strip()[:200]) from error
+        raise _unfit(adapter, "its tensors have other sizes than the places of the base") from error
     if unexpected:
         raise _unfit(adapter, f"{unexpected[0]} has no place in the base")
     for whole in wholes:
@@ -181,8 +182,8 @@ def _config(adapter: AdapterFacts) -> Any:
     return peft.LoraConfig(
         r=first.r,
         lora_alpha=first.alpha,
-        rank_pattern={_exactly(m.name): m.r for m in adapter.modules if m.r != first.r},
-        alpha_pattern={_exactly(m.name): m.alpha for m in adapter.modules if m.alpha != first.alpha},
+        rank_pattern={exactly(m.name): m.r for m in adapter.modules if m.r != first.r},
+        alpha_pattern={exactly(m.name): m.alpha for m in adapter.modules if m.alpha != first.alpha},
         use_rslora=adapter.use_rslora,
         use_dora=adapter.use_dora,
         lora_bias=any(m.bias for m in adapter.modules),
@@ -194,10 +195,6 @@ def _config(adapter: AdapterFacts) -> Any:
 def _kept(rank: int, most: int) -> list[bool]:
     """Return AdaLoRA's own form of a rank: which of the ranks that it began with are left."""
     return [True] * rank + [False] * (most - rank)
-
-
-def _exactly(name: str) -> str:
-    return "^" + name.replace(".", r"\.")
 
 
 def read_tensors(adapter: AdapterFacts) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from engine.errors import EngineError
 from engine.paths import show_name
 from engine.runs.evaluation_results import comparisons_of
 from engine.runs.evaluations import Comparison, Item, Score, Who
+from engine.runtime.opened import plain_tokenizer
 from engine.runtime.target import Target
 
 BATCH_ROWS = 8
@@ -34,11 +35,8 @@ def measure(
     refuse_unknown([LM_EVAL + task])
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(
-        target.base.path, trust_remote_code=False, local_files_only=True
-    )
+    tokenizer = plain_tokenizer(target.base.path)
     asked = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCH_ROWS)
     told: dict[Who, Any] = {}
     for who in speakers:
@@ -49,7 +47,7 @@ def measure(
                 )
             except (KeyError, ValueError, OSError, ImportError, RuntimeError) as error:
                 raise EngineError(
-                    f"lm-eval could not measure {show_name(task)}: {show_name(str(error), 200)}.",
+                    f"lm-eval could not measure {show_name(task)} ({type(error).__name__}).",
                     "Check the task's name; its data must be in the hub's cache already.",
                     "HUB-01",
                 ) from error

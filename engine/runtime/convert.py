@@ -11,12 +11,15 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from engine import durable
 from engine.errors import EngineError, from_os_error
 from engine.models.gguf_header import GgufFacts, read_gguf
+from engine.runtime import imports
 
 # Texts that end an answer in the templates of the known families; the first one a tokenizer knows is added.
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|end_of_turn|>", "<|eot|>")
@@ -29,10 +32,10 @@ def convert_gguf(gguf: Path, out: Path) -> Path:
     what is trained and merged on the folder agrees with the file. Written beside `out`, renamed when whole.
     Raises EngineError MODEL-02 / MODEL-05 for a file that cannot be converted, DISK-* if writing fails.
     """
+    imports.forbid_kernels()
     facts = read_gguf(gguf)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        scratch = durable.scratch_folder(out)
     except OSError as error:
         raise from_os_error(error, str(out)) from error
     try:
@@ -45,18 +48,18 @@ def convert_gguf(gguf: Path, out: Path) -> Path:
     except OSError as error:
         raise from_os_error(error, str(out)) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        durable.discard(scratch)
     return out
 
 
 def _move(scratch: Path, out: Path) -> None:
     """Put the whole folder in place; another process that was quicker wins, its folder is the same."""
+    scratch.chmod(0o755)
     try:
-        os.rename(scratch, out)
+        durable.replace(scratch, out)
     except OSError:
         if not (out / "config.json").is_file():
             raise
-    os.chmod(out, 0o755)
     durable.fsync_folder(out.parent)
 
 
@@ -64,10 +67,13 @@ def _write(facts: GgufFacts, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    where = {"pretrained_model_name_or_path": str(facts.path.parent), "gguf_file": facts.path.name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, trust_remote_code=False)
+        with _alone(facts.path) as place:
+            where = {"pretrained_model_name_or_path": str(place), "gguf_file": facts.path.name}
+            tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_pretrained(
+                **where, dtype=torch.float32, trust_remote_code=False
+            )
     except (ValueError, KeyError, NotImplementedError) as error:
         raise EngineError(
             f"transformers cannot read {facts.path.name} ({facts.architecture or 'unknown'}).",
@@ -81,6 +87,21 @@ def _write(facts: GgufFacts, folder: Path) -> None:
     model.save_pretrained(folder, max_shard_size="4GB")
     tokenizer.save_pretrained(folder)
     _name_tokenizer(folder / "tokenizer_config.json")
+
+
+@contextmanager
+def _alone(gguf: Path) -> Iterator[Path]:
+    """Return a folder that holds the file and nothing else: what lies beside it is read otherwise."""
+    with tempfile.TemporaryDirectory(prefix="gguf-") as made:
+        place = Path(made) / gguf.name
+        for put in (os.symlink, os.link, shutil.copyfile):
+            try:
+                put(gguf.resolve(), place)
+                break
+            except OSError:
+                if put is shutil.copyfile:
+                    raise
+        yield Path(made)
 
 
 def _name_tokenizer(path: Path) -> None:

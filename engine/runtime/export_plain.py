@@ -9,6 +9,7 @@ from typing import Any
 from engine import durable, paths
 from engine.errors import EngineError
 from engine.models.adapter_facts import CONFIG, WEIGHTS, AdapterFacts, read_adapter_facts
+from engine.models.companions import copy_adapter_config, copy_companion
 from engine.models.facts import read_facts
 from engine.models.made import write_origin
 from engine.models.weight_files import INDEX, weight_paths
@@ -35,8 +36,8 @@ def export_adapter(exported: Exported, out: Path, tell: Progress, check: bool) -
     found: dict[str, Any] = {}
 
     def write(folder: Path) -> None:
-        for name in (WEIGHTS, CONFIG):
-            durable.copy_file(adapter.path / name, folder / name)
+        durable.copy_file(adapter.path / WEIGHTS, folder / WEIGHTS)
+        copy_adapter_config(adapter, folder / CONFIG)
         _copy_beside(exported.target.base.path, folder, _TOKENIZER)
         found.update(_same_adapter(adapter, folder))
         tell("check", 1, 1)
@@ -60,7 +61,7 @@ def _same_adapter(adapter: AdapterFacts, folder: Path) -> dict[str, Any]:
 def _copy_beside(base: Path, folder: Path, names: frozenset[str]) -> None:
     for path in sorted(base.iterdir()):
         if path.name in names and path.is_file():
-            durable.copy_file(path, folder / path.name)
+            copy_companion(path, folder / path.name)
 
 
 def export_safetensors(exported: Exported, out: Path, tell: Progress, check: bool) -> Answer:

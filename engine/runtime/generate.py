@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from engine.data.masks import end_of_turn_id
+from engine.data.special_tokens import is_ordinary
 from engine.data.templates import ChatTemplate
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
@@ -116,7 +117,10 @@ def stops_of(folder: Path, template: ChatTemplate, tokenizer: ModelTokenizer) ->
         return ids[0] if len(ids) == 1 else None
 
     end = end_of_turn_id(template, tokenizer)
-    return stop_ids(folder, single) | (frozenset() if end is None else frozenset({end}))
+    named = stop_ids(folder, single)
+    known = ((i, tokenizer.token(i)) for i in named if i < tokenizer.vocab_size)
+    marks = {i for i, token in known if not is_ordinary(tokenizer.bare, token)}
+    return frozenset(marks if end is None else marks | {end})
 
 
 @torch.inference_mode()

@@ -19,9 +19,11 @@ from typing import Any
 
 from engine import durable
 from engine.data.templates import load_template
+from engine.models.companions import copy_companion, plain_index
+from engine.models.gate import open_model
 from engine.models.made import write_origin
 from engine.models.merging import DENSITY, make_mix
-from engine.models.weight_files import INDEX, read_headers, read_json
+from engine.models.weight_files import INDEX, read_headers
 from engine.runtime.attach import read_tensors
 from engine.runtime.blend import Blend, resolve_blend
 from engine.runtime.certify import certify_made
@@ -171,13 +173,12 @@ def write_rest(blend: Blend, plans: Sequence[FilePlan], folder: Path) -> None:
     base = blend.base.path
     for path in sorted(base.iterdir()):
         if path.name in COPIED and path.is_file():
-            durable.copy_file(path, folder / path.name)
+            copy_companion(path, folder / path.name)
     template = load_template(base, blend.targets[0].chat_template)
     if blend.targets[0].run is not None and template.name != OWN:  # as it was trained, so it is spoken to
         durable.write_file(folder / "chat_template.jinja", template.source)
-    config = read_json(base / "config.json")
-    for name in ("auto_map", "quantization_config", "_name_or_path"):
-        config.pop(name, None)
+    config = open_model(base, weights=False).config.values
+    config.pop("quantization_config", None)
     if plans[0].changed_dtype:
         config.pop("torch_dtype", None)
         config["dtype"] = NAMES[plans[0].dtype]
@@ -193,9 +194,9 @@ def write_rest(blend: Blend, plans: Sequence[FilePlan], folder: Path) -> None:
 def _write_index(base: Path, plans: Sequence[FilePlan], folder: Path) -> None:
     """Keep the index as it is where names and sizes are the same; else say which file holds what, anew."""
     if not any(plan.rewritten for plan in plans):
-        durable.copy_file(base / INDEX, folder / INDEX)
+        copy_companion(base / INDEX, folder / INDEX)
         return
-    index = read_json(base / INDEX)
+    index = plain_index(base / INDEX)
     size = sum(plan.bytes for plan in plans)
     index["metadata"] = {**dict(index.get("metadata") or {}), "total_size": size}
     index["weight_map"] = {item.name: plan.source.name for plan in plans for item in plan.items}

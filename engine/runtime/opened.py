@@ -15,6 +15,8 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 
+from engine.data.templates import load_template
+from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
 from engine.models.facts import BUFFERS
 from engine.models.gate import Opened, open_model
@@ -152,9 +154,8 @@ def _generation(opened: Opened, model: Any) -> Any:
 
 def explain(error: Exception, folder: Path) -> EngineError:
     """Return what a library's trouble with a model means."""
-    text = str(error).strip().split("\n")[0][:300]
-    name = show_name(folder.name)
-    if "size mismatch" in str(error) or "header" in text.lower() or "safetensors" in text.lower():
+    text, name = str(error).lower(), show_name(folder.name)
+    if "size mismatch" in text or "header" in text or "safetensors" in text:
         return EngineError(
             f"The weights of {name} are damaged or do not fit its config.json.",
             "Download the model again.",
@@ -162,8 +163,22 @@ def explain(error: Exception, folder: Path) -> EngineError:
             file=str(folder),
         )
     return EngineError(
-        f"{name} cannot be loaded: {show_name(text, 300)}",
-        "Choose another model, or download it again.",
+        f"{name} cannot be loaded: its config.json is not one that transformers takes "
+        f"({show_name(type(error).__name__, 60)}).",
+        "Choose another model, or download it again; child.log has the details.",
         "MODEL-05",
         file=str(folder),
     )
+
+
+def plain_tokenizer(folder: Path) -> Any:
+    """Return transformers' tokenizer of a model, from what the gate lets through.
+
+    Raises EngineError MODEL-02 to MODEL-06 for one that may not be used.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    own = ModelTokenizer(folder)
+    made = PreTrainedTokenizerFast(tokenizer_file=str(own.path), **own.tokens)
+    made.chat_template = load_template(folder).source
+    return made

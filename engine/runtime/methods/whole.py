@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from engine import durable
 from engine.errors import EngineError
+from engine.models.companions import copy_companion
 
 FOLDER = "model"
 # Beside weights and config.json, what a model folder needs to be used: tokenizer, template, generation.
@@ -138,5 +139,6 @@ def copy_companions(source: Path, target: Path) -> None:
     """Copy tokenizer, chat template and generation settings beside the weights; nothing is overwritten."""
     for pattern in _COMPANIONS:
         for path in sorted(source.glob(pattern)):
-            if path.is_file() and not path.is_symlink() and not (target / path.name).exists():
-                durable.copy_file(path, target / path.name)
+            plain = path.is_file() and path.suffix in (".json", ".jinja", ".txt", ".model")
+            if plain and not (target / path.name).exists():
+                copy_companion(path, target / path.name)
