@@ -104,7 +104,12 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
         None,
         [
             ("list", "name them", library.models_list, []),
-            ("add", "take a folder or a .gguf file", library.models_add, [_argument("path")]),
+            (
+                "add",
+                "take a folder, a .gguf file, or a zip or tar of a folder",
+                library.models_add,
+                [_argument("path")],
+            ),
             ("get", "bring one to disk: starter, or a hub id", library.models_get, [_argument("id")]),
             ("show", "describe one", library.models_show, [_argument("path")]),
         ],
@@ -114,7 +119,12 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
         None,
         [
             ("list", "name them", library.adapters_list, []),
-            ("add", "take an adapter folder", library.adapters_add, [_argument("path")]),
+            (
+                "add",
+                "take an adapter folder, or a zip or tar of one",
+                library.adapters_add,
+                [_argument("path")],
+            ),
             ("show", "describe one", library.adapters_show, [_argument("path")]),
         ],
     ),
