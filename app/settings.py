@@ -76,8 +76,8 @@ class SettingsStore(QObject):
             return Settings()
         try:
             raw = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            self.problem = f"{file} cannot be read ({error}). The usual settings hold until one is changed."
+        except (OSError, ValueError, RecursionError):
+            self.problem = f"{file} cannot be read. The usual settings hold until one is changed."
             return Settings()
         return self._sound(raw if isinstance(raw, dict) else {})
 

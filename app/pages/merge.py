@@ -19,7 +19,7 @@ from app.pages.merge_layout import MergeLayout
 from app.pages.page import Page
 from app.services import Services
 from app.workers.mix_process import MixProcess
-from engine.errors import EngineError
+from engine.errors import EngineError, from_os_error
 from engine.models.facts import read_facts
 from engine.models.library import resolve_model
 
@@ -298,8 +298,10 @@ class MergePage(Page):
         else:
             try:
                 self._take_result(kind, result)
-            except (EngineError, OSError) as error:
-                self._say(EngineError(str(error), tr("Make it again."), "DISK-03"))
+            except EngineError as error:
+                self._say(error)
+            except OSError as error:
+                self._say(from_os_error(error, str(error.filename or "")))
         self._read(read_choices, self._on_choices)
         self._show()
 

@@ -223,7 +223,8 @@ class MonitorPage(Page):
             self.recipe = store.load_recipe(self.watch.folder)
             text = (self.watch.folder / "recipe.yaml").read_text(encoding="utf-8")
         except (EngineError, OSError) as error:
-            self.recipe, text = None, f"The recipe of this run cannot be read: {error}"
+            told = error.message if isinstance(error, EngineError) else error.strerror
+            self.recipe, text = None, f"The recipe of this run cannot be read: {told}"
         self.side.show_recipe(text)
 
     def _show_nothing(self) -> None:

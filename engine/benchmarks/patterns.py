@@ -18,7 +18,7 @@ def why_not(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
-        return str(error)
+        return error.msg if error.pos is None else f"{error.msg}, at character {error.pos + 1}"
     return ""
 
 

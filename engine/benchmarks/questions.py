@@ -80,7 +80,7 @@ def _fields(read: Callable[[Row], Fields], row: Row, benchmark: Benchmark, numbe
         return read(row)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise EngineError(
-            f"Row {number + 1} is no row of {benchmark.label} ({type(error).__name__}: {str(error)[:80]}).",
+            f"Row {number + 1} is no row of {benchmark.label}.",
             "Choose a file in the form in which the hub has it.",
             "DATA-03",
         ) from error

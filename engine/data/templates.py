@@ -157,9 +157,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError):
         raise EngineError(
-            f"{path.name} is damaged: {show_name(str(error))}.",
+            f"{path.name} is damaged: it cannot be read as JSON.",
             "Download the model again.",
             "MODEL-02",
             file=str(path),

@@ -15,7 +15,6 @@ from engine.data.special_tokens import refuse_odd_marks
 from engine.data.templates import ChatTemplate, _read_json, load_template, read_special_tokens
 from engine.durable import sha256_file
 from engine.errors import EngineError
-from engine.paths import show_name
 from engine.probes import proof
 
 
@@ -158,12 +157,8 @@ def guarded(path: Path) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit, GeneratorExit, EngineError):
         raise
     except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception
-        why = (
-            "it needs too much memory"
-            if isinstance(error, MemoryError)
-            else str(error) or type(error).__name__
-        )
-        raise stopped(path, show_name(why, 200)) from None
+        why = "it needs too much memory" if isinstance(error, MemoryError) else "its library refuses it"
+        raise stopped(path, why) from error
 
 
 def stopped(path: Path, why: str) -> EngineError:

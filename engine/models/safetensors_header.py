@@ -85,8 +85,10 @@ def read_header(path: Path) -> Header:
 def _checked(path: Path, raw: bytes, size: int) -> Header:
     try:
         values = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_doubles)
+    except Doubled as error:
+        raise _damaged(path, f"in its header {error}") from error
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"its header cannot be read ({paths.show_name(str(error), 80)})") from error
+        raise _damaged(path, "its header is no JSON") from error
     if not isinstance(values, dict):
         raise _damaged(path, "its header is no mapping")
     metadata = values.pop("__metadata__", {})
@@ -106,10 +108,14 @@ def _checked(path: Path, raw: bytes, size: int) -> Header:
     return Header(path, raw, metadata, tuple(tensors))
 
 
+class Doubled(ValueError):
+    """One name twice in the header; its words are ours."""
+
+
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise Doubled("a name stands twice")
     return values
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from pathlib import Path
 
 from engine import durable
+from engine.benchmarks.patterns import why_not
 from engine.errors import EngineError, from_os_error
 from engine.runs.evaluations import MAX_LINE_BYTES, TESTS
 
@@ -68,12 +68,11 @@ def _judge(prompt: str, expected: str | None, check: str) -> None:
             "This check needs the expected answer.", "Write it, or check nothing.", "REC-01", field="expected"
         )
     if check == "regex":
-        try:
-            re.compile(expected or "")
-        except re.error as error:
+        refused = why_not(expected or "")
+        if refused:
             raise EngineError(
-                f"The pattern cannot be read: {error}.", "Correct it.", "REC-01", field="expected"
-            ) from error
+                f"The pattern cannot be used: {refused}.", "Correct it.", "REC-01", field="expected"
+            )
 
 
 def _ends_in_newline(path: Path) -> bool:

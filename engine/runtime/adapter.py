@@ -71,7 +71,7 @@ def _wrap(model: Any, recipe: Recipe, config: Any) -> Any:
         wrapped = get_peft_model(model, config)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise EngineError(
-            f"This model cannot be adapted with {recipe.adapter.method}: {str(error).splitlines()[0][:200]}",
+            f"This model cannot be adapted with {recipe.adapter.method}.",
             "Use lora, or other target_modules.",
             "REC-01",
             field="adapter.method",

@@ -156,7 +156,7 @@ def _told_by_name(kind: str) -> Iterator[None]:
         yield
     except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException) as error:
         raise EngineError(
-            f"Models of the kind {kind} cannot be counted: what they compute hangs on values ({error}).",
+            f"Models of the kind {kind} cannot be counted: what they compute hangs on values.",
             "Use the formula's figure, or try 20 steps.",
             "MODEL-05",
         ) from error

@@ -201,8 +201,8 @@ def prove_answers(path: Path, plain: Path, reference: Reference, kind: str, tell
     try:
         model = load_gguf(path, plain)
     except (ValueError, KeyError, NotImplementedError, RuntimeError, OSError) as error:
-        why = show_name(str(error).split("\n")[0] or type(error).__name__, 200)
-        return {"kind": "gguf", "passed": False, "reason": f"transformers cannot read it: {why}"}
+        reason = f"transformers cannot read it ({type(error).__name__})"
+        return {"kind": "gguf", "passed": False, "reason": reason}
     found = certify(
         reference,
         subject_of(model),

@@ -189,7 +189,8 @@ def _disk(recipe: Recipe, plans: Plans | None) -> Check:
     try:
         free = shutil.disk_usage(paths.runs_dir()).free
     except OSError as error:
-        return Check(BAD, "The runs folder cannot be used", str(error), "checkpoint.save_total_limit")
+        why = error.strerror or ""
+        return Check(BAD, "The runs folder cannot be used", why, "checkpoint.save_total_limit")
     if plans is None:
         return Check(WAIT, f"{i18n.size(free)} free for runs", "", "checkpoint.save_total_limit")
     needed = needed_bytes(recipe, plans.now.trainable_parameters)

@@ -89,7 +89,7 @@ def try_layout(config: Any, asked: str) -> Layout:
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise EngineError(
                 f"Models of the kind {config.model_type} cannot be counted: none can be made small enough "
-                f"to try their batches ({str(error).splitlines()[0][:100]}).",
+                "to try their batches.",
                 "Use the formula's figure, or try 20 steps.",
                 "MODEL-05",
             ) from error

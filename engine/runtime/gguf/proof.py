@@ -142,7 +142,7 @@ def prove_tokens(file: ReadBack, trained: Trained, texts: Sequence[str]) -> Find
     try:
         own = FileTokenizer(file.values)
     except (ValueError, LookupError, TypeError) as error:
-        return Finding(False, f"The file's tokenizer cannot be used: {show_name(str(error))}.")
+        return Finding(False, f"The file's tokenizer cannot be used ({type(error).__name__}).")
     for text in texts:
         found, wanted = own.encode(text), trained.tokenizer.encode(text)
         if found != wanted:
