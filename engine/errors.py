@@ -15,7 +15,10 @@ class EngineError(Exception):
 
     `code` is one of engine/error_catalogue.py. `file`, `line` (1-based) and `field` (dotted recipe path) say
     where, when that is known. Whatever steers a screen is made visible in both texts; `file` stays a path.
+    `detail` is for the one who wants to know more: the trace, where the window's work failed.
     """
+
+    detail: str = ""
 
     def __init__(
         self,

@@ -93,6 +93,7 @@ class Notice(QFrame):
         hint, code = getattr(error, "hint", ""), getattr(error, "code", "")
         place = _place(getattr(error, "file", None), getattr(error, "line", None))
         kind = KIND_OF[severity(code)] if code else "bad"
+        details = details or getattr(error, "detail", "")
         self.show_notice(kind, message, " ".join(filter(None, (hint, place))), actions, details, code)
 
     def _fill_buttons(self, actions: Sequence[Action], details: str) -> None:

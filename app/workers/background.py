@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -23,6 +24,7 @@ from engine.report import keep_incident
 log = logging.getLogger(__name__)
 
 LOOK_MS = 8
+MOST_DETAIL = 8_000
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,11 @@ def _perform(work: Callable[[], Any], number: int) -> _Outcome:
 
 
 def _bare(error: EngineError) -> EngineError:
-    """Return an error without the frames it came through: they hold what the work held."""
+    """Return an error without the frames it came through: they hold what the work held.
+
+    The text of its trace stays, for the details of a notice.
+    """
+    if not error.detail:
+        error.detail = "".join(traceback.format_exception(error))[-MOST_DETAIL:]
     error.__cause__ = error.__context__ = error.__traceback__ = None
     return error
