@@ -11,6 +11,7 @@ from pathlib import Path
 
 from engine.data import frozen, row_cache
 from engine.data.dataset import Prepared, prepare
+from engine.data.examples import locate
 from engine.data.inspect import common_system_prompt
 from engine.errors import EngineError, from_os_error
 from engine.events import Log, Warned
@@ -43,7 +44,8 @@ def rows_of(job: Job, recipe: Recipe, model_folder: Path, progress: Progress) ->
         job.write(Log(message="The same rows were tokenised before; they are taken from the cache."))
         return replace(data, system_prompt=about["system_prompt"], files=about["files"])
     data = prepare(recipe.data, model_folder, recipe.training.seed, base_dir=job.folder, progress=progress)
-    system = recipe.data.system_prompt or common_system_prompt(recipe.data.train[0], recipe.data)
+    first = str(locate(recipe.data.train[0], job.folder))
+    system = recipe.data.system_prompt or common_system_prompt(first, recipe.data)
     _freeze(job, data, {"files": digests, "system_prompt": system}, None)
     if place is not None and row_cache.digests_of(recipe.data, job.folder) == digests:
         _share(job, place)
