@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,14 @@ def replace(source: Path, target: Path) -> None:
     _patiently(lambda: disk.replace(source, target))
 
 
+def move(source: Path, target: Path) -> None:
+    """Give a file or folder another place on the same disk, durably; raises OSError."""
+    replace(source, target)
+    disk.fsync_folder(target.parent)
+    if source.parent != target.parent:
+        disk.fsync_folder(source.parent)
+
+
 def remove_file(path: Path) -> None:
     """Remove a file or link, patiently; one that is not there is no error."""
     with contextlib.suppress(FileNotFoundError):
@@ -192,6 +201,14 @@ def make_folder(folder: Path, mode: int = 0o777, *, inside: Path | None = None) 
     with contextlib.suppress(FileExistsError):
         disk.mkdir(folder, mode)
     disk.fsync_folder(folder.parent)
+
+
+def scratch_folder(beside: Path) -> Path:
+    """Make a folder for what will stand under the name `beside` once it is whole; raises OSError."""
+    make_folder(beside.parent)
+    folder = beside.with_name(f".{beside.name}-{uuid.uuid4().hex[:8]}")
+    disk.mkdir(folder, 0o700)
+    return folder
 
 
 def stream(path: Path, blocks: Iterable[bytes | memoryview], *, settling: str = "") -> None:

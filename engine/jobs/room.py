@@ -8,7 +8,6 @@ from engine import durable, paths
 from engine.errors import EngineError
 
 SPARE_BYTES = 64 << 20
-SMALL_BYTES = 256 << 20  # an evaluation, a log, a table
 # What a run holds for its words about a full disk: it goes when they are to be written.
 RESERVE = "cache/reserve.bin"
 RESERVE_BYTES = 128 * 1024

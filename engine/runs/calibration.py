@@ -22,11 +22,11 @@ def record(entry: Entry, path: Path | None = None) -> str:
     place = path or ledger_file()
     taken = EngineError(f"{place.name} is being written by another program.", "Try again.", "RUN-02")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(place.parent)
         with FileLock(place.with_suffix(".lock"), taken, LOCK_SECONDS):
             before = Ledger.read(place)
             if before.damage and place.exists():
-                place.replace(place.with_name(f"{place.stem}-damaged-{time.time_ns():x}.json"))
+                durable.replace(place, place.with_name(f"{place.stem}-damaged-{time.time_ns():x}.json"))
             durable.write_json(place, before.with_entry(entry).as_dict())
     except OSError as error:
         raise from_os_error(error, str(place)) from error

@@ -5,7 +5,6 @@ Such a folder stands among the jobs, not among the runs, and goes once the answe
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -34,10 +33,10 @@ def make_folder(prefix: str, recipe: Recipe) -> Path:
     """
     for old in paths.jobs_dir().glob(f"{prefix}*"):
         if not lock.is_held(old) and time.time() - old.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
+            durable.discard(old)
     folder = paths.jobs_dir() / f"{prefix}{uuid.uuid4().hex[:8]}"
     try:
-        folder.mkdir(mode=0o700)
+        durable.make_folder(folder, 0o700)
         durable.write_file(folder / "recipe.yaml", codec.dumps(recipe))
     except OSError as error:
         raise from_os_error(error, str(folder)) from error
@@ -71,7 +70,7 @@ class Question(ABC, Generic[Answer]):
                 self._child.kill()
             return None
         self._answer = self._conclude()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        durable.discard(self.folder)
         return self._answer
 
     def cancel(self) -> None:

@@ -91,7 +91,7 @@ def locked() -> Iterator[None]:
         "Another process keeps the queue.", "Wait a moment and try again.", "RUN-02", file=str(home / LOCK)
     )
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(home)
         with lock.FileLock(home / LOCK, taken, LOCK_SECONDS):
             yield
     except OSError as error:

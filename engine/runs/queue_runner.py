@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from engine import paths
+from engine import durable, paths
 from engine.errors import EngineError
 from engine.jobs import lock, process
 from engine.runs import queue
@@ -27,7 +27,7 @@ def ensure_running() -> bool:
     if not now.queued or now.held or lock.is_held(paths.home(), RUNNER_LOCK):
         return False
     log = paths.home() / "logs" / "queue.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(log.parent)
     mode = "wb" if log.exists() and log.stat().st_size > LOG_BYTES else "ab"
     with open(log, mode) as output:
         subprocess.Popen(
@@ -52,7 +52,7 @@ def run_queue(tell: Callable[[Started], None] | None = None, *, alone: bool = Tr
         _until_empty(tell)
         return
     taken = EngineError("The queue is being run already.", "`tunesmith queue list` shows it.", "RUN-02")
-    paths.home().mkdir(parents=True, exist_ok=True)
+    durable.make_folder(paths.home())
     with lock.FileLock(paths.home() / RUNNER_LOCK, taken, seconds=0.0):
         _until_empty(tell)
 

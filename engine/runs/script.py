@@ -75,7 +75,7 @@ def _refuse_existing(out: Path) -> None:
 
 def _write(path: Path, content: str | bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(path.parent)
         durable.write_file(path, content)
     except OSError as error:
         raise from_os_error(error, str(path)) from error

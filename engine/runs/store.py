@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import uuid
 from dataclasses import dataclass, field, replace
@@ -242,12 +241,12 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
     steps: dict[int, float | None] = {}
     validation: dict[int, float] = {}
     judged: tuple[Seal, ...] = ()
-    total, first, last = 0, None, None
+    total, spans = 0, dict[str, tuple[float, float]]()
     for event in events:
         kind, step = event.get("type"), event.get("step")
-        if isinstance(event.get("time"), int | float):
-            first = event["time"] if first is None else first
-            last = event["time"]
+        if isinstance(mono := event.get("mono"), int | float):  # the wall's clock may be set meanwhile
+            attempt = str(event.get("attempt"))
+            spans[attempt] = (spans.get(attempt, (mono, mono))[0], mono)
         if kind == "started" and event.get("resumed_from_step") is not None:
             kept = int(event["resumed_from_step"])
             steps = {s: v for s, v in steps.items() if s <= kept}
@@ -268,7 +267,7 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
         "loss": losses[-1] if losses else None,
         "best_validation": None if best is None else validation[best],
         "best_step": best,
-        "seconds": None if first is None or last is None else last - first,
+        "seconds": sum(max(0.0, last - first) for first, last in spans.values()) if spans else None,
         "curve": tuple(losses[::stride]),
         "seals": judged,
     }
@@ -313,7 +312,7 @@ def rename_run(folder: Path, name: str) -> None:
 def trash_dir() -> Path:
     """Return the folder deleted runs wait in."""
     folder = paths.runs_dir() / ".trash"
-    folder.mkdir(exist_ok=True)
+    durable.make_folder(folder)
     return folder
 
 
@@ -323,7 +322,7 @@ def delete_run(folder: Path) -> Path:
         raise EngineError("This run is going.", "Stop it first.", "RUN-02", file=str(folder))
     target = trash_dir() / f"{folder.name}.{int(time.time())}"
     try:
-        shutil.move(folder, target)
+        durable.move(folder, target)
     except OSError as error:
         raise from_os_error(error, str(folder)) from error
     return target
@@ -336,5 +335,5 @@ def restore_run(trashed: Path) -> Path:
         raise EngineError(
             f"{target.name} is there already.", "Rename that run first.", "RUN-02", file=str(target)
         )
-    shutil.move(trashed, target)
+    durable.move(trashed, target)
     return target

@@ -34,14 +34,14 @@ def put_back(place: Path, line: bytes) -> None:
     """Append the line of a test; raises EngineError DISK-* when it cannot be written."""
     path = place / TESTS
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(place)
         torn = path.is_file() and not _ends_in_newline(path)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = durable.open_log(path)
         try:
             durable.append_line(descriptor, b"\n" + line if torn else line)
-            os.fsync(descriptor)
+            durable.disk.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            durable.disk.close(descriptor)
     except OSError as error:
         raise from_os_error(error, str(path)) from error
 

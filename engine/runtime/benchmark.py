@@ -238,7 +238,7 @@ def _answer(going: _Evaluation, task: Task) -> None:
                 going.job.write(
                     Progress(stage=task.benchmark.label, done=chunk.stop, total=total, unit="questions")
                 )
-        os.fsync(descriptor)
+        durable.disk.fsync(descriptor)
 
 
 class _appending:
@@ -250,7 +250,7 @@ class _appending:
 
     def __enter__(self) -> int:
         torn = self._path.is_file() and self._path.stat().st_size > 0 and not self._ends_well()
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._descriptor = durable.open_log(self._path)
         if torn:
             durable.append_line(self._descriptor, b"\n")
         return self._descriptor
@@ -261,7 +261,7 @@ class _appending:
             return file.read(1) == b"\n"
 
     def __exit__(self, *_: Any) -> None:
-        os.close(self._descriptor)
+        durable.disk.close(self._descriptor)
 
 
 def _is_answered(going: _Evaluation, name: str, number: int) -> bool:

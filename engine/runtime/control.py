@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from engine import durable
+
 ORDER = {"stop": 0, "pause": 1, "resume": 1, "save": 2, "evaluate": 3, "sample": 4}
 MAX_BYTES = 64 * 1024
 
@@ -24,8 +26,8 @@ class Control:
     def clear(self) -> None:
         """Remove what an earlier attempt left behind."""
         if self._folder.is_symlink():  # what lies behind it is not ours
-            self._folder.unlink()
-        self._folder.mkdir(exist_ok=True)
+            durable.remove_file(self._folder)
+        durable.make_folder(self._folder, inside=self._folder.parent)
         for path in self._folder.iterdir():
             _remove(path)
 
@@ -72,4 +74,4 @@ def _read(path: Path) -> Any:
 
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):  # a folder among them stays; it says nothing
-        path.unlink()
+        durable.remove_file(path)

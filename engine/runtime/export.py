@@ -11,10 +11,7 @@ Everything is made in a folder beside its name, proved there, and renamed.
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +34,7 @@ from engine.runtime.export_subject import Exported, find_exported
 from engine.runtime.fidelity import Progress
 from engine.runtime.gguf.adapter import export_gguf_adapter
 from engine.runtime.gguf.write import About
-from engine.runtime.new_folder import into_folder
+from engine.runtime.new_folder import into_folder, refuse_name
 from engine.runtime.ollama.export import modelfile_of, ollama_form, prove_modelfile
 
 
@@ -152,24 +149,24 @@ class _Files:
                 "DISK-02",
                 file=str(self.out),
             )
+        refuse_name(self.out)
         try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            place = Path(tempfile.mkdtemp(prefix=f".{self.out.name}-", dir=self.out.parent))
+            place = durable.scratch_folder(self.out)
             try:
                 into_folder(place / "made", self.needed, self._write)
                 if (place / "made" / CERTIFICATE).is_file():
-                    os.replace(place / "made" / CERTIFICATE, beside(self.out))
-                os.replace(place / "made" / self.file, self.out)
+                    durable.replace(place / "made" / CERTIFICATE, beside(self.out))
+                durable.replace(place / "made" / self.file, self.out)
                 durable.fsync_folder(self.out.parent)
             finally:
-                shutil.rmtree(place, ignore_errors=True)
+                durable.discard(place)
         except OSError as error:
             raise from_os_error(error, str(self.out)) from error
 
     def _write(self, folder: Path) -> None:
         target = self.exported.target
         scratch = folder / ".scratch"
-        scratch.mkdir()
+        durable.make_folder(scratch)
         plain = self.exported.plain(scratch, self.tell, "fp32")
         about = about_of(self.exported)
         made = make_gguf(target, plain, folder / self.file, self.kind, about, self.tell)
@@ -178,7 +175,7 @@ class _Files:
             durable.write_file(folder / "Modelfile", modelfile_of(self.form, target, made))
         if self.check:
             self.found = prove(self.exported, made, self.form is not None, self.tell)
-        shutil.rmtree(scratch)
+        durable.remove_tree(scratch)
         if not self.single:
             write_card(self.exported, folder, self.format, self.found)
             write_origin(folder, self.exported.origin(self.format, self.kind.name))

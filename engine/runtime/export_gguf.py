@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from engine import durable
 from engine.data.masks import end_of_turn_id
 from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
@@ -100,7 +101,7 @@ def make_gguf(
     write_gguf(made.content, written, tell)
     if kind.foreign:
         quantize_by_program(written, path, kind)
-        written.unlink()
+        durable.remove_file(written)
     return made
 
 

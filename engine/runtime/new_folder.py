@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +18,7 @@ def into_folder(out: Path, needed: int, write: Callable[[Path], None]) -> None:
     _refuse_taken(out)
     room.refuse_full(out.parent, needed)
     try:
-        durable.make_folder(out.parent)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        scratch = durable.scratch_folder(out)
         try:
             write(scratch)
             durable.fsync_folder(scratch)

@@ -172,27 +172,3 @@ def test_that_every_raised_error_has_a_hint_and_a_code() -> None:
                 if not (hint and code) and None not in words:
                     poor.append(source.at(call))
     assert not poor, poor
-
-
-def test_that_files_of_a_run_are_written_by_one_module() -> None:
-    found = []
-    for source in sources("engine/runs", "engine/jobs"):
-        for call, name in source.calls():
-            if name.endswith((".write_text", ".write_bytes")) or (name == "open" and _opens_to_write(call)):
-                found.append(f"{source.at(call)} {name}")
-    allowed = ("engine/runs/event_log.py", "engine/jobs/process.py", "engine/jobs/lock.py")
-    found = [f for f in found if not f.startswith(allowed)]
-    assert not found, found
-
-
-def _opens_to_write(call: ast.Call) -> bool:
-    mode = (
-        call.args[1]
-        if len(call.args) > 1
-        else next((k.value for k in call.keywords if k.arg == "mode"), None)
-    )
-    return (
-        isinstance(mode, ast.Constant)
-        and isinstance(mode.value, str)
-        and any(c in mode.value for c in "wax+")
-    )
