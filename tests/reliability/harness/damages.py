@@ -89,3 +89,21 @@ def false_alarms(place: Path, count: int) -> list[str]:
             found += [f"{each.path}: {each.problem}" for each in fsck(run).findings]
             shutil.rmtree(run)
     return found
+
+
+def repaired(sound: Path, place: Path, count: int, seed: int) -> tuple[int, list[str]]:
+    """Repair `count` runs with several damages; return how much was moved and what did not hold."""
+    draw, moved, broken = random.Random(seed), 0, []
+    for number in range(count):
+        run = Path(shutil.copytree(sound, place / f"repaired-{number}"))
+        for folder in draw.sample([*check.checkpoint_folders(run), run / "adapter"], k=draw.randrange(1, 4)):
+            spoil(folder, draw)
+        for name in draw.sample(("x.part", "adapter.part", "checkpoints/y", "cache.pkl"), k=2):
+            (run / name).write_bytes(draw.randbytes(50))
+        before = sizes(run)
+        moved += len(fsck(run, repair=True).moved)
+        again = fsck(run, repair=True)
+        if sizes(run) != before or again.moved or not again.ok:
+            broken.append(f"run {number}: {before} bytes, then {sizes(run)}; {again.findings}")
+        shutil.rmtree(run)
+    return moved, broken

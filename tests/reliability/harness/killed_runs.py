@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from engine import durable
@@ -51,9 +53,26 @@ class Runs:
             status = killing.in_process(lambda: small_run.attempt(run), armed=armed)
             if status != -9:
                 found.broken.append(f"{armed}: the attempt ended with {status}")
+            self._take(run, armed, found, resume)
+
+    def kill_after(self, count: int, seed: int) -> Killed:
+        """Kill `count` attempts, syncs and all, after times drawn at random; one may have ended before."""
+        draw, found = random.Random(seed), Killed()
+        began = time.monotonic()
+        killing.in_process(lambda: small_run.attempt(small_run.make(self._place / "timed")))
+        longest = time.monotonic() - began
+        for number in range(count):
+            run = Path(shutil.copytree(self._fresh, self._place / "run"))
+            after = draw.uniform(0.0, longest)
+            killing.in_process(partial(small_run.attempt, run), after=after)
+            self._take(run, f"after {after:.3f} s", found, number % 4 == 0)
+        return found
+
+    def _take(self, run: Path, how: str, found: Killed, resume: bool) -> None:
+        with durable.using(Unsynced()):
             found.kills += 1
             found.states.add(store.state_of(run))
-            found.broken += [f"{armed}: {fault}" for fault in self._judge(run, resume)]
+            found.broken += [f"{how}: {fault}" for fault in self._judge(run, resume)]
         shutil.rmtree(run)
 
     def kill_anywhere(self, count: int, seed: int) -> Killed:

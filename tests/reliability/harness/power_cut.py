@@ -10,7 +10,6 @@ from pathlib import Path
 
 from engine import durable
 from engine.errors import EngineError
-from engine.jobs.process import exit_of
 from engine.jobs.spec import read_job
 from engine.runs import check, store
 from engine.runs.event_log import EventReader
@@ -128,8 +127,7 @@ def _ending(run: Path, image: Image, truth: dict[str, dict[str, bytes]]) -> list
     if whole and small_run.contents(run / "adapter").keys() != truth["adapter"].keys():
         broken.append("the result is believed and lacks files")
     state = store.state_of(run)
-    attempts = image.promised.count("closed")
-    if attempts and image.promised[-1] == "closed" and state != "finished" and exit_of(run) is None:
+    if image.promised[-1] == "closed" and state != "finished":
         broken.append(f"a finished run is {state}")
     if state == "finished" and not whole:
         broken.append("the run is finished without its result")

@@ -40,6 +40,7 @@ def make(folder: Path) -> Path:
 def attempt(folder: Path, steps: int = STEPS) -> int:
     """Do what a child does from the lock to the closing note; return its exit status."""
     with FolderLock(folder):
+        mark("begun")
         child._set_aside_exit(folder)
         control = Control(folder)
         control.clear()

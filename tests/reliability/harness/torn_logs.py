@@ -81,9 +81,9 @@ def _spoilt(lines: list[bytes], draw: random.Random) -> tuple[bytes, list[int]]:
         return text + b"\0" * 4096, list(range(1, len(lines) + 1))
     begin = draw.randrange(len(text))
     end = min(len(text), begin + draw.choice((1, 40, 512, 4096)))
-    fill = b"\0" if how == "zeros" else b"#"
+    fill = bytes(end - begin) if how == "zeros" else draw.randbytes(end - begin).replace(b"\n", b"\xff")
     hit = {text[:at].count(b"\n") for at in range(begin, end)}
     starts = [sum(len(line) for line in lines[:number]) for number in range(len(lines))]
     glued = {number for number, start in enumerate(starts) if begin <= start - 1 < end}  # to the wreck before
     whole = [number + 1 for number in range(len(lines)) if number not in hit | glued]
-    return text[:begin] + fill * (end - begin) + text[end:], whole
+    return text[:begin] + fill + text[end:], whole
