@@ -6,7 +6,8 @@ import shutil
 from dataclasses import dataclass
 
 from engine import doctor, paths
-from engine.hardware.devices import Machine, nvidia_hardware_present, probe
+from engine.hardware.devices import Machine, probe
+from engine.hardware.torch_build import installed, problem_of
 from engine.models.library import starter_ready
 
 LITTLE_MEMORY, LITTLE_DISK = 4e9, 10e9
@@ -48,15 +49,17 @@ def headline(lines: list[Line]) -> tuple[str, str]:
 
 
 def _device(machine: Machine) -> Line:
+    unfit = problem_of(machine, installed())
+    if unfit is not None:
+        repair = ("driver", "What to do") if "driver" in unfit.hint.lower() else ("setup", "Copy command")
+        words = f"{unfit.message} Training would use the CPU."
+        return Line(WARN, "GPU not usable", words, *repair)
     if machine.devices:
         gpu = machine.devices[0]
         name = gpu.name.removeprefix("GeForce ")
         more = f" and {len(machine.devices) - 1} more" if len(machine.devices) > 1 else ""
         bf16 = ", bf16" if gpu.capability and gpu.capability >= (8, 0) else ""
         return Line(OK, f"{name}{more}, driver {gpu.driver}", f"{gpu.total_bytes / 1e9:.0f} GB{bf16}")
-    if nvidia_hardware_present():
-        detail = "An NVIDIA GPU is here, but its driver does not answer. Training would use the CPU."
-        return Line(WARN, "GPU not usable", detail, "driver", "What to do")
     return Line(OK, "CPU only", f"{machine.cores} cores. Small models train here in minutes.")
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STATE_MARKS = {"ok": ("check", "ok"), "warn": ("triangle", "warn"), "bad": ("octagon", "bad")}
 DRIVER_HELP = (
-    "The driver of the NVIDIA GPU does not answer. Update it from nvidia.com/drivers or your distribution, "
+    "Update the driver of the NVIDIA GPU from nvidia.com/drivers or your distribution, "
     "restart the computer, then press the card again."
 )
 
@@ -80,7 +80,7 @@ class ReadinessCard(Card):
     def _repairs(self) -> dict[str, Callable[[], object]]:
         return {
             "driver": lambda: self._services.notify(
-                "The GPU's driver does not answer.", "warn", hint=DRIVER_HELP
+                "The GPU's driver is too old or does not answer.", "warn", hint=DRIVER_HELP
             ),
             "setup": self._copy_setup,
             "starter": self._fetch_starter,

@@ -11,6 +11,7 @@ from app.pages.wizard.fields import counted
 from app.pages.wizard.inquiries import DataView, Plans
 from app.pages.wizard.plan_view import change_words
 from app.pages.wizard.review_check import ADD_SEEDS, BAD, CHECK_EXACTLY, INFO, OK, WAIT, WARN, Check
+from app.pages.wizard.review_device import device_checks
 from app.pages.wizard.review_methods import method_checks
 from app.widgets.plan_figures import size_range
 from engine import paths
@@ -43,6 +44,7 @@ def examine(
     machine = machine or probe()
     model, facts = _model(recipe)
     checks = [_memory(plans, counted_bytes), _data(recipe, data)]
+    checks += device_checks(recipe, facts, data, plans, machine)
     if data is not None and facts is not None:
         checks += _lengths(recipe, data, facts)
     if facts is not None:

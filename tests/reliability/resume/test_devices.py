@@ -242,3 +242,37 @@ def test_f27_that_a_gpu_is_free_again_once_its_training_was_killed(
     with gpu_lock.held(run, 2) as mine:
         assert list(mine) == ["GPU-fake-1", "GPU-fake-2"]
         assert os.stat(gpu_lock.folder()).st_mode & 0o077 == 0
+
+
+# -- in the window ------------------------------------------------------------------------------------------
+def test_f25_f26_f27_that_review_and_home_say_the_same_as_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app import readiness
+    from app.pages.wizard import review_device
+    from app.pages.wizard.review_check import INFO, WARN
+
+    def said(here: Machine, build: TorchBuild) -> list[tuple[str, str]]:
+        monkeypatch.setattr(review_device, "probe", lambda: here)
+        for module in (torch_build, readiness):
+            monkeypatch.setattr(module, "installed", lambda: build)
+        checks = review_device.device_checks(Recipe(), None, None, None, here)
+        return [(check.state, check.title) for check in checks]
+
+    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    fits = TorchBuild("2.13.0+cu128", "12.8")
+    old = "Driver 470.42 is too old; 525.60 or newer for CUDA 12.8 is needed."
+    assert said(machine(gpu("470.42")), fits) == [(WARN, old)]
+    line = readiness._device(machine(gpu("470.42")))
+    assert line.title == "GPU not usable" and line.detail.startswith(old) and line.repair == "driver"
+
+    monkeypatch.setattr(advance, "device_names", lambda: ("0",))
+    monkeypatch.setattr(advance, "device_uuids", lambda: {"0": "GPU-fake-1"})
+    assert said(machine(gpu()), fits) == []
+    assert readiness._device(machine(gpu())).title == "H100, driver 570.124"
+    ((state, title),) = said(machine(gpu(free=50 * GB)), fits)
+    assert state == WARN and title.endswith("uses 30.0 GB of the GPU memory; 50.0 GB are free.")
+    monkeypatch.setenv(gpu_lock.GIVEN, "GPU-fake-1")
+    with gpu_lock.held(tmp_path / "night-run", 1):
+        assert said(machine(gpu()), fits) == [(INFO, "night-run uses the GPU.")]
