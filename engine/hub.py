@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -299,7 +298,7 @@ def _fetch(identity: str, commit: str, file: HubFile, folder: Path, count: _Coun
 def _room_for(place: Path, folder: Path, needed: int) -> None:
     """Refuse a download that does not fit; `place` may not be there yet."""
     there = next(p for p in (place, *place.parents) if p.is_dir())
-    free = shutil.disk_usage(there).free
+    free = durable.disk.free(there)
     if needed > free:
         raise EngineError(
             f"{needed / 1e6:,.0f} MB are needed in {place}, {free / 1e6:,.0f} MB are free.",

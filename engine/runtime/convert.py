@@ -6,7 +6,9 @@ last line of standard output is the error as JSON and the exit status is 1.
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import shutil
 import sys
@@ -18,11 +20,13 @@ from typing import Any
 
 from engine import durable
 from engine.errors import EngineError, from_os_error
+from engine.jobs import room
 from engine.models.gguf_header import GgufFacts, read_gguf
 from engine.runtime import imports
 
 # Texts that end an answer in the templates of the known families; the first one a tokenizer knows is added.
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|end_of_turn|>", "<|eot|>")
+FLOAT_BYTES = 4
 
 
 def convert_gguf(gguf: Path, out: Path) -> Path:
@@ -34,6 +38,7 @@ def convert_gguf(gguf: Path, out: Path) -> Path:
     """
     imports.forbid_kernels()
     facts = read_gguf(gguf)
+    room.refuse_full(out.parent, FLOAT_BYTES * sum(math.prod(shape) for shape in facts.tensors.values()))
     try:
         scratch = durable.scratch_folder(out)
     except OSError as error:
@@ -65,6 +70,7 @@ def _move(scratch: Path, out: Path) -> None:
 
 def _write(facts: GgufFacts, folder: Path) -> None:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
@@ -84,7 +90,10 @@ def _write(facts: GgufFacts, folder: Path) -> None:
     _as_plain(model)
     _complete_tokenizer(tokenizer, facts)
     _set_stops(model, tokenizer)
-    model.save_pretrained(folder, max_shard_size="4GB")
+    try:
+        model.save_pretrained(folder, max_shard_size="4GB")
+    except SafetensorError as error:  # the library's own words for a full or failing disk
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
     tokenizer.save_pretrained(folder)
     _name_tokenizer(folder / "tokenizer_config.json")
 

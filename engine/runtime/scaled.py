@@ -22,6 +22,7 @@ from torch import Tensor
 
 from engine import durable, paths
 from engine.errors import EngineError, from_os_error
+from engine.jobs import room
 from engine.models.adapter_facts import CONFIG, WEIGHTS, AdapterFacts
 from engine.models.adapter_tensors import PEFT_PREFIX
 from engine.models.weight_files import read_json
@@ -54,6 +55,7 @@ def save_scaled(target: Target, fitted: Fitted, strength: float, out: Path | Non
     tensors = scaled_tensors(adapter, fitted, strength)
     folder = out or _free_folder(target, strength)
     part = folder.with_name(f".{folder.name}.part")
+    room.refuse_full(folder.parent, 2 * adapter.bytes)  # what was 16 bits wide is 32 then
     try:
         durable.remove_tree(part)
         durable.make_folder(part)
