@@ -30,6 +30,8 @@ _STRUCTURAL = frozenset(
     "length count first last list reverse default d select reject selectattr rejectattr map sort unique "
     "groupby dictsort items min max sum random attr counted batch slice".split()
 )
+# Filters that cannot make anything longer; `counted` counts by itself.
+_FREE = frozenset("counted as_text length count first last default d".split())
 # What takes a width or a number of times.
 _WIDTHS = frozenset(
     "center indent batch slice wordwrap truncate ljust rjust zfill expandtabs to_bytes".split()
@@ -222,6 +224,8 @@ def _parts(values: Any, between: int) -> list[Any]:
 
 def bounded_filter(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that refuses to write more than a rendering may."""
+    if name in _FREE:
+        return made
     skipped = int(hasattr(made, "jinja_pass_arg"))
 
     @wraps(made)
@@ -249,6 +253,11 @@ def bounded_filter(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
         return small(made(*first, *rest, **named))
 
     return bounded
+
+
+def as_text(value: Any) -> str:
+    """Return what `~` writes of a value."""
+    return value if type(value) is str else str(written(value))
 
 
 def small(value: Any) -> Any:

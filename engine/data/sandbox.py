@@ -173,7 +173,7 @@ def make_environment(kind: type[Environment] = Environment) -> Environment:
         extensions=[_Generation, loopcontrols],
         finalize=bounds.written,
     )
-    filters = {**environment.filters, "tojson": _tojson, "counted": bounds.counted, "as_text": str}
+    filters = {**environment.filters, "tojson": _tojson, "counted": bounds.counted, "as_text": bounds.as_text}
     environment.filters = {name: bounds.bounded_filter(name, each) for name, each in filters.items()}
     environment.globals.update(
         raise_exception=_raise,
@@ -214,7 +214,8 @@ def run(template: jinja2.Template, values: dict[str, Any]) -> tuple[str, list[tu
         length = 0
         for block in template.generate(**values):
             length += len(block)
-            budget.check(length)
+            bounds.bound(length)
+            budget.step()
             budget.blocks.append(block)
         return "".join(budget.blocks), budget.trained
 
@@ -223,6 +224,6 @@ def run_blocks(template: jinja2.Template, values: dict[str, Any]) -> list[str]:
     """Return what a template writes piece by piece, within the same bounds of time and loops."""
     with _budget() as budget:
         for block in template.generate(**values):
-            budget.check()
+            budget.step()
             budget.blocks.append(block)
         return budget.blocks

@@ -168,10 +168,11 @@ def _child(requests: list[dict[str, Any]]) -> tuple[list[Any], str, bool]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=paths.neutral_folder(),
+            cwd=_anywhere(),
             env=environment(),
             start_new_session=True,
             close_fds=True,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except OSError as error:
         raise from_os_error(error, sys.executable) from error
@@ -182,6 +183,14 @@ def _child(requests: list[dict[str, Any]]) -> tuple[list[Any], str, bool]:
     talk.join(limits.WALL_SECONDS)
     whole = said[0].split(b"\n")[:-1] if said else []
     return [_line(each) for each in whole[: len(requests)]], why, lasting
+
+
+def _anywhere() -> Path:
+    """Return a folder to stand in: nothing is imported from it (`-I`), whichever it is."""
+    try:
+        return paths.neutral_folder()
+    except OSError:
+        return Path(sys.executable).parent
 
 
 def _talk(process: subprocess.Popen[bytes], request: bytes, said: list[bytes]) -> None:

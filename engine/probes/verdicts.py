@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine import durable, paths
+from engine import paths
 from engine.error_catalogue import CODES
 from engine.errors import EngineError
 
@@ -56,7 +56,7 @@ def recall(key: str) -> Verdict | None:
     """Return what was said of a thing before, None where nothing is known."""
     found = _known.get(key)
     if found is None:
-        found = _read(folder() / f"{key}.json")
+        found = _read(key)
         if found is not None:
             _note(key, found)
     return found
@@ -67,7 +67,11 @@ def remember(key: str, verdict: Verdict) -> None:
     _note(key, verdict)
     with contextlib.suppress(OSError):
         _make_room()
-        durable.write_json(folder() / f"{key}.json", verdict.__dict__)
+        path = folder() / f"{key}.json"
+        part = path.with_name(f"{key}.{os.getpid()}.part")
+        # No fsync: half a verdict is none, and costs another probe.
+        part.write_text(json.dumps(verdict.__dict__), "utf-8")
+        os.replace(part, path)
 
 
 def forget() -> None:
@@ -82,8 +86,9 @@ def _note(key: str, verdict: Verdict) -> None:
             _known.popitem(last=False)
 
 
-def _read(path: Path) -> Verdict | None:
+def _read(key: str) -> Verdict | None:
     try:
+        path = folder() / f"{key}.json"
         if path.stat().st_size > MOST_BYTES:
             return None
         return as_verdict(json.loads(path.read_bytes()))

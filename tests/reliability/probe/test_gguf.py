@@ -13,39 +13,9 @@ from engine.models import gguf_header
 from engine.models.gguf_header import read_gguf
 from engine.models.library import convert_once
 from engine.probes import proof
+from tests.reliability.probe.mutations import KEYS, SOUND, head, key, mutated, tensor, text
 
 MUTATIONS = 200
-
-
-def text(value: str) -> bytes:
-    return struct.pack("<Q", len(value.encode())) + value.encode()
-
-
-def key(name: str, kind: int, value: bytes) -> bytes:
-    return text(name) + struct.pack("<I", kind) + value
-
-
-def tensor(name: str, start: int, columns: int = 8, kind: int = 0) -> bytes:
-    return text(name) + struct.pack("<IQQIQ", 2, columns, 4, kind, start)
-
-
-def head(
-    keys: list[bytes], tensors: list[bytes], data: int = 0, *, counts: tuple[int, int] = (0, 0)
-) -> bytes:
-    claimed = (counts[0] or len(tensors), counts[1] or len(keys))
-    made = b"GGUF" + struct.pack("<IQQ", 3, *claimed) + b"".join(keys) + b"".join(tensors)
-    return made + bytes(-len(made) % 32) + bytes(data)
-
-
-WORDS = [text(f"word{i}") for i in range(50)]
-KEYS = [
-    key("general.architecture", 8, text("llama")),
-    key("general.alignment", 4, struct.pack("<I", 32)),
-    key("llama.block_count", 4, struct.pack("<I", 2)),
-    key("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, len(WORDS)) + b"".join(WORDS)),
-    key("tokenizer.ggml.scores", 9, struct.pack("<IQ", 6, 50) + bytes(200)),
-]
-SOUND = head(KEYS, [tensor("a", 0), tensor("b", 128)], 256)
 
 
 def refused(path: Path, content: bytes) -> str:
@@ -95,19 +65,7 @@ def test_m30_that_a_forged_head_is_refused(tmp_path: Path, forged: bytes, why: s
 def test_m30_that_no_change_of_bytes_is_more_than_a_refusal(tmp_path: Path) -> None:
     chance, path, refusals = random.Random(30), tmp_path / "m.gguf", 0
     for _ in range(MUTATIONS):
-        content = bytearray(SOUND)
-        for _ in range(chance.randint(1, 4)):
-            at = chance.randrange(len(content))
-            kind = chance.randrange(4)
-            if kind == 0:
-                content[at] ^= 1 << chance.randrange(8)
-            elif kind == 1:
-                content[at : at + 8] = struct.pack("<Q", chance.choice([2**60, 2**64 - 1, 2**32, 0]))
-            elif kind == 2:
-                del content[at : at + chance.randint(1, 40)]
-            else:
-                content[at:at] = chance.randbytes(chance.randint(1, 40))
-        path.write_bytes(content)
+        path.write_bytes(mutated(SOUND, chance))
         try:
             read_gguf(path)
         except EngineError as error:

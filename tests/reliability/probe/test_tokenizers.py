@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from app.workers.background import Background
+from engine.data.survey import survey
 from engine.data.tokenizer import ModelTokenizer, guarded, open_tokenizer
 from engine.errors import EngineError
 from engine.probes import limits, proof, verdicts
+from engine.recipe.data_options import DataOptions
 
 VOCABULARY = {chr(c): c - 32 for c in range(32, 127)} | {"<unk>": 95}
 
@@ -106,6 +109,23 @@ def test_m26_that_the_signal_that_ends_a_probe_is_a_refusal(
     monkeypatch.setattr(proof, "ask", lambda _: pytest.fail("asked again"))
     with pytest.raises(EngineError, match="signal 6"):
         ModelTokenizer(place)
+
+
+def test_m26_that_the_window_hears_of_it_and_goes_on(qtbot: Any, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
+    section = DataOptions(train=[str(rows)], validation_split=0.0)
+    hostile = folder_of(tmp_path / "chain", tokenizer(normalizer=chain(12)))
+    sound = folder_of(tmp_path / "sound", tokenizer())
+    told: list[EngineError] = []
+    found: list[Any] = []
+    background = Background(threads=1)
+    background.run(lambda: survey(section, hostile), found.append, told.append)
+    background.run(lambda: survey(section, sound), found.append, told.append)
+    qtbot.waitUntil(lambda: not background.busy, timeout=30_000)
+    background.finish()
+    assert [error.code for error in told] == ["MODEL-06"] and len(found) == 1
+    assert found[0].report.rows == 1
 
 
 def test_m26_that_a_verdict_is_kept_by_content_and_read_by_the_next_start(

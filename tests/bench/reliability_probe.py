@@ -1,0 +1,66 @@
+"""Long forms of the rows about the probe child: each returns its figure, or raises AssertionError."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.models.gguf_header import read_gguf
+from engine.models.library import starter_folder
+from engine.probes import proof, verdicts
+from tests.reliability.probe.mutations import SOUND, mutated
+from tests.reliability.probe.test_templates import BOMBS, REACHING, asked
+
+GGUF_MUTATIONS = 20_000
+BOMBS_SECONDS = 5.0
+FIRST_SECONDS = 1.0
+
+
+def first_probe() -> str:
+    """The first look at the starter's tokenizer, the child's start included; the remembered one after it."""
+    question = proof.file_question("tokenizer", starter_folder() / "tokenizer.json")
+    began = time.perf_counter()
+    assert proof.ask([question])[0][0].sound
+    first = time.perf_counter() - began
+    verdicts.remember(question.key, verdicts.Verdict())
+    began = time.perf_counter()
+    proof.proven(question)
+    again = time.perf_counter() - began
+    assert first < FIRST_SECONDS, first
+    return f"first {first:.2f} s, remembered {again * 1e3:.2f} ms"
+
+
+def bombs() -> str:
+    """M23, M24: every payload and bomb through the probe."""
+    began = time.perf_counter()
+    found = asked(*BOMBS.values())
+    seconds = time.perf_counter() - began
+    assert all(verdict.code == "MODEL-06" for verdict in found)
+    assert seconds < BOMBS_SECONDS, seconds
+    reached = [v for v in asked(*REACHING) if v.sound and "class" in str(v.facts)]
+    assert not reached
+    return f"{len(BOMBS)} bombs refused in {seconds:.1f} s; {len(REACHING)} payloads reached nothing"
+
+
+def gguf_mutations() -> str:
+    """M30: mutations of a GGUF head; each is read or refused with MODEL-02."""
+    chance, refused, slowest = random.Random(30), 0, 0.0
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "m.gguf"
+        for _ in range(GGUF_MUTATIONS):
+            path.write_bytes(mutated(SOUND, chance))
+            began = time.perf_counter()
+            try:
+                read_gguf(path)
+            except EngineError as error:
+                assert error.code == "MODEL-02", error
+                refused += 1
+            slowest = max(slowest, time.perf_counter() - began)
+    return f"{GGUF_MUTATIONS:,} mutations, {refused:,} refused, slowest {slowest * 1e3:.0f} ms"
+
+
+MEASURES: dict[str, Callable[[], str]] = {"probe": first_probe, "M24": bombs, "M30": gguf_mutations}
