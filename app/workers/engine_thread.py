@@ -17,6 +17,7 @@ from engine.runs import store, whereabouts
 from engine.runs.advance import Started
 from engine.runs.ending import without_note
 from engine.runs.event_log import NAME, EventReader, preview
+from engine.runs.fsck import fsck
 
 log = logging.getLogger(__name__)
 
@@ -215,8 +216,12 @@ class EngineThread(QThread):
             "code": told.code,
             "message": told.message,
             "hint": told.hint,
-            "words": process.last_words(self.folder),
+            "words": "\n".join(filter(None, (self._left_behind(), process.last_words(self.folder)))),
         }
+
+    def _left_behind(self) -> str:
+        """Return what a child that was cut off left unfinished or damaged, a line each."""
+        return fsck(self.folder, thorough=False).as_text()
 
     def _kill(self) -> None:
         if self.child is not None:

@@ -11,7 +11,7 @@ import psutil
 
 from engine.errors import EngineError
 from engine.jobs.spec import read_job
-from engine.runs.check import checkpoint_folders, problem_of, step_of
+from engine.runs.check import RESULTS, checkpoint_folders, problem_of, step_of
 from engine.runs.event_log import preview
 from engine.runs.interruptions import number_of
 
@@ -72,6 +72,10 @@ def _way_on(folder: Path, step: int) -> str:
     sound = [f for f in checkpoint_folders(folder) if not problem_of(f, whole=False)]
     if not sound:
         return "Nothing was saved yet; start it again."
+    if any((folder / name).is_dir() and not problem_of(folder / name) for name in RESULTS):
+        return (
+            "The result is complete; only its closing note is missing. Resume makes it once more and closes."
+        )
     saved = step_of(sound[-1])
     lost = max(0, step - saved)
     repeated = {0: "", 1: "; 1 step is repeated"}.get(lost, f"; {lost} steps are repeated")

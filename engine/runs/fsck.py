@@ -53,6 +53,10 @@ class Report:
         step = None if self.checkpoint is None else check.step_of(self.checkpoint)
         return {"ok": self.ok, "findings": found, "checkpoint_step": step}
 
+    def as_text(self) -> str:
+        """Return one line for each finding, for the details of a message; empty where nothing was found."""
+        return "\n".join(paths.show_name(f"{e.path} {e.problem} ({e.code})", 400) for e in self.findings)
+
     def warnings(self) -> list[tuple[str, str, str]]:
         """Return (code, message, hint) for what a resume passes over or has moved away."""
         return [_told(damage, self.checkpoint) for damage in self.findings if damage.path in self.moved]

@@ -105,9 +105,16 @@ def EventReaderOf(lines):
     return [decode(line) for line in lines]
 
 
-def test_that_the_last_words_of_a_crash_are_told(qtbot, watch_folder):
-    _, heard = watch_folder(crashed_run())
+def test_f01_f02_that_a_crash_tells_its_last_words_and_what_it_left_unfinished(qtbot, watch_folder):
+    folder = crashed_run()
+    unfinished = folder / "checkpoints" / "step-00009999"
+    unfinished.mkdir(parents=True)
+    (unfinished / "optimizer.safetensors.part").write_bytes(b"half")
+    _, heard = watch_folder(folder)
     qtbot.waitUntil(lambda: heard.ending is not None, timeout=30_000)
+    assert heard.ending["code"] == "RUN-01"
+    told = "checkpoints/step-00009999 the manifest is missing: the save was cut off (RUN-04)"
+    assert told in heard.ending["words"].splitlines()
     assert heard.ending["words"].endswith("Killed")
 
 
