@@ -85,10 +85,14 @@ def show_name(text: str, limit: int = 128) -> str:
     of the sentence around it.
     """
     held = _HELD_APART.fullmatch(text)
-    inner = held[1] if held and _runs_left(held[1]) else text
-    marked = "".join(_mark(c) for c in inner[: limit * 2])
-    shown = marked if len(marked) <= limit else marked[: limit - 1] + "…"
+    shown = mark_name(held[1] if held and _runs_left(held[1]) else text, limit)
     return f"\u2068{shown}\u2069" if not shown.isascii() and _runs_left(shown) else shown
+
+
+def mark_name(text: str, limit: int = 128) -> str:
+    """Return a name to be kept: what cannot be seen becomes marks, length bounded."""
+    marked = "".join(_mark(c) for c in text[: limit * 2])
+    return marked if len(marked) <= limit else marked[: limit - 1] + "…"
 
 
 def show_text(text: str, limit: int = 4000) -> str:

@@ -7,19 +7,13 @@ from typing import Any
 
 from PySide6.QtCore import QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QShortcut
-from PySide6.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QInputDialog,
-    QLineEdit,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from app.pages import monitor_notice
 from app.pages.monitor_actions import MonitorActions
 from app.pages.monitor_charts import MonitorCharts
+from app.pages.monitor_place import MonitorPlace
+from app.pages.monitor_resume import MonitorResume
 from app.pages.monitor_side import MonitorSide
 from app.pages.monitor_words import (
     PREPARING,
@@ -73,6 +67,7 @@ class MonitorPage(Page):
         self.put_away: set[str] = set()  # what was read and need not be said again
         self._told: tuple[str, ...] = ()
         self.actions_bar = MonitorActions(self)
+        self.place, self.resuming = MonitorPlace(self), MonitorResume(self)
         self._build()
         self._connect()
         self._show_nothing()
@@ -242,7 +237,7 @@ class MonitorPage(Page):
         self._on_state_changed(self.watch.state)
 
     def _on_queue_changed(self) -> None:
-        self._show_notice()
+        self.show_notice()
         self._on_changed()
 
     def _on_changed(self) -> None:
@@ -252,11 +247,11 @@ class MonitorPage(Page):
     def _on_state_changed(self, state: str) -> None:
         self.actions_bar.show_state(self.shown_state(state))
         self.actions_changed.emit()
-        self._show_notice()
+        self.show_notice()
         self._on_changed()
 
     def _on_ended(self, _ending: dict[str, Any]) -> None:
-        self._show_notice()
+        self.show_notice()
         self._on_changed()
 
     def shown_state(self, state: str) -> str:
@@ -278,12 +273,13 @@ class MonitorPage(Page):
         if watch is None:
             return
         history, state = watch.history, self.shown_state(watch.state)
-        word, kind, icon = state_words(state, history)
+        waits = watch.marks.waits is not None and watch.going
+        word, kind, icon = state_words("waits" if waits else state, history)
         heading = (watch.name, facts(self.recipe, history), word)
         if heading != (self.title, self.facts, self.state_pill.text):
             self.state_pill.set(word, kind, icon)
             self.set_heading(watch.name, facts(self.recipe, history))
-        show_strip(self.strip, state, history)
+        show_strip(self.strip, "waits" if waits else state, history)
         ready = history.has_stepped or state not in ("running", "queued", "idle")
         self._loss_place.setCurrentIndex(0 if ready else 1)
         if not ready:
@@ -296,7 +292,7 @@ class MonitorPage(Page):
         self._show_remark(limit)
         self.side.show_run(history, watch.generation)
         self.side.show_going(state == "running" and history.has_stepped)
-        self._show_notice()
+        self.show_notice()
         judged = lines(judge(history))
         self.seals.show_seals(judged)
         self.side.show_seals(judged)
@@ -313,7 +309,7 @@ class MonitorPage(Page):
             self.remark.set_token("warn" if found and found[0].kind == "warn" else "dim")
         self.remark.setHidden(not words)
 
-    def _show_notice(self) -> None:
+    def show_notice(self) -> None:
         """Say what ended a run that did not end well, what it waits for, and what repairs it."""
         told = monitor_notice.told_of(self)
         if self._told == (looks := told.looks() if told is not None else ()):
@@ -326,55 +322,13 @@ class MonitorPage(Page):
     def _look_for_silence(self) -> None:
         silent = self.watch is not None and self.watch.silent_seconds > 0
         if self._visible and (silent or self._silent):
-            self._show_notice()
+            self.show_notice()
         self._silent = silent
 
     def put(self, key: str) -> None:
         """Put a remark away that has been read."""
         self.put_away.add(key)
-        self._show_notice()
-
-    # -- a folder that is gone, or is a copy -----------------------------------------------------------------
-    def look_again(self) -> None:
-        """Look whether the folder is back; what was read is read anew."""
-        if self.watch is not None:
-            self.open_run(self.watch.folder)
-
-    def ask_where(self) -> None:
-        """Let a person show where the run lies now."""
-        chosen = QFileDialog.getExistingDirectory(self, "Where the run lies now")
-        if chosen:
-            self.open_run(Path(chosen))
-
-    def restore(self, trashed: Path) -> None:
-        """Bring the run back from the trash and show it."""
-        self.services.background.run(lambda: store.restore_run(trashed), self.open_run, self._tell)
-
-    def rename_copy(self) -> None:
-        """Give a copied run a name of its own."""
-        if self.watch is None:
-            return
-        watch = self.watch
-        name, taken = QInputDialog.getText(
-            self, "Rename this copy", "Name", QLineEdit.EchoMode.Normal, f"{watch.name} (copy)"
-        )
-        if taken and name.strip():
-            self.name_copy(name.strip())
-
-    def name_copy(self, name: str) -> None:
-        """Show a copied run by another name from now on."""
-        watch = self.watch
-        if watch is None:
-            return
-
-        def named(_: object) -> None:
-            watch.name, watch.copied_from = name, None
-            self.refresh()
-
-        self.services.background.run(lambda: store.rename_run(watch.folder, name), named, self._tell)
-
-    def _tell(self, error: EngineError) -> None:
-        self.services.notify(f"{error.message} ({error.code})", "bad", hint=error.hint)
+        self.show_notice()
 
     # -- ways to elsewhere -----------------------------------------------------------------------------------
     def open_folder(self) -> None:

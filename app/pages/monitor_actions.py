@@ -158,7 +158,10 @@ class MonitorActions(QObject):
         self._ask("stop")
 
     def resume(self) -> None:
-        """Let the run go on."""
+        """Let the run go on; before an ended one does, it is asked whether all is as it was."""
+        if self._state in ("stopped", "failed", "crashed"):
+            self._page.resuming.ask()
+            return
         try:
             self._page.services.run_queue.resume(self._run)
         except EngineError as error:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.i18n import duration, number
+from app.i18n import duration, number, small
+from app.pages.monitor_told import Action, Told
 from app.workers.run_marks import TOLD
 from engine.runs.whereabouts import is_trashed
 
@@ -16,33 +15,13 @@ if TYPE_CHECKING:
     from app.pages.monitor import MonitorPage
     from app.workers.run_watch import RunWatch
 
-Action = tuple[str, Callable[[], object]]
-
-
-@dataclass(frozen=True)
-class Told:
-    """One card: its kind, words and buttons. One with a `key` can be put away for good."""
-
-    kind: str
-    title: str
-    hint: str = ""
-    actions: Sequence[Action] = ()
-    details: str = ""
-    code: str = ""
-    key: str = ""
-
-    def looks(self) -> tuple[str, ...]:
-        """Return all that is seen of it, to know whether another card has to be drawn."""
-        words = (word for word, _ in self.actions)
-        return (self.kind, self.title, self.hint, self.details, self.code, *words)
-
 
 def told_of(page: MonitorPage) -> Told | None:
     """Return what is to be said over the run in front, the most pressing, None where all is well."""
     watch = page.watch
     if watch is None:
         return None
-    for say in (_gone, _ended, _waits, _silent, _held, _copied, _remarked, _slept, _unreadable):
+    for say in (_gone, _resuming, _ended, _waits, _silent, _held, _copied, _remarked, _slept, _unreadable):
         told = say(page, watch)
         if told is not None and told.key not in page.put_away:
             return told
@@ -57,15 +36,20 @@ def _gone(page: MonitorPage, watch: RunWatch) -> Told | None:
     found = ending.get("found")
     actions: list[Action] = []
     if isinstance(found, Path) and is_trashed(found):
-        actions.append(("Restore it", lambda: page.restore(found)))
+        actions.append(("Restore it", lambda: page.place.restore(found)))
     elif isinstance(found, Path):
         actions.append(("Open it there", lambda: page.open_run(found)))
     else:
-        actions.append(("Show where it is…", page.ask_where))
-    actions.append(("Look again", page.look_again))
+        actions.append(("Show where it is…", page.place.ask_where))
+    actions.append(("Look again", page.place.look_again))
     words = str(ending.get("message") or "The folder of this run is gone.")
     hint = f"{ending.get('hint', '')} What is drawn here was read before."
     return Told("bad", words, hint.strip(), actions, code="RUN-03")
+
+
+def _resuming(page: MonitorPage, watch: RunWatch) -> Told | None:
+    """F36 to F40: what is not as it was, before the run goes on."""
+    return page.resuming.told()
 
 
 def _ended(page: MonitorPage, watch: RunWatch) -> Told | None:
@@ -75,9 +59,15 @@ def _ended(page: MonitorPage, watch: RunWatch) -> Told | None:
         return None
     step = max((saved.step for saved in watch.history.checkpoints), default=0)
     resume = f"Resume from step {number(step)}" if step else "Start it again"
-    actions = [(resume, page.actions_bar.resume), ("Run again with changes", page.run_again)]
     title = str(ending.get("message") or "This run failed.")
     hint, code = str(ending.get("hint", "")), str(ending.get("code", ""))
+    actions: list[Action] = [(resume, page.actions_bar.resume), ("Run again with changes", page.run_again)]
+    if code == "GPU-01":
+        actions.reverse()  # the same settings need the same memory
+    if code == "RUN-07" and page.recipe is not None:
+        rate = page.recipe.training.learning_rate / 2
+        halved = partial(page.resuming.ask, {"training.learning_rate": rate})
+        actions.insert(0, (f"Resume with learning rate {small(rate)}", halved))
     lost = watch.step - step
     if watch.state == "crashed" and lost > 0 and step:
         many = "step" if lost == 1 else "steps"
@@ -120,7 +110,7 @@ def _copied(page: MonitorPage, watch: RunWatch) -> Told | None:
     words = "This folder is a copy of another run that is here too."
     hint = "Give it a name of its own, so that the two are told apart. Both stay as they are."
     actions = [
-        ("Rename this copy…", page.rename_copy),
+        ("Rename this copy…", page.place.rename_copy),
         ("Open the original", lambda: page.open_run(watch.copied_from)),
     ]
     return Told("warn", words, hint, actions, code="RUN-02", key=f"copy {watch.folder}")

@@ -30,6 +30,7 @@ STATES: dict[str, tuple[str, str, str | None]] = {
     "failed": ("Failed", "bad", None),
     "crashed": ("Crashed", "bad", None),
     "gone": ("Gone", "bad", None),
+    "waits": ("Waits for room", "warn", "pause"),
 }
 PREPARING = {"queued": "Waiting for its device", "idle": "Not started"}
 BAR_TOKENS = {
@@ -39,6 +40,7 @@ BAR_TOKENS = {
     "gone": "bad",
     "paused": "warn",
     "stopped": "warn",
+    "waits": "warn",
 }
 
 
@@ -92,7 +94,10 @@ def _show_time(strip: RunStrip, state: str, history: RunHistory) -> None:
         return
     figure.set_caption(f"Elapsed {elapsed}")
     left = history.eta_seconds()
-    figure.show_figure({"paused": "paused", "queued": "waiting", "idle": "–"}.get(state) or spoken_eta(left))
+    figure.show_figure(
+        {"paused": "paused", "queued": "waiting", "waits": "waiting", "idle": "–"}.get(state)
+        or spoken_eta(left)
+    )
     set_tip(figure, _time_tip(history, left))
 
 

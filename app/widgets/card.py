@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWi
 from app.theme.style import current_theme
 from app.theme.tokens import CARD_PADDING
 from app.widgets.label import TextLabel
+from engine.paths import show_text
 
 
 class Card(QFrame):
@@ -23,7 +24,7 @@ class Card(QFrame):
     def __init__(self, title: str = "", trailing: QWidget | None = None, emphasis: bool = False) -> None:
         super().__init__()
         self.setObjectName("card")
-        self.setAccessibleName(title)
+        self.setAccessibleName(show_text(title))
         self._pressable = False
         outer = QVBoxLayout(self)
         outer.setContentsMargins(CARD_PADDING, CARD_PADDING, CARD_PADDING, CARD_PADDING)
@@ -45,7 +46,7 @@ class Card(QFrame):
     def set_title(self, title: str) -> None:
         """Change the title; a card made without one shows none."""
         self.title_label.setText(title)
-        self.setAccessibleName(title)
+        self.setAccessibleName(self.title_label.text())
 
     def set_emphasis(self, emphasis: bool) -> None:
         """Draw the border in accent, for the one card that matters now."""

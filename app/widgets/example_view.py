@@ -22,6 +22,7 @@ from PySide6.QtWidgets import QTextEdit
 
 from app.theme.style import current_theme
 from app.widgets.visible_text import Piece, is_right_to_left, pieces_of, split_marks
+from engine.paths import show_text
 
 __all__ = ["ExampleView", "split_marks"]
 
@@ -110,7 +111,7 @@ class ExampleView(QTextEdit):
         """Show (text, is it trained) pieces and those beyond the cut; `marks` are special tokens."""
         self._pieces = pieces_of(segments, marks, cut_segments, cut_name)
         words = "".join(piece.text for piece in self._pieces)[:400]
-        self.setAccessibleDescription(words)
+        self.setAccessibleDescription(show_text(words))
         self._draw()
         self.moveCursor(QTextCursor.MoveOperation.Start)
 

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QVBoxLayout, QWidget
 from app.theme.icons import draw_icon
 from app.theme.style import current_theme
 from app.widgets.label import set_tip
+from engine.paths import show_text
 
 STATES = ("open", "current", "done", "bad")
 
@@ -42,6 +43,7 @@ class StepButton(QAbstractButton):
         """Show another state and other facts."""
         if state not in STATES:
             raise ValueError(f"{state} is no state of a step")
+        facts = show_text(facts)
         if (state, facts) == (self._state, self._facts):
             return
         self._state, self._facts = state, facts

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from engine import durable
+from engine import durable, paths
 from engine.errors import EngineError, from_os_error
 
 FORMAT = 1  # of a job folder; a folder of a later format is only looked at
@@ -29,6 +29,12 @@ class JobSpec(BaseModel):
     launcher: dict[str, Any] = {}
     interpreter: str = ""
     arguments: dict[str, Any] = {}
+
+    @field_validator("name", "id")
+    @classmethod
+    def _seen(cls, text: str) -> str:
+        """A folder may come from anybody: its name turns and steers nothing where it is shown."""
+        return paths.mark_name(text)
 
 
 def create_job(

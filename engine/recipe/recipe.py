@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import BaseModel, Field, StrictBool, field_validator
 
+from engine.paths import mark_name
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.data_options import DataOptions
 from engine.recipe.option import Auto, Pace, Section, StepCount, option
@@ -156,6 +157,11 @@ class Recipe(Section):
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
     checkpoint: CheckpointOptions = Field(default_factory=CheckpointOptions)
     launcher: LauncherOptions = Field(default_factory=LauncherOptions)
+
+    @field_validator("name")
+    @classmethod
+    def _seen(cls, name: str) -> str:
+        return mark_name(name, 100)
 
 
 SECTIONS: dict[str, type[BaseModel]] = {

@@ -208,7 +208,8 @@ def _surroundings(then: Mapping[str, Any], machine: Machine) -> list[tuple[str, 
     import platform
 
     found = []
-    old, new = str(then.get("platform", "")), platform.platform()
+    # platform.platform() would start `uname -p`, and the window starts no programs.
+    old, new = str(then.get("platform", "")), f"{platform.system()}-{platform.release()}"
     if old and _system(old) != _system(new):
         found.append(("system", _system(old), _system(new)))
     device = str(then.get("device", "")).removeprefix("NVIDIA ")

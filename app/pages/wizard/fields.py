@@ -7,6 +7,7 @@ from typing import Any
 
 from app import i18n
 from engine.errors import EngineError
+from engine.paths import show_name
 from engine.recipe import codec
 from engine.recipe.fields import FieldSpec, field_specs
 from engine.recipe.recipe import Recipe
@@ -91,4 +92,4 @@ def counted(count: int, one: str, many: str) -> str:
 
 def short_model(text: str) -> str:
     """Return a model's name as the stepper says it."""
-    return text.rstrip("/").rpartition("/")[2] or text
+    return show_name(text.rstrip("/").rpartition("/")[2] or text, 80)

@@ -69,7 +69,7 @@ def test_f13_that_a_deleted_run_folder_is_told_and_its_curve_stays(qtbot, monito
     assert offers(monitor)[:2] == ["Show where it is…", "Look again"]
     assert len(watch.history.series["loss"]) == 60
     assert not script.folder.exists(), "looking on must not make the folder again"
-    assert monitor.state_pill.text == "Gone"
+    qtbot.waitUntil(lambda: monitor.state_pill.text == "Gone", timeout=5_000)
 
 
 def test_f14_that_a_moved_run_is_found_again_by_what_the_disk_knows_it_by(qtbot, monitor):
@@ -134,7 +134,7 @@ def test_f35_that_a_copy_of_a_run_asks_for_a_name_while_the_original_goes_on(qtb
         watch = opened(qtbot, monitor, copy, "crashed")
         assert watch.copied_from == script.folder
         assert any("copy" in told for told in monitor_says(monitor))
-        monitor.name_copy("tickets, second look")
+        monitor.place.name_copy("tickets, second look")
         qtbot.waitUntil(lambda: watch.copied_from is None, timeout=10_000)
         assert store.summary(copy).name == "tickets, second look"
         assert store.summary(script.folder).name == "tickets-qlora-r16"
@@ -248,3 +248,25 @@ def test_f01_that_a_crash_is_told_with_the_step_it_goes_on_from(qtbot, monitor):
     assert "RUN-01" in words(monitor)
     assert "Everything up to step 100 is saved. Resume repeats 30 steps." in words(monitor)
     assert offers(monitor)[0] == "Resume from step 100"
+
+
+def test_f41_that_what_speaks_against_a_resume_is_told_before_it_begins(qtbot, monitor, going):
+    folder = crashed_run(steps=130)
+    save = folder / "checkpoints" / "step-00000100"
+    save.mkdir(parents=True)
+    (save / "adapter_model.safetensors").write_bytes(b"half a file")
+    opened(qtbot, monitor, folder, "crashed")
+    press(monitor, "Resume from step 100")
+    qtbot.waitUntil(lambda: "RUN-05" in words(monitor), timeout=30_000)
+    assert "Not now" in offers(monitor) and "Run again with changes" in offers(monitor)
+    assert going.run_queue.queued() == []
+    press(monitor, "Not now")
+    assert "RUN-01" in words(monitor)
+
+
+def test_f28_that_a_run_that_failed_on_its_numbers_offers_half_the_rate(qtbot, monitor):
+    script = going_run(steps=60)
+    script.end("failed", code="RUN-07", message="Loss was not a number 3 times.", hint="Look at row 7.")
+    opened(qtbot, monitor, script.folder, "failed")
+    assert monitor.recipe.training.learning_rate == 2e-4
+    assert offers(monitor)[0] == "Resume with learning rate 1.0e-04"
