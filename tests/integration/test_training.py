@@ -200,7 +200,7 @@ def test_that_accumulation_gives_the_loss_of_one_large_batch(make_run: MakeRun) 
         assert a == pytest.approx(b, rel=1e-5)
 
 
-def test_that_data_changed_before_a_resume_is_told_and_the_rows_of_the_run_are_kept(
+def test_f36_that_data_changed_before_a_resume_is_told_and_the_rows_of_the_run_are_kept(
     make_run: MakeRun, sound_rows: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.jsonl"
@@ -300,7 +300,7 @@ def test_that_a_stop_during_an_evaluation_is_made_up_for_after_a_resume(
     assert (folder / RESULT).read_bytes() == (uninterrupted / RESULT).read_bytes()
 
 
-def test_that_a_base_changed_before_a_resume_is_refused(
+def test_f37_that_a_base_changed_before_a_resume_is_refused(
     make_run: MakeRun, tiny_model: Path, tmp_path: Path
 ) -> None:
     import shutil
