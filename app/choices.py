@@ -9,6 +9,7 @@ from engine import events
 from engine.errors import EngineError
 from engine.models import library
 from engine.models.adapter_facts import CONFIG, WEIGHTS, read_adapter_facts
+from engine.paths import show_name
 from engine.runs import store
 
 MAX_PROMPTS = 4
@@ -52,7 +53,7 @@ def read_choices() -> list[Choice]:
             found.append(Choice(f"{run.name} · {run.step}", str(run.folder), run.base, True))
     for facts in library.list_adapters():
         if facts.path.resolve() not in inside:
-            found.append(Choice(facts.name, str(facts.path), Path(facts.base).name, True))
+            found.append(Choice(facts.name, str(facts.path), show_name(Path(facts.base).name), True))
     models = [facts for facts in library.list_models() if facts.path not in inside]
     found += [Choice(facts.name, str(facts.path), facts.name, False) for facts in models]
     return found
@@ -75,11 +76,12 @@ def choice_for(argument: Path) -> Choice:
     """Return the entry for a folder that is not in the list; raises EngineError when it is damaged."""
     if (argument / CONFIG).is_file():
         facts = read_adapter_facts(argument)
-        return Choice(facts.name, str(argument), Path(facts.base).name, True)
+        return Choice(facts.name, str(argument), show_name(Path(facts.base).name), True)
     if (argument / "job.json").is_file():
         run = store.summary(argument)
         return Choice(run.name, str(argument), run.base, True, whole=is_whole(argument))
-    return Choice(argument.name, str(argument), argument.name, False)
+    name = show_name(argument.name)
+    return Choice(name, str(argument), name, False)
 
 
 def read_prompts(target: str) -> list[str]:

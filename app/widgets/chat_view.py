@@ -14,6 +14,7 @@ from app.widgets.chat_answer import AnswerBlock, looks_like_json, pretty
 from app.widgets.dial_row import DialRow
 from app.widgets.label import ElidedLabel, TextLabel, hairline, set_tip
 from app.widgets.speed_strip import SpeedStrip
+from engine.paths import show_text
 
 __all__ = ["AnswerBlock", "Bubble", "ChatColumn", "looks_like_json", "pretty"]
 STRENGTH_STEPS = 100  # a strength of 1 on the slider
@@ -35,7 +36,7 @@ class Bubble(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
         width = max((theme.metrics("body").horizontalAdvance(line) for line in text.split("\n")), default=0)
         self.setMaximumWidth(width + theme.px(26))
-        self.setAccessibleName(f"{tr('You')}: {text[:200]}")
+        self.setAccessibleName(show_text(f"{tr('You')}: {text[:200]}"))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         theme = current_theme()
@@ -174,7 +175,7 @@ class ChatColumn(Card):
     def show_speaker(self, name: str, more: str = "") -> None:
         """Say whose column it is; `more` on hover."""
         self.name.setText(name)
-        self.setAccessibleName(name)
+        self.setAccessibleName(show_text(name))
         if more:
             set_tip(self.name, f"{name}\n{more}")
 

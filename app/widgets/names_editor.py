@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QComboBox, QGridLayout, QLineEdit, QWidget
 
 from app.theme.style import current_theme
 from app.widgets.label import ElidedLabel, TextLabel
+from engine.paths import show_name
 
 NOT_CHOSEN = "choose…"
 
@@ -66,7 +67,7 @@ class NamesEditor(QWidget):
 
     def _combo(self, name: str) -> QComboBox:
         made = QComboBox()
-        made.setAccessibleName(f"What {name} means")
+        made.setAccessibleName(f"What {show_name(name)} means")
         made.addItem(NOT_CHOSEN, "")
         for choice in self._choices:
             made.addItem(choice, choice)

@@ -22,6 +22,7 @@ from engine.recipe.recipe import Recipe
 from engine.runs import changes, fsck_papers, queue, seals
 
 TAIL_BYTES = 64 * 1024
+MOST_NAME_BYTES = 4096
 WHOLE_BYTES = 1 << 20
 CURVE_POINTS = 120
 
@@ -193,14 +194,16 @@ def summary(folder: Path) -> RunSummary:
         problem = "job.json cannot be read"
         created = folder.stat().st_mtime if folder.exists() else 0.0
     override = folder / "name.txt"
-    if override.exists():
-        name = override.read_text(encoding="utf-8", errors="replace").strip() or name
+    if override.is_file():
+        with override.open("rb") as file:
+            given = file.read(MOST_NAME_BYTES).decode("utf-8", "replace").strip()
+        name = paths.mark_name(given) if given else name
     about: dict[str, Any] = {}
     try:
         recipe = load_recipe(folder)
         about = {
-            "base": Path(recipe.model.path).name,
-            "data": ", ".join(Path(p).name for p in recipe.data.train),
+            "base": paths.mark_name(Path(recipe.model.path).name),
+            "data": ", ".join(paths.mark_name(Path(p).name) for p in recipe.data.train),
             "method": method_label(recipe),
             "seed": recipe.training.seed,
         }

@@ -41,6 +41,7 @@ def test_that_a_known_error_arrives_as_it_is(background, qtbot) -> None:
     background.run(fail, None, seen.append)
     qtbot.waitUntil(lambda: bool(seen), timeout=30_000)
     assert (seen[0].message, seen[0].code) == ("No model.", "MODEL-02")
+    assert "in fail" in seen[0].detail and seen[0].__traceback__ is None, "the trace stays as text only"
 
 
 def test_that_an_unexpected_error_becomes_app_01(background, qtbot) -> None:
