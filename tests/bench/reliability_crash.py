@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,17 +86,19 @@ def _real_kills(place: Place, count: int) -> int:
 
 
 def cuts(place: Path) -> str:
-    """R2: images of power cuts of a run in one attempt, and of one that was finished and went on."""
-    once = power_cut.look(place / "once", IMAGES // 2, seed=1, resume_every=4)
-    twice = power_cut.look(
-        place / "twice", IMAGES - IMAGES // 2, seed=2, resume_every=4, attempts=(7, small_run.STEPS)
+    """R2: images of power cuts of a run in one attempt, of one that went on, of one that was repaired."""
+    shares = {power_cut.ONCE: IMAGES // 2, power_cut.GONE_ON: IMAGES // 4, power_cut.REPAIRED: IMAGES // 4}
+    found = [
+        power_cut.look(place / str(number), count, number, resume_every=4, story=story)
+        for number, (story, count) in enumerate(shares.items())
+    ]
+    _sound([fault for each in found for fault in each.broken])
+    assert sum(each.images for each in found) == IMAGES
+    kinds = ", ".join(
+        f"{code} {n}" for code, n in sum((each.kinds for each in found), Counter()).most_common()
     )
-    _sound(once.broken + twice.broken)
-    images, resumed = once.images + twice.images, once.resumed + twice.resumed
-    assert images == IMAGES, images
-    kinds = ", ".join(f"{code} {n}" for code, n in sorted((once.kinds + twice.kinds).items()))
-    told = f"{images} images of {once.calls + twice.calls} calls, {resumed} gone on"
-    return f"{told}: 0 without a usable state ({kinds})"
+    calls, resumed = sum(each.calls for each in found), sum(each.resumed for each in found)
+    return f"{IMAGES} images of {calls} calls, {resumed} gone on: 0 without a usable state ({kinds})"
 
 
 def logs(place: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,13 @@ def test_i01_i08_that_a_lock_ends_with_its_owner_though_a_worker_lives_on(run: P
         os.kill(worker, 0)  # it lives
         assert not lock.is_held(run) and store.state_of(run) == "crashed"
         os.kill(worker, 9)
+
+
+def test_i01_that_nothing_in_the_engine_lets_go_of_a_lock_by_the_way() -> None:
+    """`lockf` ends with any second descriptor of the file; a fork keeps `flock` alive after its owner."""
+    wrong = re.compile(r"\blockf\(|\bos\.fork\(|\bmultiprocessing\b|num_workers")
+    places = (Path(lock.__file__).parents[1]).rglob("*.py")
+    assert [str(p) for p in places if wrong.search(p.read_text(encoding="utf-8"))] == []
 
 
 def _texts(pid: int) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine import durable
+from engine import durable, faults
 from engine.errors import EngineError
 from engine.jobs.spec import read_job
 from engine.runs import check, store
@@ -31,31 +32,40 @@ class Found:
     broken: list[str] = field(default_factory=list)
 
 
-def record(home: Path, attempts: tuple[int, ...] = (small_run.STEPS,)) -> Recorder:
-    """Write a run below `home` with every call noted; `attempts` are the steps each attempt goes to."""
+@dataclass(frozen=True)
+class Story:
+    """What is recorded: attempts that go to these steps; the first may meet a fault and break off."""
+
+    attempts: tuple[int, ...] = (small_run.STEPS,)
+    fault: str = ""
+
+
+ONCE = Story()
+GONE_ON = Story((7, small_run.STEPS))
+REPAIRED = Story((small_run.STEPS, small_run.STEPS), "ckpt.file:EIO@10")
+
+
+def record(home: Path, story: Story) -> Recorder:
+    """Write a run below `home` with every call noted."""
     home.mkdir()
     recorder = Recorder(home)
     with durable.using(recorder):
         run = small_run.make(home / RUN)
         recorder.mark("made")
-        for steps in attempts:
-            assert small_run.attempt(run, steps) == 0
-            recorder.mark("closed")
+        for number, steps in enumerate(story.attempts):
+            with faults.arm("" if number else story.fault), contextlib.suppress(OSError):
+                assert small_run.attempt(run, steps) == 0
+                recorder.mark("closed")
+    assert store.state_of(run) == "finished" and (run / "quarantine").is_dir() == bool(story.fault)
     return recorder
 
 
-def look(
-    place: Path,
-    count: int,
-    seed: int = 0,
-    *,
-    resume_every: int = 1,
-    attempts: tuple[int, ...] = (small_run.STEPS,),
-) -> Found:
+def look(place: Path, count: int, seed: int = 0, *, resume_every: int = 1, story: Story = ONCE) -> Found:
     """Rebuild `count` different images of a recorded run and judge each; resume every so many of them."""
+    place.mkdir(exist_ok=True)
     with durable.using(Unsynced()):
         truth = small_run.truth(place / "truth")
-    recorder = record(place / "recorded", attempts)
+    recorder = record(place / "recorded", story)
     found = Found(calls=len(recorder.calls))
     with durable.using(Unsynced()):
         for number, image in enumerate(images(recorder, count, seed)):
