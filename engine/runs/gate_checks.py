@@ -18,7 +18,7 @@ from engine.jobs import lock
 from engine.jobs.spec import read_job, refuse_newer
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import changes, file_digests, whereabouts
+from engine.runs import changes, file_digests, run_names, whereabouts
 from engine.runs.check import last_checkpoint, step_of
 from engine.runs.versions import refuse_old, versions
 
@@ -297,6 +297,22 @@ def of_data(folder: Path, then: Mapping[str, Any], recipe: Recipe, step: int) ->
     return [
         Finding("DATA-11", "error", words, "Bring the former file back, or start a new run.", file=other[0])
     ]
+
+
+def of_foreign(folder: Path) -> list[Finding]:
+    """Tell of links and programs in a run's folder (MODEL-03, MODEL-01): a start puts them away or refuses."""
+    try:
+        lock.refuse_links(folder)
+    except EngineError as error:
+        return [from_error(error)]
+    kept, found = run_names.keeps_modes(folder), []
+    for entry in run_names.entries(folder):
+        why, code = run_names.foreign(entry, kept)
+        if why:
+            name = paths.show_name(Path(entry.path).relative_to(folder).as_posix(), 200)
+            hint = "It goes into quarantine before the run goes on; nothing is opened or run."
+            found.append(Finding(code, "warning", f"{name} {why}.", hint, file=entry.path))
+    return found
 
 
 def of_copies(folder: Path) -> list[Finding]:

@@ -16,6 +16,7 @@ from engine.jobs.process import exit_of
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs import changes, gate_checks, store
+from engine.runs.fsck_papers import has_its_result
 from engine.runs.gate_checks import Finding as Finding
 
 
@@ -47,7 +48,7 @@ def examine(folder: Path, values: Mapping[str, Any] | None = None) -> Verdict:
     step, found = 0, gate_checks.of_folder(folder)
     if not found and lock.is_held(folder):
         found = [gate_checks.going(folder)]
-    if not found and (exit_of(folder) or {}).get("status") == "finished":
+    if not found and (exit_of(folder) or {}).get("status") == "finished" and has_its_result(folder):
         words = "This run is finished.", "Start a new run to go further."
         found = [Finding("RUN-10", "error", *words, file=str(folder))]
     if not found:
@@ -55,6 +56,7 @@ def examine(folder: Path, values: Mapping[str, Any] | None = None) -> Verdict:
         step, saves = gate_checks.of_saves(folder)
         then = gate_checks.environment_of(folder)
         found += saves + gate_checks.of_versions(then) + gate_checks.of_copies(folder)
+        found += gate_checks.of_foreign(folder)
         if recipe is not None and then:
             found += gate_checks.of_base(then, recipe, step) + gate_checks.of_data(folder, then, recipe, step)
     order = ("error", "warning", "info")

@@ -144,7 +144,8 @@ def test_f38_that_another_device_or_system_is_told(
 
 def test_f38_that_another_system_is_told_but_not_a_patched_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine("cpu", 2, 2, 1, 1, ())
-    monkeypatch.setattr("platform.platform", lambda: "Linux-6.1.44-x86_64-with-glibc2.36")
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.release", lambda: "6.1.44-amd64")
     for before, count in {"Linux-6.1.2-x86_64": 0, "Windows-11-10.0.22631": 1, "Linux-5.15.0-x86": 1}.items():
         findings = gate_checks.of_versions({"versions": {}, "platform": before}, {}, machine)
         assert len(findings) == count, before
@@ -300,6 +301,15 @@ def test_that_a_finished_run_and_a_folder_that_is_none_are_told(run: Path, tmp_p
     (run / "exit.json").write_text('{"status": "finished"}')
     assert only(run).code == "RUN-10"
     assert only(tmp_path).code == "RUN-03"
+
+
+def test_that_strange_files_are_told_before_they_are_put_away(run: Path) -> None:
+    (run / "checkpoints" / "step-00000004" / "hook.py").write_text("print(1)")
+    one = only(run)
+    assert (one.code, one.severity) == ("MODEL-01", "warning") and "hook.py" in one.message
+    (run / "out").symlink_to("/")
+    one = next(each for each in found(run) if each.severity == "error")
+    assert (one.code, one.way_on) == ("MODEL-03", "") and "runs repair" in one.hint
 
 
 # -- S8 ----------------------------------------------------------------------------------------------------
