@@ -18,17 +18,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from app import i18n
 from app.services import Services, make_services
 from tests.gui.plan_place import seven_billion
-from tests.reliability.harness.audit import Audit, for_tests
-
-AUDIT = for_tests().install()  # once for the process: a hook stays
-
-
-@pytest.fixture(autouse=True)
-def audited() -> Iterator[Audit]:
-    """S1-S4: whatever a test does, the window never listens, connects, unpickles or runs what it read."""
-    before = len(AUDIT.offences)
-    yield AUDIT
-    assert AUDIT.offences[before:] == []
+from tests.reliability.harness.listening import audited as audited
 
 
 @pytest.fixture(scope="session", autouse=True)
