@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import importlib.util
 import os
 import shutil
 import sys
@@ -108,6 +109,14 @@ def _gpu(machine: Machine) -> list[Check]:
     return [Check("GPU", True, f"{gpu.name}, driver {gpu.driver}") for gpu in machine.devices[:1]]
 
 
+def _kernels() -> list[Check]:
+    """Warn of a package that fetches programs from the hub where a configuration asks for them."""
+    if importlib.util.find_spec("kernels") is None:
+        return []
+    detail = "installed: it fetches programs from the hub; no child of Tunesmith can import it"
+    return [Check("kernels", True, detail, "Nothing here needs it: it can be uninstalled.")]
+
+
 def _several_gpus(count: int) -> list[Check]:
     """Return the offer to train on all GPUs of a machine that has more than one."""
     if count < 2 or sys.platform == "win32":
@@ -129,7 +138,7 @@ def _ledger() -> Check:
 def examine() -> dict[str, Any]:
     """Return the answer of `doctor`."""
     machine = probe()
-    found = [*checks(), _ledger(), *_gpu(machine), *_several_gpus(len(machine.devices))]
+    found = [*checks(), *_kernels(), _ledger(), *_gpu(machine), *_several_gpus(len(machine.devices))]
     return {
         "ok": all(check.ok for check in found),
         "checks": [asdict(check) for check in found],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ CONFIG = "adapter_config.json"
 MAX_RANK = 2048  # twice what a recipe may ask for: PiSSA and OLoRA are saved with their start beside them
 _METHODS = {"LORA": "lora", "ADALORA": "adalora", "VERA": "vera", "IA3": "ia3", "OFT": "oft"}
 # What is read from the file; everything else that is set in it is dropped and named.
-_KEPT = frozenset(
+KEPT = frozenset(
     "peft_type task_type base_model_name_or_path r lora_alpha lora_dropout target_modules fan_in_fan_out "
     "bias use_rslora use_dora init_lora_weights rank_pattern alpha_pattern modules_to_save inference_mode "
     "peft_version revision layers_to_transform layers_pattern exclude_modules auto_mapping corda_config "
@@ -115,7 +116,7 @@ def read_adapter_facts(folder: Path | str) -> AdapterFacts:
     return AdapterFacts(
         name=paths.show_name(_name(folder)),
         path=folder,
-        base=paths.show_name(str(config.get("base_model_name_or_path") or ""), 400),
+        base=_base(config),
         method=method,
         r=max((m.r for m in modules), default=r) if r not in {m.r for m in modules} else r,
         lora_alpha=_number(folder, config, "lora_alpha", 8, 1 << 20),
@@ -133,6 +134,16 @@ def read_adapter_facts(folder: Path | str) -> AdapterFacts:
         label=_label(method, modules, use_dora),
         unready=_unready(config, found, method),
     )
+
+
+def _base(config: Mapping[str, Any]) -> str:
+    """Return the base that a file names: a hub's id or a path of this computer, no address of another one.
+
+    To look at a path such as `\\\\host\\share` is enough for Windows to sign in there.
+    """
+    named = config.get("base_model_name_or_path")
+    far = not isinstance(named, str) or "://" in named or named.strip()[:2] in ("//", "\\\\", "\\/", "/\\")
+    return "" if far or not str(named).isprintable() else paths.show_name(str(named), 400)
 
 
 def _is_trained(name: str) -> bool:
@@ -308,10 +319,12 @@ def _of_pattern(patterns: dict[str, float], name: str, default: float) -> float:
 def _dropped(config: dict[str, Any]) -> tuple[str, ...]:
     """Name the fields that are set and not obeyed: code paths, foreign back ends, patterns."""
     empty: tuple[Any, ...] = (None, False, [], {}, "", 1)
-    named = [k for k, v in config.items() if k not in _KEPT and v not in empty and v != _DEFAULTS.get(k)]
+    named = [k for k, v in config.items() if k not in KEPT and v not in empty and v != _DEFAULTS.get(k)]
     if isinstance(config.get("target_modules"), str) and config["target_modules"] != "all-linear":
         named.append("target_modules")
     for key in ("auto_mapping", "exclude_modules", "layers_pattern", "corda_config"):
         if config.get(key) not in empty:
             named.append(key)
+    if config.get("base_model_name_or_path") and not _base(config):
+        named.append("base_model_name_or_path")
     return tuple(paths.show_name(k, 60) for k in sorted(set(named)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import durable
-from engine.models.adapter_facts import CONFIG, AdapterFacts
+from engine.models.adapter_facts import CONFIG, KEPT, AdapterFacts
 from engine.models.gate import GENERATION
 from engine.models.rebuilt import Rebuilt, as_text, rebuild_config, rebuild_generation
 from engine.models.tokenizer_files import rebuild_tokenizer
@@ -57,7 +57,8 @@ def copy_adapter_config(adapter: AdapterFacts, target: Path) -> None:
     if not adapter.dropped_fields:
         durable.copy_file(source, target)
         return
-    values = {k: v for k, v in read_json(source).items() if k not in adapter.dropped_fields}
+    dropped = adapter.dropped_fields
+    values = {k: v for k, v in read_json(source).items() if k in KEPT and k not in dropped}
     values["target_modules"] = [module.name for module in adapter.modules]
     if adapter.method == "lora":
         first = adapter.modules[0]

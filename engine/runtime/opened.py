@@ -62,6 +62,7 @@ def load_causal(folder: Path, **options: Any) -> Any:
                 state_dict=tensors,
                 trust_remote_code=False,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, by the name of the tensor
                 **options,
             )
         except TROUBLE as error:
