@@ -22,7 +22,7 @@ from tests.bench.machine import describe
 
 ROOT = Path(__file__).resolve().parents[2]
 GOALS = [*(f"S{n}" for n in range(1, 9)), *(f"R{n}" for n in range(1, 25))]
-_NAMED = re.compile(r"^\s*def (test_([fmrsid])(\d\d?)_\w+)", re.M)
+_NAMED = re.compile(r"^\s*def (test_((?:[fmrsid]\d\d?_)+)\w+)", re.M)
 
 
 def measures() -> dict[str, Callable[[], str]]:
@@ -38,8 +38,9 @@ def named_tests() -> dict[str, list[tuple[Path, str]]]:
     """Return the tests that bear a row's number: {"F7": [(file, name), ...]}."""
     found: dict[str, list[tuple[Path, str]]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for name, letter, number in _NAMED.findall(path.read_text(encoding="utf-8")):
-            found.setdefault(f"{letter.upper()}{int(number)}", []).append((path, name))
+        for name, rows in _NAMED.findall(path.read_text(encoding="utf-8")):
+            for row in rows.strip("_").split("_"):
+                found.setdefault(f"{row[0].upper()}{int(row[1:])}", []).append((path, name))
     return found
 
 
