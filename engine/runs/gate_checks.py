@@ -300,7 +300,7 @@ def of_data(folder: Path, then: Mapping[str, Any], recipe: Recipe, step: int) ->
 
 
 def of_foreign(folder: Path) -> list[Finding]:
-    """Tell of links and programs in a run's folder (MODEL-03, MODEL-01): a start puts them away or refuses."""
+    """Tell of links and programs in a run: a start puts them away (MODEL-01) or is refused (MODEL-03)."""
     try:
         lock.refuse_links(folder)
     except EngineError as error:
