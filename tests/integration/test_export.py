@@ -51,7 +51,7 @@ def adapters(tiny_model: Path) -> Path:
     return make_adapters(tiny_model, *KINDS, *REFUSED)  # the same as the tests of merging: made once
 
 
-def test_that_an_adapter_is_exported_merged_as_an_ollama_folder(adapters: Path, tmp_path: Path) -> None:
+def test_r20_that_an_adapter_is_exported_merged_as_an_ollama_folder(adapters: Path, tmp_path: Path) -> None:
     out = tmp_path / "made"
     answer = export_model(str(adapters / "plain-adapter"), out, "ollama", quantization="f32")
     assert answer["verified"] and answer["certificate"]["checks"]["modelfile"]["passed"]

@@ -68,7 +68,7 @@ def loaded(adapters: Path, kind: str, strength: float = 1.0) -> AdaptedModel:
 
 
 @pytest.mark.parametrize("kind", EXACT)
-def test_that_a_merge_of_any_method_answers_as_peft_does_with_the_adapter(
+def test_r20_that_a_merge_of_any_method_answers_as_peft_does_with_the_adapter(
     adapters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(merge_write, "BLOCK_VALUES", 1 << 11)  # several blocks of rows for each tensor

@@ -105,7 +105,7 @@ def fuzzed_file(number: int, source: random.Random) -> bytes:
     return change_bytes(b"q;a\n" + b"".join(b'"x%d;";y\n' % i for i in range(ROWS)), source)
 
 
-def test_that_fuzzed_files_never_raise_anything_else(tmp_path: Path, tiny_model: Path) -> None:
+def test_r06_that_fuzzed_files_never_raise_anything_else(tmp_path: Path, tiny_model: Path) -> None:
     source = random.Random(7)
     path = tmp_path / "fuzzed.jsonl"
     outcomes: set[str] = set()

@@ -151,7 +151,7 @@ def columns(rng: random.Random, format: str) -> dict[str, str]:
     return {role: rng.choice((*KEYS, *PATHS)) for role in roles if rng.random() < 0.6}
 
 
-def test_that_random_rows_are_used_or_refused_with_their_line() -> None:
+def test_r06_that_random_rows_are_used_or_refused_with_their_line() -> None:
     rng = random.Random(11)
     made, refused, errors = 0, 0, 0
     for start in range(0, ROWS, EACH):
