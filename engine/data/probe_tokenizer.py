@@ -23,7 +23,10 @@ TEXTS = (
 
 
 def look(path: Path) -> dict[str, Any]:
-    """Return how many tokens it knows; raises EngineError MODEL-06 for one that may not be used."""
+    """Return how many tokens it knows, and whether ChatML's marks are among them.
+
+    Raises EngineError MODEL-06 for one that may not be used.
+    """
     if path.stat().st_size > MOST_BYTES:
         raise stopped(path, f"it is larger than {MOST_BYTES >> 20} MiB")
     tokenizer = whole_tokenizer(path, path.read_bytes())
@@ -39,7 +42,9 @@ def look(path: Path) -> dict[str, Any]:
             raise stopped(path, f"its {part.replace('_', ' ')} can make one character {growth:,} long")
     for text in TEXTS:
         _bear(tokenizer, text, path)
-    return {"tokens": tokenizer.get_vocab_size(), "added": len(added)}
+    marks = {token.content for token in added.values()}
+    chatml = {"<|im_start|>", "<|im_end|>"} <= marks
+    return {"tokens": tokenizer.get_vocab_size(), "added": len(added), "chatml": chatml}
 
 
 def _bear(tokenizer: Tokenizer, text: str, path: Path) -> None:

@@ -23,6 +23,7 @@ BUILT_IN = (
     *("zephyr", "vicuna", "alpaca", "plain"),
 )
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+MAX_JSON_BYTES = 16 << 20
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
 
@@ -135,9 +136,14 @@ class ChatTemplate:
 
 
 def _why(error: BaseException) -> str:
+    """Return why a template ended: its own words (`raise_exception`), the sandbox's, or the mistake's kind."""
     if isinstance(error, MemoryError):
         return "it needs too much memory"
-    return show_name(str(error).rstrip(".") or type(error).__name__, 300)
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, TemplateError) and str(error):
+        return show_name(str(error).rstrip("."), 300)
+    return f"it does not fit this conversation ({type(error).__name__})"
 
 
 def read_special_tokens(model_folder: Path) -> dict[str, str]:
@@ -156,7 +162,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text("utf-8"))
+        with open(path, "rb") as file:
+            text = file.read(MAX_JSON_BYTES + 1)
+        if len(text) > MAX_JSON_BYTES:
+            raise ValueError("too large")
+        found = json.loads(text.decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         raise EngineError(
             f"{path.name} is damaged: it cannot be read as JSON.",
@@ -241,6 +251,8 @@ def _own_template(folder: Path) -> str | None:
 
 def _default_name(folder: Path) -> str:
     """Return chatml where the tokenizer has its marks as single tokens, else plain words."""
-    added = _read_json(folder / "tokenizer.json").get("added_tokens", [])
-    marks = {t.get("content") for t in added if isinstance(t, dict)}
-    return "chatml" if {"<|im_start|>", "<|im_end|>"} <= marks else "plain"
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return "plain"
+    facts = proof.proven(proof.file_question("tokenizer", path), file=str(path))
+    return "chatml" if facts.get("chatml") is True else "plain"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 import time
@@ -20,30 +21,52 @@ BOMBS_SECONDS = 5.0
 FIRST_SECONDS = 1.0
 
 
+class Clock:
+    """Wall time, and processor time of children: only that is the same on a busy computer."""
+
+    def __init__(self) -> None:
+        self._wall, self._worked = time.perf_counter(), self._children()
+
+    def _children(self) -> float:
+        times = os.times()
+        return times.children_user + times.children_system
+
+    @property
+    def wall(self) -> float:
+        """Return seconds since it was made."""
+        return time.perf_counter() - self._wall
+
+    @property
+    def worked(self) -> float:
+        """Return seconds of processor time that children took since then."""
+        return self._children() - self._worked
+
+
 def first_probe() -> str:
     """The first look at the starter's tokenizer, the child's start included; the remembered one after it."""
     question = proof.file_question("tokenizer", starter_folder() / "tokenizer.json")
-    began = time.perf_counter()
+    clock = Clock()
     assert proof.ask([question])[0][0].sound
-    first = time.perf_counter() - began
+    first, worked = clock.wall, clock.worked
     verdicts.remember(question.key, verdicts.Verdict())
     began = time.perf_counter()
     proof.proven(question)
     again = time.perf_counter() - began
-    assert first < FIRST_SECONDS, first
-    return f"first {first:.2f} s, remembered {again * 1e3:.2f} ms"
+    assert worked < FIRST_SECONDS, worked
+    return f"first {worked:.2f} s of processor time ({first:.2f} s here), remembered {again * 1e3:.2f} ms"
 
 
 def bombs() -> str:
     """M23, M24: every payload and bomb through the probe."""
-    began = time.perf_counter()
+    clock = Clock()
     found = asked(*BOMBS.values())
-    seconds = time.perf_counter() - began
+    seconds, wall = clock.worked, clock.wall
     assert all(verdict.code == "MODEL-06" for verdict in found)
     assert seconds < BOMBS_SECONDS, seconds
     reached = [v for v in asked(*REACHING) if v.sound and "class" in str(v.facts)]
     assert not reached
-    return f"{len(BOMBS)} bombs refused in {seconds:.1f} s; {len(REACHING)} payloads reached nothing"
+    told = f"{len(BOMBS)} bombs refused in {seconds:.1f} s of processor time ({wall:.1f} s here)"
+    return f"{told}; {len(REACHING)} payloads reached nothing"
 
 
 def gguf_mutations() -> str:

@@ -79,7 +79,7 @@ def test_m26_m27_that_a_hostile_tokenizer_is_refused_and_this_process_lives(tmp_
         proof.file_question("tokenizer", place / "tokenizer.json") for place in (*places.values(), sound)
     ]
     found = dict(zip([*places, "sound"], [v for v, _ in proof.ask(questions)], strict=True))
-    assert found.pop("sound").facts == {"tokens": 96, "added": 0}
+    assert found.pop("sound").facts == {"tokens": 96, "added": 0, "chatml": False}
     for name, verdict in found.items():
         assert verdict.code == "MODEL-06" and "of this model was stopped" in verdict.message, name
         assert verdict.hint, name
@@ -139,7 +139,11 @@ def test_m26_that_a_verdict_is_kept_by_content_and_read_by_the_next_start(
     verdicts.forget()
     assert ModelTokenizer(one).encode("abc") == [65, 66, 67] and not asked
     kept = list(verdicts.folder().iterdir())
-    assert len(kept) == 1 and json.loads(kept[0].read_text())["facts"] == {"tokens": 96, "added": 0}
+    assert len(kept) == 1 and json.loads(kept[0].read_text())["facts"] == {
+        "tokens": 96,
+        "added": 0,
+        "chatml": False,
+    }
     folder_of(one, tokenizer(normalizer=replacing("a", "b")))
     with pytest.raises(IndexError):
         ModelTokenizer(one)
