@@ -136,7 +136,7 @@ class ChatTemplate:
 
 
 def _why(error: BaseException) -> str:
-    """Return why a template ended: its own words (`raise_exception`), the sandbox's, or the mistake's kind."""
+    """Return why a template ended: in its own words (`raise_exception`), the sandbox's, or by its kind."""
     if isinstance(error, MemoryError):
         return "it needs too much memory"
     if isinstance(error, RecursionError):
