@@ -34,7 +34,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Story:
-    """What is recorded: attempts that go to these steps; the first may meet a fault and break off."""
+    """What is recorded: attempts that go to these steps; the first may meet faults and break off."""
 
     attempts: tuple[int, ...] = (small_run.STEPS,)
     fault: str = ""
@@ -42,7 +42,7 @@ class Story:
 
 ONCE = Story()
 GONE_ON = Story((7, small_run.STEPS))
-REPAIRED = Story((small_run.STEPS, small_run.STEPS), "ckpt.file:EIO@10")
+REPAIRED = Story((small_run.STEPS, small_run.STEPS), "ckpt.file:EIO@10;unlink:EIO@1+")
 
 
 def record(home: Path, story: Story) -> Recorder:
