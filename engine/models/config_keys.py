@@ -58,13 +58,19 @@ def _tables() -> tuple[dict[str, str], dict[str, str]]:
     return classes, folders
 
 
+@lru_cache(maxsize=64)
 def folder_of(model_type: str) -> Path | None:
     """Return where the installed transformers keeps a type of model, None when it does not know it."""
     root, (classes, folders) = _models(), _tables()
     if root is None or not _TYPE.fullmatch(model_type) or model_type not in classes:
         return None
-    folder = root / folders.get(model_type, model_type.replace("-", "_"))
-    return folder if folder.is_dir() else None
+    # Some types have the class of another one, and no folder with it.
+    alike = [model_type, *(kind for kind, name in classes.items() if name == classes[model_type])]
+    for kind in alike:
+        folder = root / folders.get(kind, kind.replace("-", "_"))
+        if any(folder.glob("configuration_*.py")):
+            return folder
+    return None
 
 
 def is_builtin(model_type: str) -> bool:
@@ -72,7 +78,7 @@ def is_builtin(model_type: str) -> bool:
     return folder_of(model_type) is not None
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def known_keys(model_type: str) -> frozenset[str]:
     """Return the keys that configurations of a type may have; only the common ones for an unknown type."""
     folder = folder_of(model_type)

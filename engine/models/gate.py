@@ -18,7 +18,7 @@ from engine.models.weight_files import PICKLED, read_json, stay_inside, weight_p
 GENERATION = "generation_config.json"
 # Files of a model that are read or copied; whatever else lies beside them is left alone.
 READ = (".json", ".jinja", ".safetensors", ".model", ".txt", ".md", ".gguf")
-_PROGRAMS = (".py", ".pyc", ".so", ".dll", ".pyd", ".sh", ".npy", ".npz", ".h5", ".msgpack", ".onnx")
+_PROGRAMS = (".py", ".pyc", ".so", ".dll", ".pyd", ".sh", ".h5", ".msgpack", ".onnx")
 _MOST_FILES = 4096
 
 

@@ -13,7 +13,7 @@ from engine.models.safetensors_header import Header, read_header
 
 INDEX = "model.safetensors.index.json"
 MAX_JSON_BYTES = 8 * 1024 * 1024
-PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".npz")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}\.safetensors")
 
 

@@ -13,8 +13,11 @@ import pytest
 
 from engine.errors import EngineError
 from engine.models.adapter_facts import read_adapter_facts
+from engine.models.config_keys import NEVER, is_builtin, known_keys
 from engine.models.facts import read_facts
 from engine.models.fit import check_fit, refuse_unready
+from engine.models.gate import open_model
+from engine.models.rebuilt import rebuild_config, rebuild_quantization
 from tests.unit.shapes import FAMILIES, make_shapes
 
 
@@ -60,7 +63,7 @@ def copied(model: Path, to: Path, **config: Any) -> Path:
         ({"auto_map": {"AutoModel": "evil.Model"}, "model_type": "evil"}, "MODEL-04"),
     ],
 )
-def test_that_a_config_that_does_not_fit_the_weights_is_refused(
+def test_m22_that_a_config_that_does_not_fit_the_weights_is_refused_before_anything_is_built(
     tiny_model: Path, tmp_path: Path, config: dict[str, Any], code: str
 ) -> None:
     with pytest.raises(EngineError) as told:
@@ -68,12 +71,57 @@ def test_that_a_config_that_does_not_fit_the_weights_is_refused(
     assert told.value.code == code
 
 
-def test_that_program_files_of_a_built_in_family_are_ignored_and_named(
+def test_m14_that_program_files_of_a_built_in_family_are_ignored_and_named(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     folder = copied(tiny_model, tmp_path / "model", auto_map={"AutoModel": "evil.Model"})
     (folder / "evil.py").write_text("raise SystemExit")
-    assert read_facts(folder).ignored == ("evil.py",)
+    facts = read_facts(folder)
+    assert (facts.ignored, facts.dropped_fields) == (("evil.py",), ("auto_map",))
+
+
+@pytest.mark.parametrize("inner", [{"model_type": "evil"}, {"text_config": {"model_type": "evil"}}])
+def test_m14_that_a_type_that_needs_its_own_program_is_refused(
+    tiny_model: Path, tmp_path: Path, inner: dict[str, Any]
+) -> None:
+    model = {"model_type": "gemma3", "auto_map": {"AutoModel": "evil.Model"}, **inner}
+    with pytest.raises(EngineError) as told:
+        open_model(copied(tiny_model, tmp_path / "model", **model))
+    assert told.value.code == "MODEL-04" and "evil" in told.value.message
+
+
+@pytest.mark.parametrize("model_type", ["gemma3_text", "gpt-sw3", "qwen3_moe", "deepseek_v2", "llama4_text"])
+def test_m14_that_every_type_of_transformers_is_known_by_its_own_name(model_type: str) -> None:
+    assert is_builtin(model_type) and not is_builtin(f"../{model_type}") and not is_builtin("auto")
+    assert {"hidden_size", "rope_theta"} <= known_keys(model_type)
+    assert not known_keys(model_type) & NEVER
+
+
+@pytest.mark.parametrize(
+    ("settings", "fits"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, True),
+        ({"quant_method": "bitsandbytes", "_load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}, True),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True, "llm_int8_skip_modules": ["lm_head"]}, True),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True, "llm_int8_skip_modules": ["(a+)+$"]}, False),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": True}, False),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "evil"}, False),
+        ({"quant_method": "gptq", "bits": 4}, False),
+        ({"quant_method": "awq", "modules_to_not_convert": ["evil.module"]}, False),
+        ({"quant_method": "quark"}, False),
+        ({"quant_method": "../../evil", "load_in_4bit": True}, False),
+        ("evil", False),
+    ],
+)
+def test_m18_that_a_base_is_quantised_by_bitsandbytes_or_not_at_all(settings: Any, fits: bool) -> None:
+    if fits:
+        kept = {k: v for k, v in settings.items() if not k.startswith("_")}
+        made = rebuild_quantization({**settings, "evil": 1})
+        assert made.items() >= kept.items() and "evil" not in made
+        return
+    with pytest.raises(EngineError, match="quantization_config") as told:
+        rebuild_config({"model_type": "llama", "quantization_config": settings})
+    assert told.value.code == "MODEL-05"
 
 
 def test_that_a_folder_without_config_says_what_is_missing(tmp_path: Path) -> None:
@@ -107,7 +155,7 @@ def pair(module: str, r: int, inner: int, outer: int) -> dict[str, tuple[int, in
 Q0 = "model.layers.0.self_attn.q_proj"
 
 
-def test_that_targets_and_ranks_come_from_the_tensors_and_patterns_are_dropped(tmp_path: Path) -> None:
+def test_m20_that_targets_and_ranks_come_from_the_tensors_and_patterns_are_dropped(tmp_path: Path) -> None:
     shapes = pair(Q0, 4, 64, 64) | pair("model.layers.1.mlp.up_proj", 2, 64, 128)
     began = time.perf_counter()
     facts = read_adapter_facts(
@@ -142,7 +190,7 @@ def test_that_targets_and_ranks_come_from_the_tensors_and_patterns_are_dropped(t
         ({f"{Q0}.lora_A": (4, 64), f"{Q0}.lora_B": (64, 5)}, {}, "MODEL-02"),
     ],
 )
-def test_that_an_adapter_that_cannot_be_is_refused(
+def test_m21_that_an_adapter_that_cannot_be_is_refused(
     tmp_path: Path, shapes: dict[str, tuple[int, int]], config: dict[str, Any], code: str
 ) -> None:
     with pytest.raises(EngineError) as told:
@@ -150,8 +198,47 @@ def test_that_an_adapter_that_cannot_be_is_refused(
     assert told.value.code == code
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"target_modules": r".*\.layers\.\d+\.self_attn\.(q|v)_proj$", "auto_mapping": None},
+        {"target_modules": r"^(?!.*vision).*(?:self_attn|mlp).*(?:q_proj|up_proj)$", "r": 16},
+        {
+            "auto_mapping": {
+                "base_model_class": "FalconForCausalLM",
+                "parent_library": "transformers_modules",
+            },
+            "target_modules": ["query_key_value"],
+        },
+        {
+            "target_modules": "all-linear",
+            "loftq_config": {},
+            "megatron_core": "megatron.core",
+            "eva_config": None,
+        },
+        {"auto_map": {"AutoModel": "m.M"}, "rank_pattern": {r"model\.layers\.(0|1)\..*": 4}},
+        {"layers_to_transform": [0, 1], "layers_pattern": "layers", "qalora_group_size": 16},
+    ],
+)
+def test_m20_that_adapters_as_they_are_found_open(
+    tiny_model: Path, tmp_path: Path, config: dict[str, Any]
+) -> None:
+    facts = read_adapter_facts(
+        adapter(tmp_path / "real", pair(Q0, 4, 64, 64), task_type="CAUSAL_LM", **config)
+    )
+    refuse_unready(facts)
+    check_fit(facts, read_facts(tiny_model))
+    assert [(m.name, m.r) for m in facts.modules] == [(Q0, 4)]
+
+
+@pytest.mark.parametrize("base", [r"\\host\share\m", "//host/share/m", "https://host/m", "smb://h/m", "a\nb"])
+def test_m19_that_the_base_of_an_adapter_is_never_on_another_computer(tmp_path: Path, base: str) -> None:
+    facts = read_adapter_facts(adapter(tmp_path / "far", pair(Q0, 4, 64, 64), base_model_name_or_path=base))
+    assert facts.base == "" and "base_model_name_or_path" in facts.dropped_fields
+
+
 @pytest.mark.parametrize("module", [pair(Q0, 4, 32, 64), pair("model.layers.9.self_attn.q_proj", 4, 64, 64)])
-def test_that_an_adapter_of_another_base_is_told_by_name(
+def test_m19_that_an_adapter_of_another_base_is_told_by_name(
     tiny_model: Path, tmp_path: Path, module: dict[str, tuple[int, int]]
 ) -> None:
     facts = read_adapter_facts(adapter(tmp_path / "other", module))

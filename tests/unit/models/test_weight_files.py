@@ -6,12 +6,15 @@ import json
 import os
 import pickle
 import struct
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.errors import EngineError
+from engine.models.gate import ignored_files, refuse_links
 from engine.models.gguf_header import read_gguf
 from engine.models.safetensors_header import read_header
 from engine.models.weight_files import read_headers, weight_paths
@@ -37,59 +40,97 @@ def test_that_a_sound_header_is_read_with_absolute_offsets(tmp_path: Path) -> No
     assert (tensor.begin, tensor.end) == (header.data_start, header.data_start + 8)
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        b"not json",
-        b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "a": {}}',
-        b"[" * 100_000,
-        entry(dtype="F13"),
-        entry(shape=[-2]),
-        entry(shape=[2**60, 2**60]),
-        entry(shape=[1] * 9),
-        entry(shape=[3]),
-        entry(shape=[True]),
-        entry(data_offsets=[4, 12]),
-        entry(data_offsets=[8, 0]),
-        {"../a": GOOD["a"]},
-        {"a\u0000": GOOD["a"]},
-        {"a" * 300: GOOD["a"]},
-        {"a\u202e": GOOD["a"]},
-        {"a": GOOD["a"], "b": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}},
-        {"__metadata__": {"x": 1}, **GOOD},
-        {},
-    ],
-)
-def test_that_a_forged_header_is_refused(tmp_path: Path, header: Any) -> None:
+def refused(path: Path, header: Any) -> None:
     with pytest.raises(EngineError) as told:
-        read_header(safetensors(tmp_path / "m.safetensors", header))
+        read_header(safetensors(path, header))
     assert told.value.code == "MODEL-02"
 
 
+@pytest.mark.parametrize("header", [b"not json", b"[" * 100_000, {"__metadata__": {"x": 1}, **GOOD}, {}])
+def test_m02_that_what_is_no_header_is_refused(tmp_path: Path, header: Any) -> None:
+    refused(tmp_path / "m.safetensors", header)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"a": GOOD["a"], "b": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}},
+        {"a": GOOD["a"], "b": GOOD["a"]},
+        entry(data_offsets=[4, 12]),
+        entry(data_offsets=[8, 0]),
+    ],
+)
+def test_m06_that_bytes_that_overlap_or_leave_a_gap_are_refused(tmp_path: Path, header: Any) -> None:
+    refused(tmp_path / "m.safetensors", header)
+
+
+def test_m07_that_one_name_twice_in_a_header_is_refused(tmp_path: Path) -> None:
+    twice = b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "a": {}}'
+    refused(tmp_path / "m.safetensors", twice)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        entry(dtype="F13"),
+        entry(shape=[-2]),
+        entry(shape=[2**60, 2**60]),
+        entry(shape=[2**32, 2**32]),
+        entry(shape=[1] * 9),
+        entry(shape=[3]),
+        entry(shape=[True]),
+    ],
+)
+def test_m08_that_impossible_shapes_and_types_are_refused(tmp_path: Path, header: Any) -> None:
+    refused(tmp_path / "m.safetensors", header)
+
+
+@pytest.mark.parametrize("name", ["../a", "a\u0000", "a" * 300, "a\u202e", "a" * 10_000, "C:\\a", ""])
+def test_m09_that_a_tensors_name_is_plain_and_short(tmp_path: Path, name: str) -> None:
+    refused(tmp_path / "m.safetensors", {name: GOOD["a"]})
+
+
 @pytest.mark.parametrize("length", [2**63, 2**40, 17 * 2**20, 4_000])
-def test_that_a_header_longer_than_the_file_is_refused_before_it_is_read(tmp_path: Path, length: int) -> None:
-    with pytest.raises(EngineError, match="longer"):
-        read_header(safetensors(tmp_path / "m.safetensors", GOOD, length=length))
+def test_m04_that_a_header_longer_than_the_file_is_refused_before_it_is_read(
+    tmp_path: Path, length: int
+) -> None:
+    path = safetensors(tmp_path / "m.safetensors", GOOD, length=length)
+    tracemalloc.start()
+    with pytest.raises(EngineError, match="longer") as told:
+        read_header(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    assert told.value.code == "MODEL-02"
 
 
-def test_that_too_many_tensors_are_refused(tmp_path: Path) -> None:
+def test_m05_that_too_many_tensors_are_refused(tmp_path: Path) -> None:
     many = {f"t{i}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for i in range(70_000)}
     path = safetensors(tmp_path / "m.safetensors", many, b"")
     with pytest.raises(EngineError, match="tensors"):
         read_header(path)
 
 
-def test_that_bytes_after_the_end_are_refused(tmp_path: Path) -> None:
+def test_m06_that_bytes_after_the_end_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="bytes long"):
         read_header(safetensors(tmp_path / "m.safetensors", GOOD, bytes(9)))
 
 
-def test_that_a_pickle_is_never_opened(tmp_path: Path) -> None:
-    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "a.pth", "a.ckpt", "a.pkl", "a.npy"])
+def test_m01_that_a_pickle_is_never_opened(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(EngineError) as told:
         weight_paths(tmp_path)
     assert told.value.code == "MODEL-01"
-    (tmp_path / "model.safetensors").write_bytes(pickle.dumps(list(range(100))))
+    assert ignored_files(tmp_path) == (name,)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_m02_that_a_pickle_or_a_zip_by_another_name_is_refused(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(pickle.dumps(list(range(100))))
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps(list(range(100))))
     with pytest.raises(EngineError) as told:
         read_headers(tmp_path)
     assert told.value.code == "MODEL-02"
@@ -98,7 +139,7 @@ def test_that_a_pickle_is_never_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["../x.safetensors", "/etc/passwd", "a/b.safetensors", "\\\\host\\x.safetensors"]
 )
-def test_that_an_index_may_not_name_a_place_outside(tmp_path: Path, name: str) -> None:
+def test_m11_that_an_index_may_not_name_a_place_outside(tmp_path: Path, name: str) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
     with pytest.raises(EngineError) as told:
         weight_paths(tmp_path)
@@ -106,7 +147,9 @@ def test_that_an_index_may_not_name_a_place_outside(tmp_path: Path, name: str) -
 
 
 @pytest.mark.skipif(os.name == "nt", reason="making links needs rights on Windows")
-def test_that_a_link_out_of_the_folder_is_refused_and_one_into_the_hubs_blobs_is_not(tmp_path: Path) -> None:
+def test_m12_that_a_link_out_of_the_folder_is_refused_and_one_into_the_hubs_blobs_is_not(
+    tmp_path: Path,
+) -> None:
     outside = safetensors(tmp_path / "outside.safetensors", GOOD)
     model = tmp_path / "model"
     model.mkdir()
@@ -123,7 +166,44 @@ def test_that_a_link_out_of_the_folder_is_refused_and_one_into_the_hubs_blobs_is
     assert [t.name for h in read_headers(snapshot) for t in h.tensors] == ["a"]
 
 
-def test_that_one_name_in_two_files_is_refused(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="making links needs rights on Windows")
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "chat_template.jinja", "LICENSE"])
+@pytest.mark.parametrize("hard", [False, True])
+def test_m12_that_no_file_of_a_model_is_a_link_to_one_elsewhere(
+    tmp_path: Path, name: str, hard: bool
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("{}")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / name).hardlink_to(secret) if hard else (model / name).symlink_to(secret)
+    with pytest.raises(EngineError) as told:
+        refuse_links(model)
+    assert told.value.code == "MODEL-03" and name in told.value.message
+    (model / name).unlink()
+    (model / "evil.py").symlink_to(secret)  # never read, so left alone
+    (model / name).write_text("{}")
+    (model / "twin.json").hardlink_to(model / name)  # both names are in the folder
+    refuse_links(model)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="making links needs rights on Windows")
+def test_m12_that_only_the_hubs_own_layout_has_links(tmp_path: Path) -> None:
+    snapshot, blobs = tmp_path / "mine" / "snapshots" / "c0ffee", tmp_path / "mine" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    (blobs / "1").write_text("{}")
+    (snapshot / "config.json").symlink_to(blobs / "1")
+    with pytest.raises(EngineError, match="points outside"):
+        refuse_links(snapshot)
+    (tmp_path / "mine").rename(tmp_path / "models--a--b")
+    moved = tmp_path / "models--a--b" / "snapshots" / "c0ffee"
+    (moved / "config.json").unlink()
+    (moved / "config.json").symlink_to("../../blobs/1")
+    refuse_links(moved)
+
+
+def test_m07_that_one_name_in_two_files_is_refused(tmp_path: Path) -> None:
     for name in ("one", "two"):
         safetensors(tmp_path / f"{name}.safetensors", GOOD)
     index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
