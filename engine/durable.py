@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -211,6 +212,25 @@ def scratch_folder(beside: Path) -> Path:
     return folder
 
 
+_noted = threading.local()
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[None]:
+    """Note the SHA-256 of each file that this thread writes meanwhile: of what was given to be written."""
+    _noted.sums = {}
+    try:
+        yield
+    finally:
+        _noted.sums = None
+
+
+def noted_sha256(path: Path) -> str | None:
+    """Return the SHA-256 noted of a file, None where it was not written here."""
+    sums: dict[Path, str] | None = getattr(_noted, "sums", None)
+    return None if sums is None else sums.get(path)
+
+
 def stream(path: Path, blocks: Iterable[bytes | memoryview], *, settling: str = "") -> None:
     """Write blocks one after another as a file that a reader sees whole or not at all.
 
@@ -218,11 +238,15 @@ def stream(path: Path, blocks: Iterable[bytes | memoryview], *, settling: str = 
     Raises OSError as it comes: a failed fsync is never retried, the former file stands.
     """
     part = path.with_name(path.name + ".part")
+    sums: dict[Path, str] | None = getattr(_noted, "sums", None)
+    digest = hashlib.sha256()
     try:
         fd = disk.open(part, WRITE, 0o666)
         try:
             for block in blocks:
                 write_all(fd, block)
+                if sums is not None:
+                    digest.update(block)
             disk.fsync(fd)
         finally:
             disk.close(fd)
@@ -232,6 +256,8 @@ def stream(path: Path, blocks: Iterable[bytes | memoryview], *, settling: str = 
         with contextlib.suppress(OSError):
             disk.unlink(part)
         raise
+    if sums is not None:
+        sums[path] = digest.hexdigest()
     disk.fsync_folder(path.parent)
 
 

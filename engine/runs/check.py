@@ -35,7 +35,10 @@ def write_manifest(folder: Path) -> int:
     for path in (p for p in _files_in(folder) if p != folder / MANIFEST):
         durable.fsync_file(path)
         name = path.relative_to(folder).as_posix()
-        files[name] = {"bytes": path.stat().st_size, "sha256": durable.sha256_file(path)}
+        files[name] = {
+            "bytes": path.stat().st_size,
+            "sha256": durable.noted_sha256(path) or durable.sha256_file(path),
+        }
     for inner in [p for p in folder.iterdir() if p.is_dir()]:
         durable.fsync_folder(inner)
     durable.fsync_folder(folder)

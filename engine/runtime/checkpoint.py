@@ -139,13 +139,14 @@ def _write_whole(folder: Path, taken: Snapshot, before_manifest: Callable[[], No
     """Write a checkpoint's files and read them back; return their bytes."""
     _remove(folder)
     durable.make_folder(folder, inside=folder.parent.parent)
-    taken.write_adapter(folder)
-    _write(taken.optimizer, folder / "optimizer.safetensors")
-    faults.point("ckpt.file")
-    durable.write_json(folder / "state.json", taken.state)
-    durable.fsync_folder(folder)
-    before_manifest()
-    size = check.write_manifest(folder)
+    with durable.noting():  # what is read back is compared with what was given to be written
+        taken.write_adapter(folder)
+        _write(taken.optimizer, folder / "optimizer.safetensors")
+        faults.point("ckpt.file")
+        durable.write_json(folder / "state.json", taken.state)
+        durable.fsync_folder(folder)
+        before_manifest()
+        size = check.write_manifest(folder)
     problem = check.problem_of(folder)
     if problem:
         raise EngineError(
@@ -198,21 +199,30 @@ def _remove(folder: Path) -> None:
 def publish(source: Path, run: Path, card: str) -> Path:
     """Make `adapter/`, or `model/` of a model trained whole, from a checkpoint and a card: all or nothing.
 
-    It is read back before it is believed. Raises OSError, or EngineError DISK-03 when it is not what was
-    written.
+    It is read back before it is believed. Raises OSError; EngineError DISK-03 when it is not what was
+    written, RUN-04 when the checkpoint is not what was saved.
     """
+    problem = check.problem_of(source)
+    if problem:
+        raise EngineError(
+            f"The save of step {check.step_of(source)} is damaged: {problem}.",
+            "Resume goes on from an older one; the damaged one is kept in quarantine.",
+            "RUN-04",
+            file=str(source),
+        )
     result = whole.FOLDER if (source / whole.FOLDER).is_dir() else "adapter"
     part, target = run / f"{result}.part", run / result
     durable.remove_tree(part)
     durable.make_folder(part, inside=run)
     inside = source / whole.FOLDER
     names = sorted(p.name for p in inside.iterdir()) if result == whole.FOLDER else [WEIGHTS, CONFIG]
-    for name in names:
+    with durable.noting():
+        for name in names:
+            faults.point("publish.file")
+            durable.copy_file((inside if result == whole.FOLDER else source) / name, part / name)
         faults.point("publish.file")
-        durable.copy_file((inside if result == whole.FOLDER else source) / name, part / name)
-    faults.point("publish.file")
-    durable.write_file(part / "README.md", card)
-    check.write_manifest(part)
+        durable.write_file(part / "README.md", card)
+        check.write_manifest(part)
     _remove(target)
     durable.replace(part, target)
     durable.fsync_folder(run)

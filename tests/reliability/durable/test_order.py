@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from engine import durable, faults
+from engine.errors import EngineError
+from engine.events import Log
 from engine.jobs import process
 from engine.recipe.recipe import Recipe
 from engine.runs import check
+from engine.runs.event_log import EventWriter
+from engine.runtime import checkpoint
 from engine.runtime.timetable import make_timetable
 from tests.reliability.harness import small_run
 from tests.reliability.harness.killing import in_process
@@ -124,6 +128,61 @@ def test_i11_that_an_fsync_that_failed_is_not_asked_again_and_nothing_newer_is_b
         assert not disk.again and not (folder / "exit.json").exists()
         assert whole_saves(folder) in ([3], [3, 6], [3, 6, 9])
         assert not list((folder / "checkpoints").rglob("*.part"))
+
+
+def test_i11_that_a_log_that_was_not_kept_is_never_asked_to_be_kept_again(tmp_path: Path) -> None:
+    writer = EventWriter(tmp_path)
+    writer.write(Log(message="one"))
+    with faults.arm("fsync:EIO@1"):
+        for _ in range(3):
+            with pytest.raises(OSError):
+                writer.sync()
+        assert faults.passed()["fsync"] == 1 and writer.lost
+    writer.close()
+
+
+class Lying(Quick):
+    """A disk that says all is well and keeps another byte in every file of one name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.lies: set[int] = set()
+
+    def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
+        fd = super().open(path, flags, mode)
+        if path.name.startswith(self.name):
+            self.lies.add(fd)
+        return fd
+
+    def close(self, fd: int) -> None:
+        self.lies.discard(fd)
+        super().close(fd)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        if fd in self.lies and len(data) > 20:
+            data = bytes(data[:20]) + bytes([data[20] ^ 1]) + bytes(data[21:])
+        return super().write(fd, data)
+
+
+@pytest.mark.parametrize("name", ["optimizer.safetensors", "adapter_config.json"])
+def test_i11_that_success_is_said_only_of_what_was_read_back(tmp_path: Path, name: str) -> None:
+    folder = small_run.make(tmp_path / "run")
+    with durable.using(Lying(name)), pytest.raises(EngineError) as caught:
+        small_run.attempt(folder)
+    assert caught.value.code == "DISK-03" and name in caught.value.message
+    assert not (folder / "exit.json").exists()
+
+
+def test_i11_that_a_save_that_rotted_is_not_made_the_result(tmp_path: Path) -> None:
+    folder = small_run.make(tmp_path / "run")
+    with durable.using(Quick()):
+        small_run.attempt(folder)
+        last = check.checkpoint_folders(folder)[-1]
+        (last / "adapter_config.json").write_text("{}")
+        with pytest.raises(EngineError) as caught:
+            checkpoint.publish(last, folder, "# A card")
+    assert caught.value.code == "RUN-04"
 
 
 def test_r12_that_a_crash_costs_at_most_five_minutes_or_a_tenth_of_the_run() -> None:
