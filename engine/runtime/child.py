@@ -25,7 +25,7 @@ from engine.runs.event_log import EventWriter
 from engine.runs.fsck import fsck
 from engine.runs.store import load_recipe
 from engine.runs.versions import refuse_old, versions
-from engine.runtime import crew, imports
+from engine.runtime import crew, imports, no_memory
 from engine.runtime import lost as lost_device
 from engine.runtime.awake import KeepAwake
 from engine.runtime.control import Control
@@ -43,6 +43,7 @@ def run_job(folder: Path, *, alone: bool = False) -> int:
     Raises EngineError RUN-02 when another child works there, RUN-03 when it is no job, RUN-12 when a later
     version made it.
     """
+    imports.forbid_kernels()
     spec = read_job(folder)
     refuse_newer(folder, spec)
     place = crew.place_of_this_process()
@@ -169,13 +170,10 @@ def _work(job: Job) -> Finished | Stopped | Failed:
         return _told(error)
     except OSError as error:
         traceback.print_exc()
+        if no_memory.is_lack(error):
+            return no_memory.failed(error)
         told = from_os_error(error, str(error.filename or job.folder))
         return Failed(code=told.code, message=told.message, hint=told.hint)
-    except MemoryError:
-        traceback.print_exc()
-        return Failed(
-            code="GPU-01", message="Memory ran out.", hint="Use a smaller model or a shorter max_length."
-        )
     except Exception as error:
         traceback.print_exc()
         if lost_device.is_lost(error):
@@ -199,13 +197,8 @@ def _told(error: EngineError) -> Failed:
 
 
 def _unexpected(error: Exception) -> Failed:
-    on_gpu = type(error).__name__ == "OutOfMemoryError"
-    if on_gpu or "can't allocate memory" in str(error):  # a processor's allocator has no error of its own
-        return Failed(
-            code="GPU-01",
-            message="The GPU ran out of memory." if on_gpu else "Memory ran out.",
-            hint="What was saved is sound. Free some memory and resume, or start anew with load_in_4bit.",
-        )
+    if no_memory.is_lack(error):
+        return no_memory.failed(error)
     return Failed(
         code="APP-01",
         message=f"Something unexpected happened ({type(error).__name__}).",

@@ -19,20 +19,20 @@ from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs.store import load_recipe
 from engine.runtime.computing import kind_of
+from engine.runtime.no_memory import is_lack
 from engine.runtime.resident import peak_of_process, resident_bytes
 
 if TYPE_CHECKING:
     from engine.runtime.training import Training
 
 T = TypeVar("T")
-# What torch raises; a CPU's allocator and some libraries of a GPU have no error class of their own.
+# As what torch and Python raise a lack of memory.
 ERRORS = (torch.OutOfMemoryError, RuntimeError, MemoryError)
-WORDS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
 def ran_out(error: BaseException) -> bool:
     """Return whether an error means that memory ran out, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(w in str(error) for w in WORDS)
+    return is_lack(error)
 
 
 def make_do(run: Training, rows: int) -> str:

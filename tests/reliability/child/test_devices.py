@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from engine.jobs import process
 from engine.models.library import resolve_model
 from engine.recipe.recipe import ModelOptions
 from engine.runs import check
-from engine.runtime import child, evaluate, load, lost, quantised, train
+from engine.runtime import child, evaluate, load, lost, no_memory, quantised, train
 from engine.runtime.load import Compute
 from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses
 
@@ -159,3 +160,21 @@ def test_f30_that_a_4_bit_base_is_proven_at_the_start_and_a_wrong_one_is_refused
         with pytest.raises(EngineError) as told:
             packed(tiny_model)
     assert told.value.code == "MODEL-05" and told.value.field == "model.load_in_4bit"
+
+
+# -- F23 ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("error", "lack"),
+    [
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (MemoryError(), True),
+        (OSError(errno.EIO, "not enough memory"), False),
+        (ImportError("no module named torch"), False),
+    ],
+)
+def test_f23_that_memory_that_runs_out_before_any_tensor_is_told_as_such(
+    error: Exception, lack: bool
+) -> None:
+    assert no_memory.is_lack(error) == lack
+    assert no_memory.failed(error).code == "GPU-01"
