@@ -226,6 +226,7 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
             ("compare", "differences and results", runs.compare, [_argument("runs", nargs="+")]),
             ("check", "say what is damaged", runs.check_run, [RUN]),
             ("repair", "move what is damaged into quarantine", runs.repair, [RUN]),
+            ("rename", "give it another name", runs.rename, [RUN, _argument("name")]),
             ("delete", "move to the trash", runs.delete, [RUN]),
         ],
     ),

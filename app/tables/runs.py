@@ -32,6 +32,8 @@ STATES: dict[str, tuple[str, str, str]] = {
 
 def state_word(run: RunSummary) -> str:
     """Return a run's state in a word."""
+    if run.newer:
+        return "Newer version"
     if run.problem:
         return "Damaged"
     if run.state == "queued" and run.place is None:
@@ -64,11 +66,15 @@ def state_words(run: RunSummary) -> str:
 
 def state_token(run: RunSummary) -> str:
     """Return the colour of a run's state."""
+    if run.newer:
+        return "warn"
     return "bad" if run.problem else STATES[run.state][1]
 
 
 def state_icon(run: RunSummary) -> str:
     """Return the icon of a run's state."""
+    if run.newer:
+        return "triangle"
     return "octagon" if run.problem else STATES[run.state][2]
 
 

@@ -326,7 +326,7 @@ def of_copies(folder: Path) -> list[Finding]:
             "RUN-02",
             "error",
             f"This folder is a copy of the run {paths.show_name(original.name)}{still}.",
-            "Give the copy a name of its own first, so that nobody takes one for the other.",
+            "Give the copy a name of its own first (`runs rename`): nobody then takes one for the other.",
             "Go on under the same name",
             str(folder),
         )

@@ -15,7 +15,7 @@ from engine.errors import EngineError, from_os_error
 from engine.events import Seal
 from engine.jobs import lock
 from engine.jobs.process import exit_of
-from engine.jobs.spec import create_job
+from engine.jobs.spec import FORMAT, create_job, newer
 from engine.recipe import codec
 from engine.recipe.method_names import has_rank, method_key, method_label
 from engine.recipe.recipe import Recipe
@@ -50,6 +50,7 @@ class RunSummary:
     seed: int | None = None
     seals: tuple[Seal, ...] = ()
     problem: str = field(default="")
+    newer: bool = False  # made by a later version: to be looked at only
     place: int | None = None  # in the queue, 1 is the next one
 
 
@@ -186,10 +187,12 @@ def _sampled(path: Path) -> list[dict[str, Any]]:
 
 def summary(folder: Path) -> RunSummary:
     """Return what the library shows of a run; a damaged folder is described by what can be read."""
-    name, created, problem = folder.name, 0.0, ""
+    name, created, problem, later = folder.name, 0.0, "", False
     try:
-        job = json.loads((folder / "job.json").read_bytes())
+        job = json.loads(paths.read_head(folder / "job.json"))
         name, created = str(job["name"]), float(job["created"])
+        if isinstance(job.get("format"), int) and job["format"] > FORMAT:
+            later, problem = True, newer(folder, job["format"]).message
     except (OSError, ValueError, KeyError, TypeError):
         problem = "job.json cannot be read"
         created = folder.stat().st_mtime if folder.exists() else 0.0
@@ -220,6 +223,7 @@ def summary(folder: Path) -> RunSummary:
         created=created,
         message=paths.show_name(str(closing.get("message", "")), 300),
         problem=problem,
+        newer=later,
         **about,
         **progress | ({} if progress["seals"] else {"seals": _last_seals(events)}),
     )

@@ -251,6 +251,15 @@ def repair(args: Namespace) -> Answer:
     return fsck(store.find_run(args.run), repair=True).as_dict()
 
 
+def rename(args: Namespace) -> Answer:
+    """Give a run another name to be shown by; its id and its folder stay."""
+    folder = store.find_run(args.run)
+    if not args.name.strip():
+        raise EngineError("A name needs a letter or a number.", "Write another one.", "REC-01", field="name")
+    store.rename_run(folder, args.name)
+    return {"renamed": folder.name, "name": store.summary(folder).name}
+
+
 def delete(args: Namespace) -> Answer:
     """Move a run to the trash."""
     folder = store.find_run(args.run)

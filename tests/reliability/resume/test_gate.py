@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.tables.runs import state_detail, state_word
 from engine.errors import EngineError
 from engine.hardware.devices import Gpu, Machine
 from engine.jobs.lock import FolderLock
 from engine.recipe import codec
 from engine.recipe.fields import FieldSpec, field_specs
 from engine.runs import changes, gate_checks, resume_gate, store
+from engine.runs.event_log import EventReader
 from engine.runs.gate_checks import Finding
+from engine.runs.history import RunHistory
+from engine.verbs import runs
 from tests.reliability.resume.runs_begun import begun, environment
 
 
@@ -268,7 +273,13 @@ def test_f42_run_12_a_later_format_is_looked_at_and_not_gone_on_with(run: Path) 
     assert (one.code, one.severity, one.way_on) == ("RUN-12", "error", "")
     assert "format 2" in one.message
     summary = store.summary(run)
-    assert (summary.state, summary.problem) == ("crashed", "")  # shown as any other
+    assert summary.state == "crashed" and "made by a newer Tunesmith" in summary.problem
+    assert state_word(summary) == "Newer version" and state_detail(summary) == summary.problem
+    events = EventReader(run).read_new()
+    assert [event.type for event in events if event.type not in ("started", "checkpoint_saved")] == ["dreamt"]
+    history = RunHistory()
+    history.fold(events)  # what it does not know changes nothing
+    assert [save.step for save in history.checkpoints] == [4, 8]
 
 
 def test_f33_run_02_says_where_and_since_when_a_run_is_going(run: Path) -> None:
@@ -293,8 +304,10 @@ def test_f35_that_a_copy_asks_for_a_name_of_its_own(tmp_path: Path, monkeypatch:
         assert (one.code, one.way_on) == ("RUN-02", "Go on under the same name")
         assert original.name in one.message and "is going" in one.message
     assert not found(original)
-    store.rename_run(copy, "My copy")
-    assert not found(copy)
+    told = runs.rename(Namespace(run=str(copy), name="My copy"))
+    assert told == {"renamed": "a-copy", "name": "My copy"} and not found(copy)
+    with pytest.raises(EngineError, match="REC-01"):
+        runs.rename(Namespace(run=str(copy), name="  "))
 
 
 def test_that_a_finished_run_and_a_folder_that_is_none_are_told(run: Path, tmp_path: Path) -> None:
