@@ -1,4 +1,4 @@
-"""A lack of memory as torch, its allocators, the loader of libraries and the system tell it; no torch here."""
+"""A lack of memory as torch, its allocators, the loader of libraries and the system tell it; no torch."""
 
 from __future__ import annotations
 
