@@ -78,7 +78,28 @@ def cut(name: str, have: str, file: str | None = None) -> EngineError:
 
 def _unreachable(error: BaseException) -> EngineError:
     hint = "Check the connection; files already here still work."
-    return EngineError(f"The hub cannot be reached ({type(error).__name__}).", hint, "HUB-01")
+    return EngineError(f"The hub cannot be reached: {why_away(error)}.", hint, "HUB-01")
+
+
+# What the name of an error says of a connection, of this error or of one that it came from.
+_WHYS = (
+    (r"gaierror|NameResolution", "its name is not found, so this computer may be offline"),
+    (r"Refused", "the connection was refused"),
+    (r"Timeout|TimedOut", "no answer came in time"),
+    (r"SSL|Certificate|TLS", "its certificate is not trusted here"),
+    (r"Proxy", "the proxy does not let it through"),
+    (r"OfflineMode|LocalEntryNotFound", "downloads are switched off"),
+)
+
+
+def why_away(error: BaseException | None) -> str:
+    """Return in words why nothing answered, told by the names of an error and of those it came from."""
+    names = []
+    while error is not None and len(names) < 8:
+        names.append(type(error).__name__)
+        error = error.__cause__ or error.__context__
+    said = (words for name in reversed(names) for known, words in _WHYS if re.search(known, name))
+    return next(said, "the connection does not hold")
 
 
 def no_hub(why: str) -> EngineError:

@@ -16,6 +16,7 @@ from typing import Any
 from engine import hub_token, paths
 from engine.errors import EngineError
 from engine.hub import HUB, looks_like_id
+from engine.hub_words import why_away
 from engine.jobs import fetch
 from engine.models.made import read_origin
 from engine.runtime.export_card import CARD
@@ -134,7 +135,7 @@ def _send(folder: Path, repository: str, private: bool, token: str | None) -> di
         ) from None
     except (errors.HTTPError, OSError, ValueError) as error:  # type: ignore[attr-defined]
         raise EngineError(
-            f"The hub cannot be reached ({type(error).__name__}).", "Check the connection.", "HUB-01"
+            f"The hub cannot be reached: {why_away(error)}.", "Check the connection.", "HUB-01"
         ) from None
 
 
