@@ -10,6 +10,7 @@ from PySide6.QtCore import QTimer
 from app.i18n import duration, loss, number, size, small
 from app.widgets.chart import Chart
 from app.widgets.chart_card import ChartCard, choice_button, scale_button, smoothing_button
+from app.widgets.chart_flags import ChartFlags
 from app.widgets.chart_group import ChartGroup, HorizontalLine, SeriesSpec
 from engine.runs.history import RunHistory
 from engine.runs.series import Series
@@ -65,6 +66,7 @@ class MonitorCharts:
         train = SeriesSpec("loss", "train", "accent", "smooth")
         validation = SeriesSpec("validation", "validation", "series2", "dots")
         self.loss = self._card("Loss", "loss", [train, validation], short, loss, legend=True)
+        self.jumps = ChartFlags(self.loss.chart)
         self.learning_rate = self._one("Learning rate", "learning_rate", "series5", short, small)
         self.grad_norm = self._one("Gradient norm", "grad_norm", "series2", short, lambda v: f"{v:.3g}")
         self.memory = self._one("Memory (GB)", "memory_bytes", "series4", gigabytes, size)
@@ -122,6 +124,8 @@ class MonitorCharts:
         self._base = generation * GENERATION
         loss_chart = self.loss.chart
         loss_chart.set_ticks([saved.step for saved in history.checkpoints])
+        jumps = [(step, history.series["loss"].at(step)) for step in history.spikes]
+        self.jumps.show([(step, value) for step, value in jumps if value is not None])
         loss_chart.set_star((history.best.step, history.best.loss) if history.best else None)
         loss_chart.set_summary(history.text_summary())
         self._show_levels(history, max_grad_norm)

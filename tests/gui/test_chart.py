@@ -11,6 +11,7 @@ from app.theme.style import apply_theme
 from app.widgets.chart import Chart
 from app.widgets.chart_axis import log_ticks, round_ticks
 from app.widgets.chart_card import ChartCard, choice_button, scale_button, smoothing_button
+from app.widgets.chart_flags import ChartFlags
 from app.widgets.chart_group import ChartGroup, HorizontalLine, SeriesSpec
 from app.widgets.chart_menu import chart_menu
 
@@ -262,3 +263,19 @@ def test_that_a_right_click_offers_the_same_with_keys(chart):
     assert keys["Copy picture"] == "Ctrl+C" and keys["As a table"] == "T"
     next(action for action in menu.actions() if action.text() == "Logarithmic").trigger()
     assert chart.logarithmic
+
+
+def test_f29_that_jumps_are_marked_on_the_curve_on_every_axis(chart, group):
+    flags = ChartFlags(chart)
+    flags.show([(10.0, 1.9), (250.0, 1.25), (260.0, 1e300)])
+
+    def marked():
+        return [list(values) for values in flags._item.getData()]
+
+    assert marked() == [[10.0, 250.0], [1.9, 1.25]]  # what no picture can hold is left out
+    chart.set_log(True)
+    assert marked()[1] == pytest.approx([np.log10(1.9), np.log10(1.25)])
+    group.set_axis("epoch", str, STEPS, array("d", (step / 100 for step in STEPS)))
+    assert marked()[0] == pytest.approx([0.1, 2.5])
+    flags.show([])
+    assert marked() == [[], []]
