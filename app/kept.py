@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from app.i18n import short_number
 from app.storage import folder_bytes
 from engine import paths
 from engine.models import library
@@ -50,7 +51,7 @@ def _models() -> list[Kept]:
     for facts in library.list_models():
         here = facts.path.parent in (paths.models_dir(), paths.exports_dir())
         if facts.path != library.starter_folder() and (here or library.is_recorded("model", facts.path)):
-            detail = f"{facts.architecture}, {facts.parameters / 1e9:.2f} billion parameters"
+            detail = f"{facts.architecture}, {short_number(facts.parameters)} parameters"
             found.append(Kept("model", facts.name, detail, facts.path, folder_bytes(facts.path)))
     return found
 

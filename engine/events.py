@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from engine.event_lines import MAX_LINE_BYTES as MAX_LINE_BYTES
 from engine.event_lines import encode as encode
 
+Count = Annotated[int, Field(ge=0, le=2**53)]  # what a float holds exactly: a log may come from anybody
+
 
 class _Event(BaseModel):
     """Fields every event has; the writer fills them in."""
@@ -74,8 +76,8 @@ class DataPrepared(_Event):
     type: Literal["data_prepared"] = "data_prepared"
     train_examples: int
     validation_examples: int
-    tokens: int
-    supervised_tokens: int
+    tokens: Count
+    supervised_tokens: Count
     truncated: int
     dropped: int
     seconds: float
@@ -106,7 +108,7 @@ class EffectMeasured(_Event):
     """
 
     type: Literal["effect_measured"] = "effect_measured"
-    step: int
+    step: Count
     positions: int
     changed: int
     mean_kl: float | None
@@ -129,7 +131,7 @@ class Sealed(_Event):
     """The seals as they stand at `step`."""
 
     type: Literal["sealed"] = "sealed"
-    step: int
+    step: Count
     seals: list[Seal]
 
 
@@ -137,14 +139,14 @@ class Step(_Event):
     """One optimizer step; `loss` is the mean over its supervised tokens, null when it was not a number."""
 
     type: Literal["step"] = "step"
-    step: int
-    total_steps: int
+    step: Count
+    total_steps: Count
     epoch: float
     loss: float | None
     learning_rate: float
     grad_norm: float | None = None
-    tokens: int
-    supervised_tokens: int
+    tokens: Count
+    supervised_tokens: Count
     seconds: float
     memory_bytes: int = 0
 
@@ -153,7 +155,7 @@ class Evaluated(_Event):
     """Loss over a whole split."""
 
     type: Literal["evaluated"] = "evaluated"
-    step: int
+    step: Count
     split: str = "validation"
     loss: float | None
     perplexity: float | None = None
@@ -169,7 +171,7 @@ class SampleGenerated(_Event):
     """
 
     type: Literal["sample_generated"] = "sample_generated"
-    step: int
+    step: Count
     prompt: str
     text: str
     tokens: int | None = None
@@ -185,7 +187,7 @@ class CheckpointSaved(_Event):
     """
 
     type: Literal["checkpoint_saved"] = "checkpoint_saved"
-    step: int
+    step: Count
     path: str
     bytes: int
     seconds: float
@@ -249,7 +251,7 @@ class Probed(_Event):
 
     type: Literal["probed"] = "probed"
     steps: int
-    tokens: int
+    tokens: Count
     seconds: float
     quantization: str | None = None
     memory_bytes: float | None = None
@@ -282,14 +284,14 @@ class Paused(_Event):
     """Saved, device memory freed, waiting for `resume`."""
 
     type: Literal["paused"] = "paused"
-    step: int
+    step: Count
 
 
 class Resumed(_Event):
     """Going on after a pause."""
 
     type: Literal["resumed"] = "resumed"
-    step: int
+    step: Count
 
 
 class Finished(_Event):
@@ -311,7 +313,7 @@ class Stopped(_Event):
     """Ended on request after saving."""
 
     type: Literal["stopped"] = "stopped"
-    step: int
+    step: Count
 
 
 class Failed(_Event):

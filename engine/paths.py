@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import unicodedata
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
@@ -144,3 +147,22 @@ def why_unsafe(name: str) -> str:
         return "it ends in a dot or a space"
     wrong = next((c for c in name if c in FOREIGN or c == "\0"), None)
     return "" if wrong is None else f"it holds {show_name(wrong)}"
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file for reading; what is no plain file raises OSError and never waits.
+
+    A folder may come from anybody: a pipe or a device in it must not hold up who looks at it.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = open(path, "rb", opener=lambda name, _: os.open(name, flags))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "no plain file", str(path))
+    return file
+
+
+def read_head(path: Path, most: int = 1 << 20) -> bytes:
+    """Return at most `most` bytes of a plain file; raises OSError."""
+    with open_plain(path) as file:
+        return file.read(most)

@@ -38,6 +38,7 @@ from app.widgets.run_strip import RunStrip
 from app.widgets.seal_view import SealRow
 from app.workers.run_watch import RunWatch
 from engine.errors import EngineError
+from engine.paths import read_head
 from engine.recipe.recipe import Recipe
 from engine.runs import store
 from engine.runs.remarks import remarks
@@ -216,7 +217,7 @@ class MonitorPage(Page):
         assert self.watch is not None
         try:
             self.recipe = store.load_recipe(self.watch.folder)
-            text = (self.watch.folder / "recipe.yaml").read_text(encoding="utf-8")
+            text = read_head(self.watch.folder / "recipe.yaml").decode("utf-8", "replace")
         except (EngineError, OSError) as error:
             told = error.message if isinstance(error, EngineError) else error.strerror
             self.recipe, text = None, f"The recipe of this run cannot be read: {told}"

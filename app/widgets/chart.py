@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
 from app.widgets.chart_axis import ChartAxis
-from app.widgets.chart_curve import Curve
+from app.widgets.chart_curve import LARGEST, Curve
 from app.widgets.chart_group import ChartGroup, HorizontalLine, SeriesSpec
 from app.widgets.chart_menu import chart_menu
 from app.widgets.chart_overlay import ChartOverlay, Pointed
@@ -135,7 +135,7 @@ class Chart(QWidget):
     def set_levels(self, levels: Sequence[HorizontalLine]) -> None:
         """Draw horizontal lines with their words."""
         if list(levels) != self._levels:
-            self._levels = list(levels)
+            self._levels = [level for level in levels if abs(level.value) < LARGEST]
             self._make_levels()
 
     def set_ticks(self, steps: Sequence[float]) -> None:
@@ -144,7 +144,7 @@ class Chart(QWidget):
 
     def set_star(self, point: tuple[float, float] | None) -> None:
         """Mark the best point."""
-        self._star = point
+        self._star = point if point is not None and abs(point[1]) < LARGEST else None
 
     def set_summary(self, words: str) -> None:
         """Say the curves in words, for a screen reader."""
@@ -258,11 +258,17 @@ class Chart(QWidget):
         )
 
     def _place_words(self, low: float, high: float) -> None:
-        """Put the words of a level over its line, or below it where there is no room over it."""
+        """Put a level's words over its line or below it; nowhere, where another line would strike them."""
+        height = self.box.height() / max(high - low, TINY)
+        tall = current_theme().metrics("least").height()
         for item in self._level_items:
             share = (item.value() - low) / max(high - low, TINY)
+            away = [(each.value() - item.value()) * height for each in self._level_items if each is not item]
+            below = share > 0.75
+            struck = any(0 < (-pixels if below else pixels) < tall for pixels in away)
+            item.label.setVisible(not struck)
             side = 1 if item.label.orthoPos > 0.5 else 0
-            anchor = (side, 0 if share > 0.75 else 1)
+            anchor = (side, 0 if below else 1)
             if item.label.anchors != [anchor, anchor]:
                 item.label.anchors = [anchor, anchor]
                 item.label.updatePosition()

@@ -16,6 +16,7 @@ from app.widgets.chart_group import ChartGroup, SeriesSpec
 from app.widgets.chart_series import CurveData, Floats
 
 DENSE_POINTS = 1200
+LARGEST = 1e30  # what an axis can hold beside its other values
 SPARSE, FULL, DENSE = range(3)  # fewer points than columns, more, very many
 
 
@@ -61,7 +62,7 @@ class Curve:
             known = 0
         if len(steps) > known or not known:
             fresh = np.array(steps[known:], dtype=float)
-            self.data.extend(group.place(fresh), np.array(values[known:], dtype=float), version)
+            self.data.extend(group.place(fresh), _drawable(values[known:]), version)
 
     def pictures(self) -> list[tuple[Any, Any]]:
         """Return the items with the pyramids they show."""
@@ -126,6 +127,13 @@ class Curve:
         if self.spec.kind == "smooth":
             self.data.set_smoothing(share)
             self._set_pen(self.line, self._density.get(self.line, SPARSE))
+
+
+def _drawable(values: Sequence[float]) -> Floats:
+    """Return values with a gap for what no axis can hold: a log from anybody may say 1e308."""
+    found = np.array(values, dtype=float)
+    found[~(np.abs(found) < LARGEST)] = np.nan
+    return found
 
 
 def _line_item() -> pg.PlotCurveItem:

@@ -12,7 +12,7 @@ from app.workers.engine_thread import OVER, EngineThread
 from app.workers.run_marks import LEAST_PATIENCE_SECONDS, RunMarks
 from engine.errors import EngineError
 from engine.jobs.spec import read_job
-from engine.paths import show_name
+from engine.paths import read_head, show_name
 from engine.runs import whereabouts
 from engine.runs.advance import Started
 from engine.runs.history import RunHistory
@@ -20,11 +20,12 @@ from engine.runs.history import RunHistory
 
 def name_of(folder: Path) -> str:
     """Return the name a run is shown by."""
-    given = folder / "name.txt"
-    if given.is_file():
-        name = given.read_text(encoding="utf-8", errors="replace").strip()
-        if name:
-            return show_name(name)
+    try:
+        name = read_head(folder / "name.txt", 4096).decode("utf-8", "replace").strip()
+    except OSError:
+        name = ""
+    if name:
+        return show_name(name)
     try:
         return show_name(read_job(folder).name)
     except EngineError:

@@ -175,7 +175,7 @@ def _is_child_of_ours(pid: int) -> bool:
 def exit_of(folder: Path) -> dict[str, Any] | None:
     """Return exit.json as written by the child, None when there is none or it cannot be read."""
     try:
-        value = json.loads((folder / "exit.json").read_bytes())
+        value = json.loads(paths.read_head(folder / "exit.json"))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
@@ -184,7 +184,7 @@ def exit_of(folder: Path) -> dict[str, Any] | None:
 def last_words(folder: Path, limit: int = 4000) -> str:
     """Return the end of child.log, at most `limit` characters, control characters made visible."""
     try:
-        with open(folder / "child.log", "rb") as file:
+        with paths.open_plain(folder / "child.log") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - limit))
             text = file.read().decode("utf-8", "replace")
     except OSError:

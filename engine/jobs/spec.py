@@ -73,7 +73,7 @@ def read_job(folder: Path) -> JobSpec:
     path = folder / "job.json"
     value = None
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(paths.read_head(path))
         return JobSpec.model_validate(value)
     except FileNotFoundError as error:
         raise EngineError(

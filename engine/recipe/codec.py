@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine import plain_yaml
+from engine import paths, plain_yaml
 from engine.errors import EngineError, from_os_error
 from engine.recipe import combinations
 from engine.recipe.fields import field_spec, parse_text
@@ -125,7 +125,7 @@ def from_values(values: Any) -> Recipe:
 def load(path: Path) -> Recipe:
     """Read a recipe file; relative paths in it stay relative (see `absolute`)."""
     try:
-        raw = path.read_bytes()
+        raw = paths.read_head(path, plain_yaml.MAX_BYTES + 1)
         text = raw.decode("utf-8-sig")
     except OSError as error:
         raise from_os_error(error, str(path)) from error

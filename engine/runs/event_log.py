@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from engine import clocks, durable
 from engine.events import Event, decode, encode
+from engine.paths import open_plain
 
 NAME = "events.jsonl"
 BLOCK_BYTES = 1 << 20
@@ -49,7 +50,7 @@ class EventReader:
         """Return what is new in whole lines, at most `limit` events; nothing when the file is missing."""
         events: list[Event] = []
         try:
-            with open(self._path, "rb") as file:
+            with open_plain(self._path) as file:
                 self._look_for_another_file(file)
                 file.seek(self._offset)
                 while limit is None or len(events) < limit:
@@ -107,7 +108,7 @@ def replay(folder: Path, leave_out: Sequence[str] = ()) -> Iterator[Event]:
     """
     marks = tuple(f'{{"type":"{kind}"'.encode() for kind in leave_out)
     try:
-        with open(folder / NAME, "rb") as file:
+        with open_plain(folder / NAME) as file:
             for line in file:
                 if line.endswith(b"\n") and not line.startswith(marks):
                     yield from _decoded([line[:-1]])
@@ -121,7 +122,7 @@ def preview(folder: Path, points: int = 2000) -> list[Event]:
     A small file is returned whole. Order is kept; most events of a large file are left out.
     """
     try:
-        with open(folder / NAME, "rb") as file:
+        with open_plain(folder / NAME) as file:
             size = os.fstat(file.fileno()).st_size
             if size <= 4 * TAIL_BYTES:
                 return list(_decoded(file.read().split(b"\n")[:-1]))
@@ -230,7 +231,7 @@ class EventWriter:
 
 
 def _ends_torn(path: Path) -> bool:
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         if file.seek(0, os.SEEK_END) == 0:
             return False
         file.seek(-1, os.SEEK_END)
@@ -240,7 +241,7 @@ def _ends_torn(path: Path) -> bool:
 def _last_event(path: Path) -> Event | None:
     """Return the last readable event of the file, searched backwards in growing steps."""
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             size = file.seek(0, os.SEEK_END)
             reach = min(size, TAIL_BYTES)
             while reach:

@@ -159,7 +159,7 @@ def _parse(block: bytes) -> list[dict[str, Any]]:
 
 def _tail(path: Path) -> list[dict[str, Any]]:
     try:
-        with open(path, "rb") as file:
+        with paths.open_plain(path) as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - TAIL_BYTES))
             return _parse(file.read())
@@ -170,7 +170,7 @@ def _tail(path: Path) -> list[dict[str, Any]]:
 def _sampled(path: Path) -> list[dict[str, Any]]:
     """Return all events of a small file, else its head, its tail and some between, in order."""
     try:
-        with open(path, "rb") as file:
+        with paths.open_plain(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             if size <= WHOLE_BYTES:
@@ -232,7 +232,7 @@ def summary(folder: Path) -> RunSummary:
 def _last_seals(path: Path) -> tuple[Seal, ...]:
     """Return the newest seals of a log whose samples held none: those of a long run that is still going."""
     try:
-        with open(path, "rb") as file:
+        with paths.open_plain(path) as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - WHOLE_BYTES))
             block = file.read()

@@ -86,7 +86,7 @@ def original_of(folder: Path) -> Path | None:
 
 def _id_in(folder: Path) -> str | None:
     try:
-        told = json.loads((folder / "job.json").read_bytes())
+        told = json.loads(paths.read_head(folder / "job.json"))
     except (OSError, ValueError, RecursionError):
         return None
     found = told.get("id") if isinstance(told, dict) else None
