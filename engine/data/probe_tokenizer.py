@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from engine.data.special_tokens import refuse_moved_marks
 from engine.data.tokenizer import stopped, whole_tokenizer
 
 MOST_BYTES = 256 << 20
@@ -29,7 +31,9 @@ def look(path: Path) -> dict[str, Any]:
     """
     if path.stat().st_size > MOST_BYTES:
         raise stopped(path, f"it is larger than {MOST_BYTES >> 20} MiB")
-    tokenizer = whole_tokenizer(path, path.read_bytes())
+    raw = path.read_bytes()
+    tokenizer = whole_tokenizer(path, raw)
+    refuse_moved_marks(tokenizer, raw, path)
     added = tokenizer.get_added_tokens_decoder()
     if len(added) > MOST_ADDED:
         raise stopped(path, f"it adds {len(added):,} tokens to its vocabulary")
@@ -55,6 +59,8 @@ def _bear(tokenizer: Tokenizer, text: str, path: Path) -> None:
         ids = tokenizer.encode(text, add_special_tokens=special).ids
         if len(ids) > most:
             raise stopped(path, f"it makes {len(ids):,} tokens of {len(text)} characters")
+        if max(ids, default=0) >= MOST_ID:
+            raise stopped(path, f"it writes the number {max(ids):,}, which can be no token's")
         if len(tokenizer.decode(ids, skip_special_tokens=False)) > most:
             raise stopped(path, f"it makes more than {most:,} characters of {len(ids):,} tokens")
 
@@ -71,9 +77,25 @@ def _growth(part: Any) -> int:
             fixed = pattern.get("String") if isinstance(pattern, dict) else None
             # A pattern that fits where nothing stands writes beside every character.
             growth *= max(1, -(-len(content) // len(fixed)) if fixed else 1 + len(content))
+        elif kind == "Precompiled":
+            growth *= _longest(step.get("precompiled_charsmap"))
         if growth > 10**15:
             break
     return growth
+
+
+def _longest(charsmap: Any) -> int:
+    """Return the characters of the longest text in a table of SentencePiece.
+
+    The table: 4 bytes with the length of its tree, the tree, then all texts, each ended by NUL
+    (https://github.com/google/sentencepiece, src/normalizer.cc, DecodePrecompiledCharsMap).
+    """
+    try:
+        table = base64.b64decode(charsmap)
+    except (TypeError, ValueError):
+        return 1
+    texts = table[4 + int.from_bytes(table[:4], "little") :].split(b"\0")
+    return max(1, *(len(text.decode("utf-8", "replace")) for text in texts))
 
 
 def _steps(value: Any) -> Iterator[dict[str, Any]]:

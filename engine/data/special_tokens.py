@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from tokenizers import Tokenizer
 from engine.errors import EngineError
 from engine.paths import show_name
 
+_LIST = b'"added_tokens"'
+_MOST_BYTES = 32 << 20
 _SPACES = "Ġ▁Ċ \t\n"  # how the vocabularies write the blank before a word
 
 
@@ -33,18 +36,31 @@ def refuse_odd_marks(tokenizer: Tokenizer, eos: str | None, path: Path) -> None:
             raise _odd(path, "added_tokens", added.content)
 
 
-def refuse_moved_marks(tokenizer: Tokenizer, stored: Any, path: Path) -> None:
-    """Raise EngineError MODEL-05 where a file puts an added token on the number of another one.
+def refuse_moved_marks(tokenizer: Tokenizer, raw: bytes, path: Path) -> None:
+    """Raise EngineError MODEL-05 where a tokenizer.json puts an added token on the number of another one.
 
-    `stored` is the file's own list: the library gives such a token another number without a word.
+    The library gives such a token another number without a word. Only the file's own list is read again.
     """
-    for entry in stored if isinstance(stored, list) else []:
+    for entry in _added(raw):
         content, number = (entry.get("content"), entry.get("id")) if isinstance(entry, dict) else (None, None)
         if not isinstance(content, str) or type(number) is not int:
             continue
         there = tokenizer.id_to_token(number)
         if there is not None and there != content and tokenizer.token_to_id(content) != number:
             raise _odd(path, "added_tokens", f"{content} on the number of {there}")
+
+
+def _added(raw: bytes) -> list[Any]:
+    """Return the list of added tokens as it stands in a tokenizer.json."""
+    start = raw.find(b"[", raw.find(_LIST) + len(_LIST)) if _LIST in raw else -1
+    if start < 0:
+        return []
+    text = raw[start : start + _MOST_BYTES].decode("utf-8", "replace")
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _odd(path: Path, field: str, value: str) -> EngineError:

@@ -74,6 +74,8 @@ class ModelFacts:
     the embedding's weight left out; empty for a family that has no table. `from_config`: read from
     config.json alone, so `dtype` and `weights_bytes` are what it says, not what lies on the disk. `rough`:
     the family has no table, so `build` is Llama's; without weights the parameters and linears are too.
+    `ignored` are program files and pickles that lie in the folder, `dropped_fields` keys of config.json that
+    its family does not know or no file may set.
     """
 
     name: str
@@ -101,6 +103,19 @@ class ModelFacts:
     rough: bool = False
     build: Build = field(default=Build())
     tensors: tuple[NamedShape, ...] = field(default=(), repr=False)
+
+    @property
+    def left_aside(self) -> str:
+        """Return a sentence on what of the folder is not used, empty where all of it is."""
+        shown = []
+        for words, names in (
+            ("Never opened: ", self.ignored),
+            ("Not taken from config.json: ", self.dropped_fields),
+        ):
+            if names:
+                more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+                shown.append(f"{words}{', '.join(names[:6])}{more}.")
+        return " ".join(shown)
 
     @property
     def groups(self) -> dict[str, int]:

@@ -45,6 +45,8 @@ def _model_row(facts: Any) -> dict[str, Any]:
         "chat_template": facts.chat_template,
         "weights": not facts.from_config,
         "rough": facts.rough,
+        "ignored": list(facts.ignored),
+        "dropped_fields": list(facts.dropped_fields),
     }
 
 

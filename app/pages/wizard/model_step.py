@@ -223,6 +223,7 @@ class ModelStep(Step):
         self.about.setText(
             f"{facts.layers} layers, width {i18n.number(facts.hidden_size)}, {heads}, "
             f"vocabulary {i18n.number(facts.vocab_size)}, {tied}. Can be adapted: {kinds}."
+            + (f" {facts.left_aside}" if facts.left_aside else "")
         )
         self.place.setText(str(facts.path))
         self.card.set_model(facts.path, facts.name)
