@@ -75,6 +75,8 @@ class TrashView(Card):
         for row in range(self._sorted.rowCount()):
             if self._item(row).place in chosen:
                 self.table.selectRow(row)
+        if not self.chosen() and self._sorted.rowCount():
+            self.table.selectRow(0)
         self.words.setText(f"Deleted things stay here for {KEEP_DAYS} days. Enter brings one back.")
         self._show_buttons()
 

@@ -25,12 +25,12 @@ class LibrarySection(Section):
     """A line each, with what it takes and the press that deletes it."""
 
     key = "library"
-    short = "Models, adapters, tests"
+    short = "Library"
 
     def __init__(self, services: Services) -> None:
         super().__init__(
             services,
-            "Models, adapters and tests",
+            "Library: models, adapters, tests",
             "library models adapters tests delete trash undo collected",
         )
         self.summary = text_label("Looking", "dim", wrap=True)

@@ -259,14 +259,11 @@ class Chart(QWidget):
 
     def _place_words(self, low: float, high: float) -> None:
         """Put a level's words over its line or below it; nowhere, where another line would strike them."""
-        height = self.box.height() / max(high - low, TINY)
-        tall = current_theme().metrics("least").height()
+        tall = current_theme().metrics("least").height() * (high - low) / max(1.0, self.box.height())
         for item in self._level_items:
-            share = (item.value() - low) / max(high - low, TINY)
-            away = [(each.value() - item.value()) * height for each in self._level_items if each is not item]
-            below = share > 0.75
-            struck = any(0 < (-pixels if below else pixels) < tall for pixels in away)
-            item.label.setVisible(not struck)
+            below = item.value() - low > 0.75 * (high - low)
+            away = [each.value() - item.value() for each in self._level_items if each is not item]
+            item.label.setVisible(not any(0 < (-room if below else room) < tall for room in away))
             side = 1 if item.label.orthoPos > 0.5 else 0
             anchor = (side, 0 if below else 1)
             if item.label.anchors != [anchor, anchor]:
