@@ -86,4 +86,4 @@ def gguf_mutations() -> str:
     return f"{GGUF_MUTATIONS:,} mutations, {refused:,} refused, slowest {slowest * 1e3:.0f} ms"
 
 
-MEASURES: dict[str, Callable[[], str]] = {"probe": first_probe, "M24": bombs, "M30": gguf_mutations}
+MEASURES: dict[str, Callable[[], str]] = {"M26": first_probe, "M24": bombs, "M30": gguf_mutations}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.workers.background import Background
+from engine.data.probe_tokenizer import _growth
 from engine.data.survey import survey
 from engine.data.tokenizer import ModelTokenizer, guarded, open_tokenizer
 from engine.errors import EngineError
@@ -67,6 +69,17 @@ FLOODS = {
     ),
     "added": tokenizer(added_tokens=[added(96 + i, f"<extra{i}>") for i in range(70_000)]),
     "number": tokenizer(model=tokenizer()["model"] | {"vocab": VOCABULARY | {"zz": 2**32 - 1}}),
+    "mark": tokenizer(
+        post_processor={
+            "type": "TemplateProcessing",
+            "single": [
+                {"SpecialToken": {"id": "<s>", "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [2**32 - 1], "tokens": ["<s>"]}},
+        }
+    ),
     "regex": tokenizer(pre_tokenizer={**SPLIT, "pattern": {"Regex": "(a+)+$"}}),
     "broken": "{",
 }
@@ -86,6 +99,27 @@ def test_m26_m27_that_a_hostile_tokenizer_is_refused_and_this_process_lives(tmp_
     told = {name: verdict.message for name, verdict in found.items()}
     assert "1,000,000,000,000 long" in told["chain"] and "1,000,000,000,000 long" in told["rare"]
     assert "adds 70,000 tokens" in told["added"] and "4,294,967,295" in told["number"]
+
+
+def test_m26_that_a_table_of_sentencepiece_may_hold_no_long_text() -> None:
+    def table(*texts: str) -> dict[str, Any]:
+        tree = bytes(16)
+        blob = "\0".join([*texts, ""]).encode()
+        packed = base64.b64encode(len(tree).to_bytes(4, "little") + tree + blob).decode()
+        return {"type": "Precompiled", "precompiled_charsmap": packed}
+
+    class Part:
+        def __init__(self, *steps: dict[str, Any]) -> None:
+            self.steps = steps
+
+        def __getstate__(self) -> bytes:
+            return json.dumps({"type": "Sequence", "normalizers": list(self.steps)}).encode()
+
+    usual = table("a", "صلى الله عليه وسلم")
+    assert _growth(Part(usual)) == 18
+    assert _growth(Part(usual, replacing("  ", "▁"))) == 18
+    assert _growth(Part(table("a" * 100_000), usual)) == 1_800_000
+    assert _growth(Part({"type": "Precompiled", "precompiled_charsmap": None})) == 1
 
 
 def test_m26_that_the_signal_that_ends_a_probe_is_a_refusal(
