@@ -63,21 +63,7 @@ def run_job(folder: Path, *, alone: bool = False) -> int:
         )
         if faults.armed():
             writer.write(Unknown.model_validate({"type": "faults_armed", "faults": faults.armed()}))
-        # Saves are believed without their log: it may have been lost.
-        begun = spec.kind == "train" and (writer.attempt > 1 or checkpoint_folders(folder))
-        resumed = _find_checkpoint(job) if begun else None
-        writer.write(
-            Started(
-                job=spec.kind,
-                pid=os.getpid(),
-                host=socket.gethostname(),
-                versions=job.versions,
-                resumed_from_step=resumed,
-                job_sha256=durable.sha256_file(folder / "job.json"),
-            )
-        )
-        for code, message, hint in job.put_away:
-            writer.write(Warned(code=code, message=message, hint=hint))
+        _say_started(job)
         awake = _begin_watching(job, control)
         closing = _work(job)
         if job.crew is not None:
@@ -88,6 +74,25 @@ def run_job(folder: Path, *, alone: bool = False) -> int:
         if alone and getattr(closing, "code", "") == lost_device.CODE:
             os._exit(status)  # what a driver does at the end may never end on a device that is gone
         return status
+
+
+def _say_started(job: Job) -> None:
+    """Say from where the attempt goes on, and what of the one before was put away."""
+    # Saves are believed without their log: it may have been lost.
+    begun = job.spec.kind == "train" and (job.writer.attempt > 1 or checkpoint_folders(job.folder))
+    resumed = _find_checkpoint(job) if begun else None
+    job.writer.write(
+        Started(
+            job=job.spec.kind,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            versions=job.versions,
+            resumed_from_step=resumed,
+            job_sha256=durable.sha256_file(job.folder / "job.json"),
+        )
+    )
+    for code, message, hint in job.put_away:
+        job.writer.write(Warned(code=code, message=message, hint=hint))
 
 
 def _begin_watching(job: Job, control: Control) -> KeepAwake:
