@@ -22,6 +22,7 @@ class Control:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "control"
         self._signalled = False
+        self._put_back: list[dict[str, Any]] = []
 
     def clear(self) -> None:
         """Remove what an earlier attempt left behind."""
@@ -34,6 +35,10 @@ class Control:
     def move(self, folder: Path) -> None:
         """Hear from now on what is left in another folder."""
         self._folder = folder / "control"
+
+    def put_back(self, commands: list[dict[str, Any]]) -> None:
+        """Let commands that were taken too early come again with the next ones."""
+        self._put_back += commands
 
     def listen_to_signals(self) -> None:
         """Take INT and TERM as stop-and-save; a closed terminal (HUP) is no reason to end."""
@@ -48,7 +53,8 @@ class Control:
 
     def take(self) -> list[dict[str, Any]]:
         """Return the commands that came in, the most final first, and remove their files."""
-        found = [{"command": "stop", "id": "signal"}] if self._signalled else []
+        found, self._put_back = self._put_back, []
+        found += [{"command": "stop", "id": "signal"}] if self._signalled else []
         try:
             names = sorted(p for p in self._folder.iterdir() if p.suffix == ".json")
         except FileNotFoundError:

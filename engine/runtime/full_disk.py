@@ -53,7 +53,7 @@ def outlast(run: Training, needed: int, work: Callable[[], T]) -> T:
         try:
             done = work()
         except OSError as error:
-            if not durable.is_full(error) or run.ranks.several:  # the other ranks cannot wait so long
+            if not durable.is_full(error):
                 raise
             if isinstance(error, NoRoom):
                 needed, work = error.needed, error.again
@@ -75,7 +75,7 @@ def _reserve_again(folder: Path) -> None:
 
 def notice(run: Training) -> None:
     """Wait here while the log cannot be written."""
-    while run.job.writer.full is not None and not run.ranks.several:
+    while run.ranks.first and run.job.writer.full is not None:
         wait(run, RESERVE_BYTES)
 
 
@@ -96,7 +96,7 @@ def warn_when_low(run: Training, size: int) -> None:
 
 
 def wait(run: Training, needed: int) -> None:
-    """Say that the disk is full, and return once told to go on.
+    """Say that the disk is full, and return once told to go on; other ranks wait at the next word of all.
 
     Raises EngineError DISK-01 when told to stop; a stop that was asked before stands and does not end it.
     """
@@ -111,7 +111,10 @@ def wait(run: Training, needed: int) -> None:
     job.phase("paused")
     if job.awake is not None:
         job.awake.release()  # nothing works meanwhile
-    while not job.requests.take("resume"):
+    job.requests.take("resume")  # of an earlier pause
+    while True:
+        job.find_folder()
+        job.requests.poll_alone()
         if job.requests.stop:
             raise EngineError(
                 f"{words} Step {run.step} could not be saved.",
@@ -119,8 +122,9 @@ def wait(run: Training, needed: int) -> None:
                 "DISK-01",
                 file=str(job.folder),
             )
+        if job.requests.take("resume"):
+            break
         time.sleep(LOOK_SECONDS)
-        job.requests.poll()
     if job.awake is not None:
         job.awake.hold()
     if stopping:

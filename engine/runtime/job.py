@@ -30,7 +30,8 @@ class Requests:
     """What was asked and is not yet done; stop is never taken back."""
 
     def __init__(self, control: Control) -> None:
-        self._control = control
+        self._control: Any = control
+        self._own = control
         self._asked: set[str] = set()
         self._prompts: list[str] = []
 
@@ -55,6 +56,13 @@ class Requests:
             else:
                 self._asked.discard("resume")
                 self._asked.add(kind)
+
+    def poll_alone(self) -> None:
+        """Gather whether to stop or to go on, where the other ranks of a run wait; all else comes later."""
+        commands = self._own.take()
+        mine = [c for c in commands if c["command"] in ("stop", "resume")]
+        self._own.put_back([c for c in commands if c not in mine])
+        self._asked |= {str(c["command"]) for c in mine}
 
     def ask(self, kind: str) -> None:
         """Ask for something here as a person would."""

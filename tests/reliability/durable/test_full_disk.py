@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from engine.errors import EngineError
 from engine.jobs import process, room
 from engine.runs import check
 from engine.runtime import full_disk
-from engine.runtime.job import Job
+from engine.runtime.control import Control
+from engine.runtime.job import Job, Requests
 from tests.integration.attempts import attempt, same_bytes
 from tests.integration.conftest import MakeRun, events_of, losses
 
@@ -70,6 +72,29 @@ def test_f08_that_a_stop_while_the_disk_is_full_ends_with_disk_01_and_the_former
     found, damaged = check.last_checkpoint(folder)
     assert found is not None and check.step_of(found) == 2
     assert not damaged  # what was written of the other took room that somebody needed
+
+
+def test_f08_that_rank_0_waits_alone_and_what_is_asked_of_all_is_heard_by_all_later(tmp_path: Path) -> None:
+    (tmp_path / "control").mkdir()
+    control = Control(tmp_path)
+    requests = Requests(control)
+    heard: list[str] = []
+
+    class OfAll:
+        """The ear of all ranks: to listen there alone would keep a rank waiting for ever."""
+
+        def take(self) -> list[dict[str, Any]]:
+            found = control.take()
+            heard.extend(str(each["command"]) for each in found)
+            return found
+
+    requests.share(lambda own: OfAll())
+    for command in ("evaluate", "resume", "save"):
+        process.send(tmp_path, command)
+    requests.poll_alone()
+    assert heard == [] and requests.take("resume") and not requests.take("save")
+    requests.poll()
+    assert heard == ["save", "evaluate"] and requests.take("save") and requests.take("evaluate")
 
 
 def test_f09_that_training_waits_while_the_log_cannot_be_written_and_no_line_is_lost(
