@@ -52,7 +52,7 @@ class Training:
     cuts: tuple[int, ...] = ()  # the parts of every rank, as last told
     bad_in_a_row: int = 0
     losses: SpikeWatch = field(default_factory=SpikeWatch)
-    norms: SpikeWatch = field(default_factory=lambda: SpikeWatch(times=5.0))  # gradients vary by themselves
+    norms: SpikeWatch = field(default_factory=lambda: SpikeWatch(times=10.0))  # gradients vary by themselves
     owes_evaluation: bool = False  # a stop was asked in the middle of one: a resume begins with it
     evaluations_without_gain: int = 0  # in a row; early stopping ends the run when they are too many
     saved_step: int = -1
