@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from app.drafts import STEPS, delete_draft
 from app.drop import kind_of
 from app.pages.page import Page, scrolled
+from app.pages.wizard import recipe_file
 from app.pages.wizard.data_step import DataStep
 from app.pages.wizard.draft_keeper import DraftKeeper, read_draft
 from app.pages.wizard.exactly import Exactly
@@ -32,7 +33,6 @@ from app.theme.style import current_theme
 from app.widgets.label import hairline
 from app.widgets.stepper import Stepper
 from engine.errors import EngineError
-from engine.recipe import codec
 from engine.recipe.fields import field_spec
 from engine.recipe.recipe import Recipe
 from engine.runs import trash
@@ -203,13 +203,18 @@ class WizardPage(Page):
     def read_recipe(self, file: Path) -> None:
         """Start from a recipe file; relative paths in it mean beside it."""
         try:
-            recipe = codec.absolute(codec.load(file), file.parent.resolve())
+            recipe, named = recipe_file.read(file)
         except EngineError as error:
             place = f"{file.name}, line {error.line}. " if error.line else ""
             self.services.notify(error.message, "bad", hint=f"{place}{error.hint}")
             return
         self.services.settings.remember("recent_recipes", str(file))
         self._take_instead(recipe, f"{file.name} was read.")
+        if named:
+            self.asked = recipe_file.ask_for(self, file, named, lambda: self._use_whole(file))
+
+    def _use_whole(self, file: Path) -> None:
+        self.state.replace(recipe_file.whole(file))
 
     def start_over(self) -> None:
         """Begin a new recipe; the old one goes to the trash, and Ctrl+Z brings it back too."""
