@@ -21,6 +21,10 @@ LONGEST_VALUE = 500
 _HOLE = re.compile(r"\{(\w+)\}")
 
 
+def _quoted(hole: re.Match[str]) -> str:
+    return f"‹{hole[1].replace('_', ' ')}›"
+
+
 @dataclass(frozen=True)
 class Entry:
     """One code: how grave it is, and the forms of what happened and of what to do next."""
@@ -34,8 +38,9 @@ class Entry:
         return frozenset(_HOLE.findall(self.message + self.hint))
 
     def plain(self) -> tuple[str, str]:
-        """Return both forms with an ellipsis for each name in braces."""
-        return _HOLE.sub("…", self.message), _HOLE.sub("…", self.hint)
+        """Return both forms for a person: what differs from case to case stands in angle quotes."""
+        message, hint = (_HOLE.sub(_quoted, form) for form in (self.message, self.hint))
+        return message, hint
 
 
 CATALOGUE: dict[str, Entry] = {

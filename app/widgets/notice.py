@@ -149,4 +149,4 @@ def told_of(code: str) -> str:
     if entry is None:
         return ""
     message, hint = entry.plain()
-    return f"{code} ({entry.severity})\nMeans: {message}\nTo do: {hint}"
+    return f"{code} ({entry.severity})\nIn general: {message}\nTo do: {hint}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QObject, QTimer, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.theme.style import current_theme
@@ -52,7 +52,11 @@ class Toast(QFrame):
             words.addWidget(TextLabel(hint, "small", wrap=True).make_selectable())
         row.addLayout(words, 1)
         if action is not None:
-            row.addWidget(button(action[0], kind="link", on_click=lambda: self._do(action[1])))
+            press = button(action[0], kind="link", on_click=lambda: self._do(action[1]))
+            if kind == "bad":  # its words take the room beside the two icons
+                words.addWidget(press, 0, Qt.AlignmentFlag.AlignLeft)
+            else:
+                row.addWidget(press)
         if kind == "bad":
             whole = "\n".join(filter(None, (text, hint)))
             row.addWidget(
