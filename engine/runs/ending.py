@@ -1,15 +1,20 @@
-"""The words for a job that ended without a closing note (RUN-01): at which step, why, and what is left."""
+"""The words for a job that ended without a closing note (RUN-01): at which step, why, and what is left.
+
+Where its disk takes nothing any more, that is what is told: the job could not write it (DISK-01 to -03).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import uuid
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from engine.errors import EngineError
+from engine import durable
+from engine.errors import EngineError, from_os_error
 from engine.jobs.spec import read_job
 from engine.runs.check import RESULTS, checkpoint_folders, problem_of, step_of
 from engine.runs.event_log import preview
@@ -17,11 +22,15 @@ from engine.runs.interruptions import number_of
 
 PROCESS_SHARE = 0.9  # of what it may have: the system ends a process that asks for more
 MACHINE_SHARE = 0.97
+TRY_BYTES = 64 * 1024
 UNKNOWN = "its process was killed or died"
 
 
 def without_note(folder: Path, status: int | None = None, words: str = "") -> EngineError:
-    """Return RUN-01 for a job whose child is gone; `status` is its exit status, `words` what it said last."""
+    """Return RUN-01 or DISK-* for a job whose child is gone; `status` is its exit status.
+
+    `words` are what it said last.
+    """
     events: list[Any] = list(preview(folder, points=0))
     step = 0
     for event in events:
@@ -30,10 +39,35 @@ def without_note(folder: Path, status: int | None = None, words: str = "") -> En
         elif event.type == "step":
             step = event.step
     where = f"at step {step} " if step else ""
+    refusal = None if status is not None and status < 0 else disk_refusal(folder)
+    if refusal is not None:
+        words = f"{_what(folder)} ended {where}and could not say why. {refusal.message}"
+        return EngineError(words, f"{refusal.hint} {_way_on(folder, step)}", refusal.code, file=str(folder))
     cause = memory_cause(events) or _signal(status) or words or UNKNOWN
     return EngineError(
         f"{_what(folder)} ended {where}without a closing note ({cause}).", _way_on(folder, step), "RUN-01"
     )
+
+
+def disk_refusal(folder: Path) -> EngineError | None:
+    """Return what the disk of a job says to somebody who writes there now, None where it takes what is given.
+
+    Tried on a file in `control/`: there everybody may make one.
+    """
+    place = folder / "control" / f"{uuid.uuid4().hex}.try"
+    try:
+        fd = durable.disk.open(place, durable.WRITE, 0o600)
+        try:
+            durable.write_all(fd, bytes(TRY_BYTES))
+        finally:
+            durable.disk.close(fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return from_os_error(error, str(folder))
+    finally:
+        durable.discard(place)
+    return None
 
 
 def memory_cause(events: list[Any]) -> str:

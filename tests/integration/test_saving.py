@@ -173,7 +173,7 @@ def test_that_stop_and_pause_wait_for_the_disk(
     assert any(e.type == "checkpoint_saved" and e.step == 3 for e in events_of(folder))
 
 
-def test_that_training_waits_for_a_copy_only(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_r13_that_training_waits_for_a_copy_only(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing is made slow: the steps in between are taken meanwhile."""
     write, taken = checkpoint.write, threading.Event()
 

@@ -19,6 +19,7 @@ from engine.jobs import lock, process, room
 from engine.plan import disk
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
+from engine.runs.ending import without_note
 from engine.runs.event_log import EventReader, EventWriter
 from engine.runtime import full_disk, new_folder, start
 from tests.reliability.harness import small_run
@@ -78,6 +79,24 @@ def test_f10_that_room_for_less_than_two_more_saves_is_told_once(tmp_path: Path)
 def test_f11_that_a_place_that_cannot_be_written_is_named_with_its_owner(tmp_path: Path, number: int) -> None:
     error = from_os_error(OSError(number, os.strerror(number)), str(tmp_path / "not there" / "file"))
     assert error.code == "DISK-02" and str(tmp_path) in error.message and "owner: " in error.message
+
+
+@pytest.mark.parametrize(
+    ("armed", "code"),
+    [("open:EROFS@1", "DISK-02"), ("write:ENOSPC@1", "DISK-01"), ("open:EIO@1", "DISK-03"), ("", "RUN-01")],
+)
+def test_f11_f12_that_a_run_whose_disk_took_not_even_its_last_words_is_told_from_a_killed_one(
+    tmp_path: Path, armed: str, code: str
+) -> None:
+    folder = small_run.make(tmp_path / "run")
+    writer = EventWriter(folder)
+    writer.write(_a_step(3))
+    writer.close()
+    with faults.arm(armed):
+        told = without_note(folder, 1)
+    assert told.code == code and "at step 3" in told.message
+    assert (str(folder) in told.message) == (code != "RUN-01")
+    assert not list((folder / "control").iterdir())
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
