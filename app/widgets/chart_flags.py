@@ -10,16 +10,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyqtgraph as pg
+from PySide6.QtCore import QObject
 
 from app.theme.style import current_theme
 from app.widgets.chart import Chart
 from app.widgets.chart_curve import LARGEST
 
 
-class ChartFlags:
-    """The marks of one chart; they follow its axes and the theme."""
+class ChartFlags(QObject):
+    """The marks of one chart, which they live and die with; they follow its axes and the theme."""
 
     def __init__(self, chart: Chart) -> None:
+        super().__init__(chart)
         self._chart = chart
         self._points: list[tuple[float, float]] = []
         self._item = pg.ScatterPlotItem(pxMode=True)

@@ -82,7 +82,7 @@ def test_that_a_finished_run_is_replayed_whole_and_the_thread_ends(qtbot, watch_
     qtbot.waitUntil(thread.isFinished, timeout=30_000)
 
 
-def test_that_a_going_run_is_followed_live_and_its_end_noticed_within_two_seconds(qtbot, watch_folder):
+def test_r09_that_a_going_run_is_followed_live_and_its_end_noticed(qtbot, watch_folder):
     folder = made_run()
     writer = EventWriter(folder)
     script = Script(folder)
@@ -126,7 +126,7 @@ def test_that_a_queued_run_is_waited_for_without_an_end(qtbot, watch_folder):
     assert heard.ending is None and thread.isRunning()
 
 
-def test_that_a_replaced_file_is_told_and_read_anew(qtbot, watch_folder):
+def test_f32_that_a_replaced_file_is_told_and_read_anew(qtbot, watch_folder):
     folder = made_run()
     script = Script(folder)
     script.begin()
@@ -142,7 +142,7 @@ def test_that_a_replaced_file_is_told_and_read_anew(qtbot, watch_folder):
         qtbot.waitUntil(lambda: len(heard.events) == len(other.lines), timeout=30_000)
 
 
-def test_that_a_run_whose_folder_vanishes_fails_by_name(qtbot, watch_folder):
+def test_f13_that_a_run_whose_folder_vanishes_fails_by_name(qtbot, watch_folder):
     import shutil
 
     folder = made_run()
@@ -153,7 +153,7 @@ def test_that_a_run_whose_folder_vanishes_fails_by_name(qtbot, watch_folder):
     assert heard.ending["code"] == "RUN-03"
 
 
-def test_that_a_long_file_is_previewed_before_it_is_read_whole(qtbot, watch_folder, monkeypatch):
+def test_r07_that_a_long_file_is_previewed_before_it_is_read_whole(qtbot, watch_folder, monkeypatch):
     monkeypatch.setattr("app.workers.engine_thread.PREVIEW_BYTES", 1000)
     _, heard = watch_folder(finished_run())
     qtbot.waitUntil(lambda: heard.ending is not None, timeout=30_000)
