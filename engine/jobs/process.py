@@ -102,6 +102,7 @@ def start(
     """
     if lock.is_held(folder):
         raise lock.taken(folder)
+    lock.refuse_links(folder)  # before the log is opened
     room.refuse_full(folder, 0)
     if processes is not None:
         environment = {**(environment or {}), PROCESSES: str(processes)}

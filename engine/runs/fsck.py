@@ -36,8 +36,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Return whether nothing at all was found."""
-        return not self.findings
+        """Return whether nothing was found that is still in its place."""
+        return all(each.path in self.moved for each in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer of `runs check` and `runs repair`."""

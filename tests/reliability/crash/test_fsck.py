@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import durable
+from engine import cli, durable, paths
 from engine.errors import EngineError
-from engine.jobs import lock
+from engine.jobs import lock, process
 from engine.runs import check, store
 from engine.runs.fsck import fsck
 from tests.reliability.harness import damages, small_run
@@ -182,6 +182,9 @@ def test_i12_that_nothing_is_written_through_a_link_of_a_run(run: Path, tmp_path
     with pytest.raises(EngineError) as caught, lock.FolderLock(run):
         pass
     assert caught.value.code == "MODEL-03"
+    with pytest.raises(EngineError) as caught:
+        process.start(run)
+    assert caught.value.code == "MODEL-03"
     report = fsck(run, repair=True)
     assert set(report.moved) == {"control", "lock-link", "quarantine"}
     assert all(place.startswith("quarantine-2/") for place in report.moved.values())
@@ -219,3 +222,30 @@ def test_i05_that_what_cannot_be_read_as_a_save_is_none_and_stops_nothing(run: P
         "checkpoints/step-00000098",
         "checkpoints/step-٣",
     }
+
+
+def test_f35_that_a_copy_of_a_run_is_named_and_its_original_is_sound(finished: Path) -> None:
+    original = paths.runs_dir() / "twice-1"
+    shutil.copytree(finished, original)
+    told = json.loads((original / "job.json").read_text())
+    (original / "job.json").write_text(json.dumps({**told, "id": original.name}))
+    (original / "events.jsonl").unlink()
+    copy = Path(shutil.copytree(original, original.with_name("twice-2")))
+    named = {each.path: each.code for each in fsck(copy).findings}
+    assert named.pop("job.json") == "RUN-02" and [*named] == ["events.jsonl"]
+    assert [each.path for each in fsck(original).findings] == ["events.jsonl"]
+
+
+def test_that_check_and_repair_answer_on_the_command_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damages.flip(run / NEWEST / "state.json", 3)
+    answers = []
+    for verb in ("check", "repair", "check"):
+        assert cli.main(["runs", verb, str(run), "--json"]) == (0 if answers else 1)
+        answers.append(json.loads(capsys.readouterr().out))
+    assert [answer["ok"] for answer in answers] == [False, True, True]
+    found = {"path": NEWEST, "code": "RUN-04", "problem": "state.json has other contents", "moved_to": None}
+    assert answers[0]["findings"] == [found]
+    assert answers[1]["findings"] == [{**found, "moved_to": f"quarantine/{NEWEST}"}]
+    assert answers[2]["checkpoint_step"] == small_run.STEPS - small_run.EVERY
