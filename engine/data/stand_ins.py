@@ -17,10 +17,11 @@ import jinja2
 from jinja2 import nodes
 from jinja2.runtime import Context, Macro, Undefined
 
-from engine.data import sandbox
+from engine.data import bounds, sandbox
 
 # How much of the blanks around the words a template takes away.
 WHOLE, LEFT, RIGHT, BOTH = range(4)
+MOST_PARTS = 100_000
 TRIM: tuple[Callable[[str], str], ...] = (str, str.lstrip, str.rstrip, str.strip)
 
 
@@ -72,6 +73,9 @@ class StandIn(str):
 
     def __new__(cls, parts: Iterable[Part], notes: Notes) -> StandIn:
         made = super().__new__(cls, "")
+        parts = tuple(parts)
+        if len(parts) > MOST_PARTS or sum(len(p) for p in parts if isinstance(p, str)) > sandbox.MAX_OUTPUT:
+            raise Untold("long")
         made.parts, made.notes = tuple(p for p in parts if p != ""), notes
         return made
 
@@ -173,11 +177,22 @@ def merged(blocks: Iterable[str]) -> tuple[Part, ...]:
 
 def _plain(value: Any) -> bool:
     """Say whether no stand-in can be inside a value; what is not known counts as holding one."""
-    if value is None or type(value) in (str, int, float, bool) or isinstance(value, Undefined):
-        return True
-    if isinstance(value, list | tuple):
-        return all(map(_plain, value))
-    return isinstance(value, dict) and all(_plain(k) and _plain(v) for k, v in value.items())
+    waiting, seen = [value], 0
+    while waiting:
+        each = waiting.pop()
+        if each is None or type(each) in (str, int, float, bool) or isinstance(each, Undefined):
+            continue
+        if isinstance(each, dict):
+            waiting.extend(each)
+            waiting.extend(each.values())
+        elif isinstance(each, list | tuple):
+            waiting.extend(each)
+        else:
+            return False
+        seen += 1
+        if seen > MOST_PARTS or len(waiting) > MOST_PARTS:  # one list may hold another many times
+            return False
+    return True
 
 
 # Filters that only move texts about, or ask with Python's operators what a stand-in answers itself.
@@ -228,7 +243,7 @@ def _known(value: Any) -> Any:
 def _joined(blocks: Iterable[str]) -> str:
     kept = list(blocks)
     notes = next((b.notes for b in kept if isinstance(b, StandIn)), None)
-    return "".join(kept) if notes is None else StandIn(merged(kept), notes)
+    return bounds.joined(kept) if notes is None else StandIn(merged(kept), notes)
 
 
 class _Rewriter(sandbox.Rewriter):
@@ -248,6 +263,8 @@ class _Environment(sandbox.Environment):
 
     def call_binop(self, context: Context, operator_: str, left: Any, right: Any) -> Any:
         if operator_ == "+":
+            if not (isinstance(left, StandIn) or isinstance(right, StandIn)):
+                bounds.check_sum(operator_, left, right)
             return operator.add(left, right)
         if not (_plain(left) and _plain(right)):
             raise Untold(operator_)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.data import bounds
+from engine.data.outlines import Outlines
 from engine.data.survey import Wanted, survey
 from engine.data.templates import BUILT_IN, ChatTemplate, load_built_in, load_template
 from engine.errors import EngineError
@@ -150,6 +151,26 @@ def test_m24_that_each_row_has_its_own_second_and_mebibyte(monkeypatch: pytest.M
     monkeypatch.setattr(bounds, "MAX_SECONDS", -1.0)
     with pytest.raises(EngineError, match="of processor time"):
         made.render(TALK * bounds.LOOK_EVERY)
+
+
+@pytest.mark.parametrize("of", ["'xx'", "messages[0].content"])
+@pytest.mark.parametrize(
+    "grown",
+    [
+        "{% set n.t = n.t + n.t %}",
+        "{% set n.t = n.t ~ n.t %}",
+        "{% set x %}{{ n.t }}{{ n.t }}{% endset %}{% set n.t = x %}",
+        "{% set n.t = [n.t, n.t] %}",
+    ],
+)
+def test_m24_that_learning_what_a_template_writes_is_bounded_too(grown: str, of: str) -> None:
+    # What is learnt once for a shape of rows is run with texts that stand for any text.
+    grows = EACH + "{% if messages|length > 4 %}{% set n = namespace(t=" + of + ") %}"
+    grows += "{% for i in range(64) %}" + grown + "{% endfor %}{{ n.t|tojson }}{% endif %}"
+    made = Outlines(ChatTemplate(grows, "of a test"))
+    assert made.render(TALK) == "What is it?A fox."
+    with pytest.raises(EngineError, match="was stopped"):
+        made.render(TALK * 3)
 
 
 def test_m24_that_a_template_is_proven_before_the_window_compiles_it(tiny_model: Path) -> None:
