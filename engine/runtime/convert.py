@@ -74,7 +74,7 @@ def _write(facts: GgufFacts, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        with _alone(facts.path) as place:
+        with alone(facts.path) as place:
             where = {"pretrained_model_name_or_path": str(place), "gguf_file": facts.path.name}
             tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
             model = AutoModelForCausalLM.from_pretrained(
@@ -99,7 +99,7 @@ def _write(facts: GgufFacts, folder: Path) -> None:
 
 
 @contextmanager
-def _alone(gguf: Path) -> Iterator[Path]:
+def alone(gguf: Path) -> Iterator[Path]:
     """Return a folder that holds the file and nothing else: what lies beside it is read otherwise."""
     with tempfile.TemporaryDirectory(prefix="gguf-") as made:
         place = Path(made) / gguf.name

@@ -22,6 +22,7 @@ from engine.models.facts import read_facts
 from engine.models.weight_files import read_json
 from engine.paths import show_name
 from engine.runtime.check_prompts import BUILT_IN
+from engine.runtime.convert import alone
 from engine.runtime.fidelity import LIMITS, Limit, Progress, Reference, certify, subject_of
 from engine.runtime.gguf.families import shape_of
 from engine.runtime.gguf.proof import (
@@ -225,15 +226,16 @@ def load_gguf(path: Path, plain: Path) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
-    model, info = AutoModelForCausalLM.from_pretrained(
-        str(path.parent),
-        gguf_file=path.name,
-        config=_config(plain),
-        dtype=torch.float32,
-        trust_remote_code=False,
-        local_files_only=True,
-        output_loading_info=True,
-    )
+    with alone(path) as place:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            str(place),
+            gguf_file=path.name,
+            config=_config(plain),
+            dtype=torch.float32,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
     missing = sorted(info.get("missing_keys", ()))
     if missing:
         raise ValueError(f"{missing[0]} is not in the file")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pickle
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -43,8 +45,19 @@ def plant(folder: Path, canaries: Path) -> Path:
         (folder / name / "__init__.py").write_text(program(canary))
         told = folder / f"{name.split('/')[0]}-99.0.dist-info"
         told.mkdir(exist_ok=True)
-        (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.split('/')[0]}\nVersion: 99.0\n")
+        version = accepted_kernels() if name == "kernels" else "99.0"
+        words = f"Metadata-Version: 2.1\nName: {name.split('/')[0]}\nVersion: {version}\n"
+        (told / "METADATA").write_text(words)
     return folder
+
+
+def accepted_kernels() -> str:
+    """Return a version of `kernels` that the installed transformers would import."""
+    spec = importlib.util.find_spec("transformers")
+    root = Path(next(iter(spec.submodule_search_locations or []))) if spec else Path()
+    text = (root / "utils" / "import_utils.py").read_text("utf-8")
+    found = re.search(r'KERNELS_MIN_VERSION = "([\d.]+)"', text)
+    return found[1] if found else "99.0"
 
 
 def safetensors(path: Path, tensors: dict[str, tuple[list[int], bytes]]) -> Path:
