@@ -1,4 +1,4 @@
-"""Tells that a run has ended: a toast, and a mark in the task bar when the window is not in front."""
+"""Tells that a run has ended or waits for room: a toast, and a notice of the system to who looks away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QApplication, QMainWindow
+from PySide6.QtWidgets import QApplication, QMainWindow, QSystemTrayIcon
 
 from app.services import Services
 from engine import paths
@@ -27,6 +27,8 @@ class RunNotices(QObject):
         self._window, self._services = window, services
         self._going: dict[str, str] = {}
         self._last: Path | None = None
+        self._waiting: set[str] = set()
+        self._tray: QSystemTrayIcon | None = None
         services.run_queue.changed.connect(self._on_changed)
         services.run_queue.run_ended.connect(self._on_run_ended)
         self._held = services.run_queue.held
@@ -35,6 +37,24 @@ class RunNotices(QObject):
     def _on_changed(self) -> None:
         for run in self._services.run_queue.active():
             self._going[Path(run.folder).name] = run.name
+            self._look_for_waiting(run)
+
+    def _look_for_waiting(self, run: Any) -> None:
+        """Tell once that a run stands still because the disk is full."""
+        identity = Path(run.folder).name
+        marks = getattr(run, "marks", None)
+        waits = marks.waits if marks is not None else None
+        if waits is None:
+            self._waiting.discard(identity)
+        elif identity not in self._waiting:
+            self._waiting.add(identity)
+            self._last = Path(run.folder)
+            text = f"{run.name} waits: the disk is full."
+            if not self._is_in_front(identity):
+                self._services.notify(
+                    text, "warn", ("Open", self._open_last), f"{waits.message} {waits.hint}"
+                )
+            self._call(text, waits.message)
 
     def _on_queue_changed(self) -> None:
         """Tell that the queue stands still by itself; who put it on hold knows."""
@@ -57,10 +77,27 @@ class RunNotices(QObject):
             else ""
         )
         self._last = paths.runs_dir() / run
-        self._services.notify(text, kind, ("Open", self._open_last), cause)
-        if self._services.settings.value.notify and not self._window.isActiveWindow():
-            # The task bar marks the window until somebody looks at it.
-            QApplication.alert(self._window)
+        if kind != "bad" or not self._is_in_front(run):  # there the card over it says more
+            self._services.notify(text, kind, ("Open", self._open_last), cause)
+        self._call(text, cause)
+
+    def _call(self, text: str, more: str) -> None:
+        """Call a person who looks at another window, by a notice of the system where there are any."""
+        if not self._services.settings.value.notify or self._window.isActiveWindow():
+            return
+        QApplication.alert(self._window)  # the task bar marks the window until somebody looks at it
+        if QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages():
+            if self._tray is None:
+                self._tray = QSystemTrayIcon(self._window.windowIcon(), self)
+                self._tray.messageClicked.connect(self._open_last)
+            self._tray.show()
+            self._tray.showMessage(text, more, self._window.windowIcon())
+
+    def _is_in_front(self, run: str) -> bool:
+        """Return whether the page of a run is what the person sees now."""
+        page = getattr(self._window, "page", None)
+        watch = getattr(page, "watch", None) if getattr(self._window, "page_name", "") == "monitor" else None
+        return watch is not None and watch.id == run and self._window.isVisible()
 
     def _open_last(self) -> None:
         if self._last is not None:

@@ -57,10 +57,11 @@ class Stage:
 
     def turn(self, seconds: float) -> None:
         """Let the window work for a while."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        end, turns = time.monotonic() + seconds, 0
+        while time.monotonic() < end or turns < 12:  # what came last is laid out on a slow machine too
             self.app.processEvents()
             time.sleep(0.005)
+            turns += 1
 
     def until(self, calm: Callable[[], bool], seconds: float = 60.0) -> None:
         """Let the window work until something holds."""

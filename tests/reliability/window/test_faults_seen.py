@@ -9,7 +9,9 @@ import os
 import shutil
 
 import pytest
+from PySide6.QtWidgets import QMainWindow
 
+from app.notices import RunNotices
 from app.workers import run_watch
 from app.workers.run_queue import RunQueue
 from engine.events import Heartbeat, Unknown, Warned
@@ -270,3 +272,22 @@ def test_f28_that_a_run_that_failed_on_its_numbers_offers_half_the_rate(qtbot, m
     opened(qtbot, monitor, script.folder, "failed")
     assert monitor.recipe.training.learning_rate == 2e-4
     assert offers(monitor)[0] == "Resume with learning rate 1.0e-04"
+
+
+# -- told elsewhere than on the run's own page -------------------------------------------------------------
+def test_f08_that_a_run_that_waits_for_room_is_told_once_wherever_one_is(qtbot, going):
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    notices = RunNotices(window, going)
+    script = going_run(steps=10)
+    message = "3.2 GB needed in /runs, 1.1 GB free. Training waits."
+    script.say(Warned(code="DISK-01", message=message, hint="Free some space, then Continue."))
+    script.write()
+    with FolderLock(script.folder):
+        watch = going.run_queue.attach(script.folder)
+        qtbot.waitUntil(lambda: watch.whole and watch.state == "running", timeout=30_000)
+        for _ in range(3):
+            going.run_queue.changed.emit()
+        told = [text for text, _, _ in going.toasts if "waits" in text]
+        assert told == ["tickets-qlora-r16 waits: the disk is full."]
+    notices.deleteLater()
