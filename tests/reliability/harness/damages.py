@@ -31,7 +31,7 @@ def sizes(run: Path) -> int:
 def spoil(folder: Path, draw: random.Random) -> str:
     """Damage a save in one way and say which."""
     path = draw.choice(sorted(p for p in folder.iterdir() if p.is_file()))
-    how = draw.choice(("flip", "cut", "remove", "add", "zero", "longer", "empty folder", "swap"))
+    how = draw.choice(("flip", "cut", "remove", "add", "zero", "longer", "empty folder", "rename"))
     data = path.read_bytes()
     if how == "flip" and path.name == check.MANIFEST:
         _falsify(path, draw)
@@ -47,8 +47,8 @@ def spoil(folder: Path, draw: random.Random) -> str:
         path.write_bytes(bytes(len(data)))
     elif how == "longer" and path.name != check.MANIFEST:
         path.write_bytes(data + b"\0")
-    elif how == "swap":
-        (folder / "state.json").rename(folder / "state")
+    elif how == "rename":
+        path.rename(folder / "renamed")
     else:
         (folder / "empty").mkdir()
     return f"{how} {path.name}"
