@@ -33,7 +33,7 @@ def template_checks(template: ChatTemplate | None) -> list[Check]:
                 "info",
                 1,
                 "The chat template adds words of its own",
-                f"It begins conversations that have no system message, or goes on, with: {words}",
+                f"In all conversations, or in those without a system message, it writes: {words}",
             )
         )
     if facts.get("clock"):

@@ -23,6 +23,7 @@ BUILT_IN = (
     *("zephyr", "vicuna", "alpaca", "plain"),
 )
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+OWN = "of the model"
 MAX_JSON_BYTES = 16 << 20
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
@@ -187,7 +188,7 @@ def load_template(model_folder: str | Path, choice: str = "auto") -> ChatTemplat
     if choice == "auto":
         own = _own_template(folder)
         if own is not None:
-            return _proven(own, "of the model", tokens)
+            return _proven(own, OWN, tokens)
         return load_built_in(_default_name(folder), tokens)
     if choice in BUILT_IN:
         return load_built_in(choice, tokens)
@@ -206,9 +207,19 @@ def load_template(model_folder: str | Path, choice: str = "auto") -> ChatTemplat
 
 def _proven(source: str, name: str, tokens: dict[str, str]) -> ChatTemplate:
     """Return a template of others once a probe has found it sound; raises EngineError MODEL-06."""
+    facts = proof.proven(_question(source, name, tokens), field="data.chat_template")
+    return ChatTemplate(source, name, tokens, facts)
+
+
+def _question(source: str, name: str, tokens: dict[str, str]) -> Question:
     values = {"source": source[: MAX_SOURCE + 1], "name": name, "tokens": tokens}
-    question = Question("template", digest_of(source, tokens), name, values)
-    return ChatTemplate(source, name, tokens, proof.proven(question, field="data.chat_template"))
+    return Question("template", digest_of(source, tokens), name, values)
+
+
+def own_question(folder: Path) -> tuple[Question, ...]:
+    """Return what will be asked of the model's own template, empty where it has none."""
+    source = _own_template(folder)
+    return () if source is None else (_question(source, OWN, read_special_tokens(folder)),)
 
 
 def _text_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 
 from engine.data.special_tokens import refuse_odd_marks
-from engine.data.templates import ChatTemplate, _read_json, load_template, read_special_tokens
+from engine.data.templates import ChatTemplate, _read_json, load_template, own_question, read_special_tokens
 from engine.durable import sha256_file
 from engine.errors import EngineError
 from engine.probes import proof
@@ -136,7 +136,7 @@ def _load(path: Path) -> Tokenizer:
             file=str(path),
         )
     question = proof.file_question("tokenizer", path)
-    proof.proven(question, file=str(path))
+    proof.proven(question, file=str(path), beside=own_question(path.parent))
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != question.content:
         raise stopped(path, "it changed while it was read")

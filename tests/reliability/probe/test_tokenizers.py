@@ -13,6 +13,7 @@ import pytest
 from app.workers.background import Background
 from engine.data.probe_tokenizer import _growth
 from engine.data.survey import survey
+from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer, guarded, open_tokenizer
 from engine.errors import EngineError
 from engine.probes import limits, proof, verdicts
@@ -182,6 +183,18 @@ def test_m26_that_a_verdict_is_kept_by_content_and_read_by_the_next_start(
     with pytest.raises(IndexError):
         ModelTokenizer(one)
     assert len(asked) == 1
+
+
+def test_m26_that_tokenizer_and_template_of_a_model_take_one_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder_of(tmp_path / "model", tokenizer())
+    (place / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    begun: list[int] = []
+    child = proof._child
+    monkeypatch.setattr(proof, "_child", lambda requests: begun.append(len(requests)) or child(requests))
+    ModelTokenizer(place)
+    assert load_template(place).facts["missing"] == [] and begun == [2]
 
 
 def test_m26_that_a_damaged_verdict_is_none(tmp_path: Path) -> None:
