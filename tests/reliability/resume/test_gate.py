@@ -272,6 +272,8 @@ def test_f42_run_12_a_later_format_is_looked_at_and_not_gone_on_with(run: Path) 
     one = only(run)
     assert (one.code, one.severity, one.way_on) == ("RUN-12", "error", "")
     assert "format 2" in one.message
+    (run / "job.json").write_text(json.dumps({**job, "format": 2}))  # all of it is known but the number
+    assert only(run) == one
     summary = store.summary(run)
     assert summary.state == "crashed" and "made by a newer Tunesmith" in summary.problem
     assert state_word(summary) == "Newer version" and state_detail(summary) == summary.problem

@@ -57,7 +57,7 @@ def test_that_the_doctor_offers_all_gpus_where_there_are_several(
 ) -> None:
     gpu = Gpu("RTX 4090", "GPU-1", 24 * 10**9, 24 * 10**9, "560", (8, 9))
     machine = Machine("cpu", 8, 16, 64 * 10**9, 60 * 10**9, (gpu,) * gpus)
-    monkeypatch.setattr("engine.hardware.devices.probe", lambda: machine)
+    monkeypatch.setattr(doctor, "probe", lambda: machine)
     offers = [c["detail"] for c in doctor.examine()["checks"] if c["name"] == "several GPUs"]
     assert len(offers) == (gpus > 1)
     assert all("launcher.processes=2" in offer for offer in offers)
