@@ -83,6 +83,8 @@ def read_header(path: Path) -> Header:
 
 
 def _checked(path: Path, raw: bytes, size: int) -> Header:
+    if raw.count(b"{") > 2 * MAX_TENSORS:  # told before so many are read; texts of the metadata have some too
+        raise _damaged(path, f"it names more than {MAX_TENSORS:,} tensors")
     try:
         values = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_doubles)
     except Doubled as error:
