@@ -19,6 +19,9 @@ from engine.errors import EngineError, from_os_error
 from engine.jobs import lock, room
 
 LOG_BYTES = 10 * 1024**2
+BEGUN = (
+    "TUNESMITH_BEGUN"  # in a child's environment: when it was started, in ns; what is asked later is for it
+)
 PROCESSES = "TUNESMITH_PROCESSES"  # in a child's environment: how many ranks, whatever the recipe says
 COMMANDS = ("stop", "pause", "resume", "save", "evaluate", "sample")
 
@@ -104,8 +107,9 @@ def start(
         raise lock.taken(folder)
     lock.refuse_links(folder)  # before the log is opened
     room.refuse_full(folder, 0)
+    environment = {**(environment or {}), BEGUN: str(time.time_ns())}
     if processes is not None:
-        environment = {**(environment or {}), PROCESSES: str(processes)}
+        environment[PROCESSES] = str(processes)
     try:
         durable.make_folder(folder / "control", inside=folder)
         lock.refuse_without_locks(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import stat
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import durable
+from engine.jobs.process import BEGUN
 
 ORDER = {"stop": 0, "pause": 1, "resume": 1, "save": 2, "evaluate": 3, "sample": 4}
 MAX_BYTES = 64 * 1024
@@ -25,12 +27,18 @@ class Control:
         self._put_back: list[dict[str, Any]] = []
 
     def clear(self) -> None:
-        """Remove what an earlier attempt left behind."""
+        """Remove what an earlier attempt left behind, nothing that was asked since this child was started.
+
+        A person may press Stop before the child has come so far as to look.
+        """
+        begun = os.environ.get(BEGUN, "")
         if self._folder.is_symlink():  # what lies behind it is not ours
             durable.remove_file(self._folder)
         durable.make_folder(self._folder, inside=self._folder.parent)
         for path in self._folder.iterdir():
-            _remove(path)
+            asked = path.name.partition("-")[0]
+            if not (begun.isdecimal() and asked.isdecimal() and int(asked) >= int(begun)):
+                _remove(path)
 
     def move(self, folder: Path) -> None:
         """Hear from now on what is left in another folder."""

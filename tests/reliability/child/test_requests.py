@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,6 +110,25 @@ def test_f20_that_requests_of_an_earlier_attempt_are_thrown_away(tmp_path: Path)
     assert control.take() == []
     process.send(tmp_path, "save")
     assert [c["command"] for c in control.take()] == ["save"]
+
+
+def test_f20_that_what_is_asked_before_a_child_is_awake_is_kept_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, str] = {}
+
+    def begun(_command: list[str], *, env: dict[str, str], **_: Any) -> Any:
+        told.update(env)
+        return SimpleNamespace(pid=1)
+
+    monkeypatch.setattr(process.subprocess, "Popen", begun)
+    process.send(tmp_path, "pause")  # nobody is there to hear it
+    process.start(tmp_path)
+    process.send(tmp_path, "stop")
+    monkeypatch.setenv(process.BEGUN, told[process.BEGUN])
+    control = Control(tmp_path)
+    control.clear()
+    assert [c["command"] for c in control.take()] == ["stop"]
 
 
 def test_f20_that_a_link_in_the_place_of_the_folder_empties_nothing_of_others(tmp_path: Path) -> None:
