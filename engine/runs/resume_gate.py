@@ -35,7 +35,10 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON has it."""
-        told = [asdict(finding) for finding in self.findings]
+        told = [
+            {**asdict(each), "fields": list(each.fields), "table": [list(row) for row in each.table]}
+            for each in self.findings
+        ]
         return {"ok": self.stop() is None, "run": self.folder.name, "step": self.step, "findings": told}
 
 

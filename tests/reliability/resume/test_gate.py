@@ -312,6 +312,17 @@ def test_f35_that_a_copy_asks_for_a_name_of_its_own(tmp_path: Path, monkeypatch:
         runs.rename(Namespace(run=str(copy), name="  "))
 
 
+def test_that_the_command_line_can_look_without_a_start(run: Path) -> None:
+    flip(run.parent / "rows.jsonl", 30)
+    asked = Namespace(run=str(run), set=["adapter.r=4"], check=True)
+    told = runs.resume(asked)
+    assert isinstance(told, dict) and not told["ok"] and told["step"] == 8
+    assert json.loads(json.dumps(told)) == told
+    assert [each["code"] for each in told["findings"]] == ["RUN-10", "DATA-11"]
+    assert told["findings"][0]["table"] == [["adapter.r", "16", "4"]]
+    assert not changes.files(run)
+
+
 def test_that_a_finished_run_and_a_folder_that_is_none_are_told(run: Path, tmp_path: Path) -> None:
     (run / "exit.json").write_text('{"status": "finished"}')
     assert only(run).code == "RUN-10"
