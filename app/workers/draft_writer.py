@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import threading
+from queue import SimpleQueue
 
 from app.drafts import Draft, save_draft
 from engine.errors import from_os_error
 
+Job = tuple[int, Draft]
+
 
 class DraftWriter:
-    """Writes the newest draft; an older one that comes late is left out. `problem` is why the last failed."""
+    """Writes the newest draft; an older one that comes late is left out. `problem` is why the last failed.
+
+    One thread waits for all drafts: beginning one for each would keep a busy window waiting until it runs.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._given = self._written = 0
+        self._jobs: SimpleQueue[Job] | None = None
         self.problem = ""
 
     @property
@@ -22,16 +29,23 @@ class DraftWriter:
         return self._written < self._given
 
     def write(self, draft: Draft) -> None:
-        """Write a draft in a thread of its own."""
+        """Hand a draft to the thread."""
+        if self._jobs is None:
+            self._jobs = SimpleQueue()
+            threading.Thread(target=self._work, args=(self._jobs,), name="draft", daemon=True).start()
         self._given += 1
-        threading.Thread(target=self._write, args=(draft, self._given), name="draft").start()
+        self._jobs.put((self._given, draft))
 
     def write_now(self, draft: Draft) -> None:
         """Write a draft before returning: the window is being closed."""
         self._given += 1
-        self._write(draft, self._given)
+        self._write(self._given, draft)
 
-    def _write(self, draft: Draft, number: int) -> None:
+    def _work(self, jobs: SimpleQueue[Job]) -> None:
+        while True:
+            self._write(*jobs.get())
+
+    def _write(self, number: int, draft: Draft) -> None:
         with self._lock:
             if number <= self._written:
                 return

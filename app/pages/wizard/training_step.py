@@ -20,6 +20,7 @@ from app.widgets.typed_editors import TypedEditor
 from engine.recipe.combinations import WITH_B
 from engine.recipe.fields import field_spec
 from engine.recipe.schedules import SHAPE_FIELDS, warmup_of
+from engine.recipe.training_options import TrainingOptions
 from engine.recipe.uses import uses, usual_values
 
 CURVE_POINTS, ICON_POINTS = 240, 40
@@ -71,6 +72,7 @@ class TrainingStep(Step):
 
     def __init__(self, state: WizardState) -> None:
         super().__init__(state)
+        self._drawn: tuple[TrainingOptions, int] | None = None
         self.column.addWidget(self._build_rate())
         length, _ = self.form_card("How long", ("training.num_train_epochs", "training.max_steps"))
         self.length_words = TextLabel("", "small", wrap=True)
@@ -182,6 +184,19 @@ class TrainingStep(Step):
         """Draw curve and blocks and say the numbers that follow from the fields."""
         recipe, steps = self.state.recipe, self.total_steps
         training, total = recipe.training, self._drawn_steps
+        if (training, total) != self._drawn:  # most changes are of other fields, and ten curves take a while
+            self._drawn = (training, total)
+            self._draw_curves(training, total)
+        known = "" if steps else " Drawn over 200 steps until the data is known."
+        self.rows[SCHEDULE].set_hint(schedule_words(training, recipe.adapter.method) + known)
+        plans = self.state.plans
+        trained = plans.now.trainable_parameters if plans is not None else None
+        self.rows[OPTIMIZER].set_hint(optimizer_words(recipe, trained))
+        self._say_length(steps)
+        self._say_batch()
+        self.several_words.setText(processes.words_of(self.state))
+
+    def _draw_curves(self, training: TrainingOptions, total: int) -> None:
         self.schedule.show_schedule(
             rate_line(training, total, CURVE_POINTS),
             total,
@@ -191,14 +206,6 @@ class TrainingStep(Step):
         self.kinds.show_lines(
             {kind: self._line_of(kind, ICON_POINTS) for kind in self.rows[SCHEDULE].spec.choices}
         )
-        known = "" if steps else " Drawn over 200 steps until the data is known."
-        self.rows[SCHEDULE].set_hint(schedule_words(training, recipe.adapter.method) + known)
-        plans = self.state.plans
-        trained = plans.now.trainable_parameters if plans is not None else None
-        self.rows[OPTIMIZER].set_hint(optimizer_words(recipe, trained))
-        self._say_length(steps)
-        self._say_batch()
-        self.several_words.setText(processes.words_of(self.state))
 
     @property
     def _drawn_steps(self) -> int:

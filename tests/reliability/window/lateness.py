@@ -112,5 +112,7 @@ def through(window: Any, files: Iterable[Path], wait: Any) -> dict[str, float]:
         wait(lambda: window.page.settled() and not window.services.background.busy, 20)
         for toast in list(window.toasts.toasts):
             toast.close_now()
+        if window.page_name == "wizard":  # one at a time, as a person would
+            window.page.state.set_value("data.train", [])
         took[file.name] = time.monotonic() - began
     return took
