@@ -94,7 +94,7 @@ _WHYS = (
 
 def why_away(error: BaseException | None) -> str:
     """Return in words why nothing answered, told by the names of an error and of those it came from."""
-    names = []
+    names: list[str] = []
     while error is not None and len(names) < 8:
         names.append(type(error).__name__)
         error = error.__cause__ or error.__context__

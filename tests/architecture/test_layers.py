@@ -13,7 +13,7 @@ FLOORS: list[set[str]] = [
     {"paths", "faults", "event_lines"},
     {"error_catalogue", "durable", "clocks"},
     {"errors"},
-    {"events", "plain_yaml", "probes"},
+    {"events", "plain_yaml", "probes", "hub_words", "hub_token"},
     {"encoders"},
     {"recipe", "models", "hub", "hardware", "benchmarks"},
     {"data", "plan", "jobs"},
