@@ -117,6 +117,7 @@ def test_f09_that_training_waits_while_the_log_cannot_be_written_and_no_line_is_
         attempt(folder)
     events = events_of(folder)
     assert [e.seq for e in events] == list(range(len(events)))
+    assert [e.step for e in events if e.type == "paused"] == [1]  # no other step is taken meanwhile
     assert events[-1].type == "finished" and list(losses(folder)) == list(range(1, STEPS + 1))
     assert [e.code for e in events if e.type == "warned" and e.code.startswith("DISK")] == ["DISK-01"]
     for line in (folder / "events.jsonl").read_bytes().split(b"\n")[:-1]:
