@@ -18,6 +18,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ["HF_HUB_OFFLINE"] = "1"
 HOME = tempfile.mkdtemp(prefix="tunesmith-test-home-")
 os.environ["TUNESMITH_HOME"] = HOME
+os.environ["XDG_STATE_HOME"] = f"{HOME}/state"  # the locks of GPUs
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 DATA = Path(__file__).parent / "data"
