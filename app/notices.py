@@ -1,4 +1,4 @@
-"""Tells that a run has ended or waits for room: a toast, and a notice of the system to who looks away."""
+"""Tells that a run has ended or waits for room: a toast, and a mark in the task bar to who looks away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QApplication, QMainWindow, QSystemTrayIcon
+from PySide6.QtWidgets import QApplication, QMainWindow
 
 from app.services import Services
 from engine import paths
@@ -28,7 +28,6 @@ class RunNotices(QObject):
         self._going: dict[str, str] = {}
         self._last: Path | None = None
         self._waiting: set[str] = set()
-        self._tray: QSystemTrayIcon | None = None
         services.run_queue.changed.connect(self._on_changed)
         services.run_queue.run_ended.connect(self._on_run_ended)
         self._held = services.run_queue.held
@@ -54,7 +53,7 @@ class RunNotices(QObject):
                 self._services.notify(
                     text, "warn", ("Open", self._open_last), f"{waits.message} {waits.hint}"
                 )
-            self._call(text, waits.message)
+            self._call()
 
     def _on_queue_changed(self) -> None:
         """Tell that the queue stands still by itself; who put it on hold knows."""
@@ -79,19 +78,15 @@ class RunNotices(QObject):
         self._last = paths.runs_dir() / run
         if kind != "bad" or not self._is_in_front(run):  # there the card over it says more
             self._services.notify(text, kind, ("Open", self._open_last), cause)
-        self._call(text, cause)
+        self._call()
 
-    def _call(self, text: str, more: str) -> None:
-        """Call a person who looks at another window, by a notice of the system where there are any."""
-        if not self._services.settings.value.notify or self._window.isActiveWindow():
-            return
-        QApplication.alert(self._window)  # the task bar marks the window until somebody looks at it
-        if QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages():
-            if self._tray is None:
-                self._tray = QSystemTrayIcon(self._window.windowIcon(), self)
-                self._tray.messageClicked.connect(self._open_last)
-            self._tray.show()
-            self._tray.showMessage(text, more, self._window.windowIcon())
+    def _call(self) -> None:
+        """Call a person who looks at another window: the task bar marks this one until somebody looks at it.
+
+        A notice of the desktop would read names as markup.
+        """
+        if self._services.settings.value.notify and not self._window.isActiveWindow():
+            QApplication.alert(self._window)
 
     def _is_in_front(self, run: str) -> bool:
         """Return whether the page of a run is what the person sees now."""

@@ -1,6 +1,6 @@
 """One curve of a run: steps and values that grow at the end and are cut when a later attempt goes back.
 
-A curve holds at most 65,536 values, so that a run of any length takes the same memory: when it is full, of
+A curve holds at most 20,000 values, so that a run of any length takes the same memory: when it is full, of
 each four values in a row the smallest and the largest stay. No spike is lost, and the newest are all there.
 """
 
@@ -11,9 +11,10 @@ from array import array
 from bisect import bisect_right
 
 NAN = math.nan
-MOST_VALUES = 65_536
+LARGEST = 1e30  # beyond this nothing is drawn: squares and spans of such numbers are no numbers any more
+MOST_VALUES = 20_000
 GROUP = 4
-NEWEST_KEPT = 8192  # left as they are: speed, trend and time left are taken from them
+NEWEST_KEPT = 4096  # left as they are: speed, trend and time left are taken from them
 
 
 class Series:
@@ -30,12 +31,15 @@ class Series:
         return len(self.steps)
 
     def append(self, step: float, value: float | None) -> None:
-        """Add a value at a step after all others; an earlier step first takes back what lies behind it."""
+        """Add a value at a step after all others; an earlier step first takes back what lies behind it.
+
+        None, NaN, and what is too large to be drawn are a gap.
+        """
         steps = self.steps
         if steps and step <= steps[-1]:
             self.drop_after(step, inclusive=True)
         steps.append(step)
-        self.values.append(NAN if value is None else value)
+        self.values.append(value if value is not None and abs(value) <= LARGEST else NAN)
         if len(steps) >= MOST_VALUES:
             self._thin()
 
