@@ -102,6 +102,13 @@ def test_f19_that_a_stop_ends_a_pause(run: Training) -> None:
     assert orders._go_on(run, run.job.folder / "checkpoints" / f"step-{run.step:08d}")  # for the next test
 
 
+def test_f19_that_the_most_final_request_is_heard_first(tmp_path: Path) -> None:
+    for command in ("sample", "save", "resume", "pause", "stop"):
+        process.send(tmp_path, command)
+    heard = [c["command"] for c in Control(tmp_path).take()]
+    assert heard == ["stop", "resume", "pause", "save", "sample"]  # a pause and its end stay in their order
+
+
 # -- F20 ---------------------------------------------------------------------------------------------------
 def test_f20_that_requests_of_an_earlier_attempt_are_thrown_away(tmp_path: Path) -> None:
     process.send(tmp_path, "stop")
