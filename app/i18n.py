@@ -12,6 +12,7 @@ from PySide6.QtCore import QLocale
 
 from engine.paths import resources
 
+MOST_WRITTEN_OUT = 1e15
 _chosen = {"language": "en"}
 
 
@@ -44,6 +45,8 @@ def number(value: float | None, decimals: int = 0) -> str:
     """Return 4812 as 4,812 (or as the language groups it); a missing value is a dash."""
     if value is None or not math.isfinite(value):
         return "–"
+    if abs(value) >= MOST_WRITTEN_OUT:
+        return f"{value:.1e}"
     text = _locale().toString(float(value), "f", decimals)
     # The monospaced font has neither the narrow nor the figure space that some languages group by.
     return text.replace("\u202f", "\u00a0").replace("\u2009", "\u00a0")

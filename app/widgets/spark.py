@@ -11,6 +11,8 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.theme.style import current_theme
 
+LARGEST = 1e30  # the span of larger values may be no number any more
+
 
 class Sparkline(QWidget):
     """A curve of a few hundred values at most; gaps where a value is no number."""
@@ -51,7 +53,8 @@ def paint_curve(
 
     The colour is a token, or a QColor where a theme other than the present one is drawn.
     """
-    finite = [value for value in values if value is not None and math.isfinite(value)]
+    values = [math.nan if value is None or not abs(value) <= LARGEST else value for value in values]
+    finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return
     color = token if isinstance(token, QColor) else current_theme().color(token)
@@ -65,7 +68,7 @@ def paint_curve(
     pace = area.width() / max(1, len(values) - 1)
     piece: list[QPointF] = []
     for index, value in enumerate(values):
-        if value is not None and math.isfinite(value):
+        if math.isfinite(value):
             y = area.bottom() - (value - low) / span * area.height() if high > low else area.center().y()
             piece.append(QPointF(area.left() + index * pace, y))
         else:

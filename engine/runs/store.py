@@ -20,11 +20,13 @@ from engine.recipe import codec
 from engine.recipe.method_names import has_rank, method_key, method_label
 from engine.recipe.recipe import Recipe
 from engine.runs import changes, fsck_papers, queue, seals
+from engine.runs.series import LARGEST
 
 TAIL_BYTES = 64 * 1024
 MOST_NAME_BYTES = 4096
 WHOLE_BYTES = 1 << 20
 CURVE_POINTS = 120
+LATEST = 4e9  # Unix seconds: a clock of the year 2096
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,11 @@ def summary(folder: Path) -> RunSummary:
     try:
         job = json.loads(paths.read_head(folder / "job.json"))
         name, created = str(job["name"]), float(job["created"])
+        if not 0 <= created <= LATEST:
+            raise ValueError("made at no time")
         if isinstance(job.get("format"), int) and job["format"] > FORMAT:
             later, problem = True, newer(folder, job["format"]).message
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         problem = "job.json cannot be read"
         created = folder.stat().st_mtime if folder.exists() else 0.0
     override = folder / "name.txt"
@@ -250,19 +254,18 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
     judged: tuple[Seal, ...] = ()
     total, spans = 0, dict[str, tuple[float, float]]()
     for event in events:
-        kind, step = event.get("type"), event.get("step")
-        if isinstance(mono := event.get("mono"), int | float):  # the wall's clock may be set meanwhile
+        kind, step = event.get("type"), _whole(event.get("step"))
+        if (mono := _real(event.get("mono"))) is not None:  # the wall's clock may be set meanwhile
             attempt = str(event.get("attempt"))
             spans[attempt] = (spans.get(attempt, (mono, mono))[0], mono)
-        if kind == "started" and event.get("resumed_from_step") is not None:
-            kept = int(event["resumed_from_step"])
+        if kind == "started" and (kept := _whole(event.get("resumed_from_step"))) is not None:
             steps = {s: v for s, v in steps.items() if s <= kept}
             validation = {s: v for s, v in validation.items() if s <= kept}
-        elif kind == "step" and isinstance(step, int):
-            steps[step] = event.get("loss")
-            total = int(event.get("total_steps", total))
-        elif kind == "evaluated" and isinstance(step, int) and isinstance(event.get("loss"), int | float):
-            validation[step] = float(event["loss"])
+        elif kind == "step" and step is not None:
+            steps[step] = _real(event.get("loss"))
+            total = _whole(event.get("total_steps")) or total
+        elif kind == "evaluated" and step is not None and (loss := _real(event.get("loss"))) is not None:
+            validation[step] = loss
         elif kind == "sealed":
             judged = seals.told(event) or judged
     losses = [v for _, v in sorted(steps.items()) if v is not None]
@@ -278,6 +281,18 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
         "curve": tuple(losses[::stride]),
         "seals": judged,
     }
+
+
+def _real(value: Any) -> float | None:
+    """Return a number of a log that may come from anybody, None for what cannot be drawn."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= LARGEST else None
+
+
+def _whole(value: Any) -> int | None:
+    """Return a count of a log that may come from anybody, None for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**53 else None
 
 
 def list_runs() -> list[RunSummary]:
