@@ -66,6 +66,8 @@ def test_m33_that_no_page_is_steered_by_the_names_of_a_strangers_run(
         qtbot.waitUntil(lambda: not services.background.busy, timeout=60_000)
         found += [f"{page}: {line}" for line in steering(window)]
         assert not reds(window), f"{page} draws what a name asks for"
+    for each in window.pages.values():
+        each.finish()
     services.run_queue.close()
     assert not found, "\n".join(found)
 
