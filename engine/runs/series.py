@@ -1,6 +1,6 @@
 """One curve of a run: steps and values that grow at the end and are cut when a later attempt goes back.
 
-A curve holds at most 20,000 values, so that a run of any length takes the same memory: when it is full, of
+A curve holds at most 12,000 values, so that a run of any length takes the same memory: when it is full, of
 each four values in a row the smallest and the largest stay. No spike is lost, and the newest are all there.
 """
 
@@ -12,9 +12,9 @@ from bisect import bisect_right
 
 NAN = math.nan
 LARGEST = 1e30  # beyond this nothing is drawn: squares and spans of such numbers are no numbers any more
-MOST_VALUES = 20_000
+MOST_VALUES = 12_000
 GROUP = 4
-NEWEST_KEPT = 4096  # left as they are: speed, trend and time left are taken from them
+NEWEST_KEPT = 3000  # left as they are: speed, trend and time left are taken from them
 
 
 class Series:

@@ -64,7 +64,7 @@ def test_r07_that_the_first_curve_reads_the_same_few_bytes_of_any_log(home, monk
 
 def test_r07_that_the_page_draws_before_the_log_is_read(qtbot, monitor, monkeypatch) -> None:
     monkeypatch.setattr("app.workers.engine_thread.PREVIEW_BYTES", 100_000)
-    folder = long_run(20_000).folder
+    folder = long_run(11_000).folder
     seen = []
     monitor.open_with({"run": folder})
     monitor.watch.changed.connect(
@@ -72,7 +72,7 @@ def test_r07_that_the_page_draws_before_the_log_is_read(qtbot, monitor, monkeypa
     )
     qtbot.waitUntil(lambda: monitor.watch.whole, timeout=60_000)
     assert not seen[0][0] and seen[0][1] > 300, "a curve comes before the whole"
-    assert len(monitor.watch.history.series["loss"]) == 19_999
+    assert len(monitor.watch.history.series["loss"]) == 10_999
 
 
 def test_r08_that_a_curve_takes_the_same_memory_however_long_the_run_is(monkeypatch) -> None:
