@@ -64,7 +64,8 @@ def test_that_the_library_verbs_answer_as_the_contract_says(recipe_file: Path, t
     run = runs[0]["id"]
     shown = answer("runs", "show", run, home=home)
     assert shown["recipe"]["name"] == "sounds" and shown["environment"]["versions"]["torch"]
-    assert answer("runs", "check", run, home=home) == {"ok": True, "findings": []}
+    checked = answer("runs", "check", run, home=home)
+    assert checked["ok"] and checked["findings"] == []
     second = call("train", str(recipe_file), "--set", "adapter.r=4", "--json", home=home)
     assert second.returncode == 0
     other = next(r["id"] for r in answer("runs", "list", home=home)["runs"] if r["id"] != run)
