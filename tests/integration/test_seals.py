@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from engine import faults
+from engine.encoders import markdown
 from engine.events import Seal
 from engine.jobs import process
 from engine.runs import seals, store
@@ -83,7 +85,7 @@ def test_that_the_seals_stand_before_the_end_in_the_card_and_in_runs_show(
     assert types.index("finished") > max(i for i, kind in enumerate(types) if kind == "sealed")
     text = (folder / "adapter" / "README.md").read_text()
     for seal in found.values():
-        assert f"| {seal.label} | green | {seal.evidence} |" in text
+        assert f"| {seal.label} | green | {markdown(seal.evidence, 400)} |" in text
     shown = subprocess.run(
         [sys.executable, "-m", "engine", "runs", "show", str(folder), "--json"],
         capture_output=True,
@@ -152,29 +154,12 @@ def test_that_a_validation_loss_that_rises_turns_its_seal_red(
     assert found["loss"].state == "green"
 
 
-def test_that_a_weight_that_is_no_number_turns_its_seal_red(
-    make_run: MakeRun, tiny_model: Path, sound_rows: Path, tmp_path: Path
-) -> None:
-    from engine.data.tokenizer import ModelTokenizer
-
-    broken = untied(tiny_model, tmp_path / "broken")
-    weights = load_file(broken / "model.safetensors")
-    (token,) = ModelTokenizer(broken).encode("~")
-    weights["model.embed_tokens.weight"][token] = float("nan")
-    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
-    rows = tmp_path / "rows.jsonl"
-    question = [{"role": "user", "content": "What is ~?"}, {"role": "assistant", "content": "A sign."}]
-    rows.write_text(sound_rows.read_text() + json.dumps({"messages": question}) + "\n")
-    found = sealed(
-        make_run(
-            model__path=str(broken),
-            data__train=[str(rows)],
-            data__validation=str(sound_rows),
-            evaluation__eval_steps=16,
-        )
-    )
-    assert found["finite"].state == "red"
-    assert found["finite"].figures["bad_steps"] == 2  # the row comes once in each of two epochs
+def test_that_a_loss_that_is_no_number_turns_its_seal_red(make_run: MakeRun) -> None:
+    folder = make_run(evaluation__eval_steps=16)
+    process.start(folder, environment={faults.VARIABLE: "loss:nan@3;loss:nan@9"}).wait(120)
+    found = {seal.name: seal for seal in store.summary(folder).seals}
+    assert store.state_of(folder) == "finished" and found["finite"].state == "red"
+    assert found["finite"].figures["bad_steps"] == 2
     assert found["finite"].figures["bad_evaluations"] == 0
     assert found["loss"].state == "green" and found["effect"].state == "green"
 
