@@ -365,4 +365,4 @@ def test_that_an_adapter_alone_has_bars_and_no_verdict(run: Path) -> None:
     evaluation = Evaluation(
         id="e", folder=run, name="e", created=0.0, state="finished", target="t", benchmarks=[], results=told
     )
-    assert "| words in common (F1) | 9 |  | 50.0 % |" in markdown(evaluation)
+    assert r"| words in common \(F1\) | 9 |  | 50.0 % |" in markdown(evaluation)
