@@ -380,7 +380,7 @@ def main(arguments: list[str]) -> int:
         ensure_qt_libraries()
         if arguments[:1] == ["test"]:
             os.chdir(ROOT)
-            cores = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+            cores = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
             return hand_over(module_command("pytest", [*cores, *arguments[1:]]))  # a later -n counts
         choose_home(arguments)
         ensure_starter(stamp)

@@ -193,7 +193,7 @@ def _answers(event: Event, trained: bool) -> bool:
 
 
 def test_that_looking_and_saving_change_nothing_of_the_result(make_run: MakeRun) -> None:
-    options = {"training__num_train_epochs": 40, "evaluation__eval_steps": 100, "adapter__lora_dropout": 0.1}
+    options = {"training__num_train_epochs": 16, "evaluation__eval_steps": 100, "adapter__lora_dropout": 0.1}
     options["training__load_best_model_at_end"] = False
     plain, watched = make_run(**options), make_run(**options)
     assert run_to_end(plain) == "finished"

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import paths
-from engine.models import library
-from engine.recipe import codec
-from engine.recipe.recipe import Recipe
+from engine.runs import store
+from engine.runs.event_log import EventReader
 
-EXAMPLE = paths.resources("examples", "support", "train.jsonl")
 DEMO_PAGES = (
     "home wizard-model wizard-data wizard-method wizard-training wizard-review monitor-running "
     "monitor-finished runs merge chat settings"
@@ -31,25 +28,30 @@ def call(*words: str) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a finished run of the starter on the bundled example: 12 steps."""
-    library.ensure_starter()
-    folder = tmp_path_factory.mktemp("starter")
-    values = {
-        "data.train": [str(EXAMPLE)],
-        "data.max_length": 256,
-        "data.validation_split": 0.02,
-        "training.max_steps": 12,
-        "training.learning_rate": 1e-3,
-        "evaluation.sample_prompts": ["My parcel has not arrived."],
-    }
-    (folder / "recipe.yaml").write_text(codec.dumps(codec.override(Recipe(), values)))
-    events = call("train", str(folder / "recipe.yaml"), "--run-dir", str(folder / "run"))
-    losses = [e["loss"] for e in events if e["type"] == "step"]
-    assert len(losses) == 12
-    assert sum(losses[-4:]) < sum(losses[:4]) * 0.8  # type: ignore[operator]
-    assert events[-1]["type"] == "finished"
-    return folder / "run"
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drive the window from wizard to chat once, in a home of its own; return where its pictures lie."""
+    home = tmp_path_factory.mktemp("starter")
+    words = [sys.executable, "-m", "app", "--demo", "--fast", "--screenshots", str(home / "pictures")]
+    environment = dict(os.environ, QT_QPA_PLATFORM="offscreen", TUNESMITH_HOME=str(home))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=900, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return home / "pictures"
+
+
+@pytest.fixture(scope="module")
+def run(demo: Path) -> Path:
+    """Return the run that the window made: the starter on the bundled example."""
+    (folder,) = [p for p in (demo.parent / "runs").iterdir() if (p / "job.json").is_file()]
+    return folder
+
+
+@pytest.mark.slow
+def test_that_a_run_of_the_window_learns_to_its_end(run: Path) -> None:
+    events = EventReader(run).read_new()
+    losses = [e.loss for e in events if e.type == "step" and e.loss is not None]
+    assert store.state_of(run) == "finished" and len(losses) == 6
+    assert sum(losses[-2:]) < sum(losses[:2]) * 0.9
 
 
 @pytest.mark.slow
@@ -81,11 +83,6 @@ def test_that_chat_answers_as_base_and_as_adapter(run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_that_the_short_demo_leaves_a_picture_of_each_page(run: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "app", "--demo", "--fast", "--screenshots", str(tmp_path)]
-    environment = dict(os.environ, QT_QPA_PLATFORM="offscreen")
-    done = subprocess.run(words, capture_output=True, text=True, timeout=900, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    names = [p.stem[3:] for p in sorted(tmp_path.glob("*.png"))]
+def test_that_the_short_demo_leaves_a_picture_of_each_page(demo: Path) -> None:
+    names = [p.stem[3:] for p in sorted(demo.glob("*.png"))]
     assert names[: len(DEMO_PAGES)] == DEMO_PAGES
-    assert "Traceback" not in done.stderr

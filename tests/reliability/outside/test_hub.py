@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -39,6 +40,16 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setenv("HF_ENDPOINT", made.url)
         yield made
         made.go_on.set()
+
+
+def downloading() -> list[psutil.Process]:
+    """Return this process's children that download."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # one that just ended
+            if "engine.jobs.fetch" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def written_below(folder: Path) -> bytes:
@@ -84,7 +95,7 @@ def test_f45_that_a_stalled_download_can_be_stopped_and_goes_on_where_it_was(stu
 
     with pytest.raises(EngineError, match="stopped"):
         fetch.download_dataset(SET, progress=stop_once_still)
-    assert not [c for c in psutil.Process().children() if "engine.jobs.fetch" in c.cmdline()]
+    assert not downloading()
     parts = [p.stat().st_size for p in paths.datasets_dir().rglob("*.incomplete")]
     assert parts and 0 < parts[0] < len(MANY) and hub.cached_dataset(SET) is None
     stub.mode = "well"
@@ -99,9 +110,8 @@ def test_f45_that_a_killed_child_is_told_and_what_is_complete_stays(stub: Hub) -
 
     def kill_at_the_second(done: int, _total: int) -> None:
         if done > len(ROWS):
-            for child in psutil.Process().children():
-                if "engine.jobs.fetch" in child.cmdline():
-                    child.kill()
+            for child in downloading():
+                child.kill()
 
     with pytest.raises(EngineError) as caught:
         fetch.download_dataset(SET, progress=kill_at_the_second)
@@ -115,8 +125,8 @@ def test_m40_that_the_token_is_in_no_argument_environment_file_or_request_to_a_m
     seen: list[str] = []
 
     def look(_done: int, _total: int) -> None:
-        for child in psutil.Process().children():
-            if "engine.jobs.fetch" in child.cmdline():
+        for child in downloading():
+            with contextlib.suppress(psutil.Error):
                 seen.append(" ".join(child.cmdline()) + json.dumps(child.environ()))
 
     fetch.download_dataset(SET, progress=look)

@@ -127,12 +127,13 @@ def test_m13_that_a_forged_archive_is_refused_and_leaves_nothing(
 ) -> None:
     pack, code = FORGED[name]
     monkeypatch.setattr(archives, "RATIO_FROM_BYTES", 1 << 20)
-    archive = pack(tmp_path / "adapter.zip", SOUND)
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    archive = pack(tmp_path / "deep" / "down" / "adapter.zip", SOUND)
     with pytest.raises(EngineError) as told:
         add_adapter(archive)
     assert told.value.code == code and told.value.hint and "adapter.zip" in told.value.message
     assert not list(paths.adapters_dir().iterdir())
-    assert not list(tmp_path.parent.rglob("evil*"))
+    assert not list(tmp_path.rglob("evil*"))
 
 
 @pytest.mark.parametrize("pack", [zipped, taped])

@@ -57,9 +57,9 @@ def test_m36_that_a_childs_environment_is_an_allow_list(monkeypatch: pytest.Monk
 
 
 def test_m37_that_planted_modules_are_not_imported_by_a_child(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = store.create_run(recipe(), tmp_path / "run")
+    folder = store.create_run(codec.override(recipe(), {"model.path": str(tiny_model)}), tmp_path / "run")
     for place in (folder, tmp_path):
         for name in ("torch.py", "json.py", "sitecustomize.py"):
             (place / name).write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
