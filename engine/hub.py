@@ -75,30 +75,30 @@ def download_model(
     """
     _check(identity, revision)
     _online(identity)
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
     from huggingface_hub.constants import HF_HUB_CACHE
 
     sent: dict[str, Any] = {"endpoint": _endpoint(), "token": _sent(token)}
     with told(identity, "model"):
         facts = HfApi(**sent).model_info(identity, revision=revision, files_metadata=True)
-        wanted = [f for f in facts.siblings or [] if any(fnmatch(f.rfilename, each) for each in PATTERNS)]
-    count = _Count(sum(int(file.size or 0) for file in wanted), progress)
-    _room_for(Path(HF_HUB_CACHE), Path(HF_HUB_CACHE), count.total)
-    folder = None
-    for file in wanted:
-        with told(identity, "model", count.why_stopped):
-            path = Path(
-                hf_hub_download(identity, file.rfilename, revision=facts.sha, tqdm_class=count.bar(), **sent)
-            )
-            count.heed()
-        _compare(path, file)
-        folder = path.parents[len(PurePosixPath(file.rfilename).parts) - 1]
-        count.before += int(file.size or 0)
-        count.tell(0)
-    if folder is None:
+    wanted = [f for f in facts.siblings or [] if any(fnmatch(f.rfilename, each) for each in PATTERNS)]
+    if not wanted:
         hint = "Look for one in the format safetensors."
         raise EngineError(f"{identity} has no files that can be read.", hint, "MODEL-02")
-    return folder
+    count = _Count(sum(int(file.size or 0) for file in wanted), progress)
+    missing = [f for f in wanted if not try_to_load_from_cache(identity, f.rfilename, revision=facts.sha)]
+    _room_for(Path(HF_HUB_CACHE), Path(HF_HUB_CACHE), sum(int(file.size or 0) for file in missing))
+    for file in wanted:
+        with told(identity, "model", count.why_stopped):
+            name, bar = file.rfilename, count.bar()
+            path = hf_hub_download(identity, name, revision=facts.sha, tqdm_class=bar, **sent)
+            count.heed()
+        _compare(Path(path), file)
+        count.before += int(file.size or 0)
+        count.tell(0)
+    # All is here; this notes which commit the name stands for, so that it is found without a network.
+    with told(identity, "model"):
+        return Path(snapshot_download(identity, revision=revision, allow_patterns=PATTERNS, **sent))
 
 
 def _compare(path: Path, file: Any) -> None:

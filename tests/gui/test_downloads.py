@@ -29,7 +29,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         made.go_on.set()
 
 
-def test_f45_that_a_model_download_tells_how_far_it_is_and_stops_in_a_stall(
+def test_f45_s04_that_a_model_download_tells_how_far_it_is_and_stops_in_a_stall(
     services: Services, qtbot: QtBot, stub: Hub
 ) -> None:
     stub.mode = "stall"

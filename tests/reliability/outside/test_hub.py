@@ -52,6 +52,19 @@ def downloading() -> list[psutil.Process]:
     return found
 
 
+def found_offline(identity: str) -> Path:
+    """Return where a process without a network finds a model."""
+    script = f"from engine import hub\nprint(hub.cached_model({identity!r}))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script],
+        env=process.child_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
 def written_below(folder: Path) -> bytes:
     return b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
 
@@ -80,6 +93,7 @@ def test_f45_that_a_model_that_came_wrong_is_told_and_not_kept(stub: Hub, mode: 
     stub.mode = "well"
     folder = fetch.download_model(MODEL)
     assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert found_offline(MODEL) == folder, "what was downloaded is there for every later start"
     assert (folder / "model.safetensors").read_bytes() == stub.files["model.safetensors"]
 
 
@@ -119,7 +133,7 @@ def test_f45_that_a_killed_child_is_told_and_what_is_complete_stays(stub: Hub) -
     assert caught.value.code == "HUB-02" and "kept" in caught.value.hint
 
 
-def test_m40_that_the_token_is_in_no_argument_environment_file_or_request_to_a_mirror(
+def test_m40_s05_that_the_token_is_in_no_argument_environment_file_or_request_to_a_mirror(
     stub: Hub, tmp_path: Path
 ) -> None:
     seen: list[str] = []

@@ -67,7 +67,7 @@ class _Answer(BaseHTTPRequestHandler):
         return self.resolve(path) if "/resolve/" in path else self.api(path)
 
     def api(self, path: str) -> None:
-        if path.startswith(f"/api/datasets/{SET}/tree/"):
+        if path.startswith((f"/api/datasets/{SET}/tree/", f"/api/models/{MODEL}/tree/")):
             return self.send(200, json.dumps([self.entry(name) for name in self.hub.files]).encode())
         if path.startswith(f"/api/models/{MODEL}"):
             siblings = [{"rfilename": n, "size": len(c), **self.entry(n)} for n, c in self.hub.files.items()]
