@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from app.i18n import duration, loss, number, when
 from app.seals import mark_state, mark_words
+from app.tables.column import Column
 from app.widgets.cells import Cell
 from app.widgets.seal_view import STATE_TOKENS
 
@@ -81,19 +81,6 @@ def state_icon(run: RunSummary) -> str:
 def about(run: RunSummary) -> str:
     """Return base and method in one line."""
     return " · ".join(part for part in (run.base, run.method) if part)
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its title, how a run reads in it, and how it sorts."""
-
-    key: str
-    title: str
-    text: Callable[[RunSummary], str]
-    sort: Callable[[RunSummary], Any]
-    width: int
-    mono: bool = False
-    dim: bool = True
 
 
 def _seal_order(run: RunSummary) -> tuple[int, int]:

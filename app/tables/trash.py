@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
 from app.i18n import number, when
+from app.tables.column import Column
 from app.widgets.cells import Cell
 
 if TYPE_CHECKING:
@@ -24,17 +24,6 @@ KINDS: dict[str, tuple[str, str]] = {
     "test": ("Kept test", "check"),
     "draft": ("Unfinished run", "edit"),
 }
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its title, how a deleted thing reads in it, how it sorts, its width."""
-
-    key: str
-    title: str
-    text: Callable[[Trashed], str]
-    sort: Callable[[Trashed], Any]
-    width: int
 
 
 def days_words(item: Trashed) -> str:

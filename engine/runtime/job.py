@@ -97,9 +97,8 @@ class Job:
     requests: Requests
     vitals: Vitals
     resume_from: Path | None = None
-    put_away: list[tuple[str, str, str]] = field(
-        default_factory=list
-    )  # code, message, hint of what fsck moved
+    # Code, message and hint of each thing that a repair moved.
+    put_away: list[tuple[str, str, str]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     data_digest: str = ""
     place: Place | None = None  # among the processes of the run, None for the only one

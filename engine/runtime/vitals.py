@@ -89,7 +89,8 @@ class Vitals:
         while True:
             peak = max(peak, resident_bytes())
             if clocks.mono() >= due:
-                due, peak = clocks.mono() + HEARTBEAT_SECONDS, self._say_alive(peak)
+                self._say_alive(peak)
+                due, peak = clocks.mono() + HEARTBEAT_SECONDS, 0
             if self._ended.wait(LOOK_SECONDS):
                 return
             self._tell_gaps(watch.look(LOOK_SECONDS))
@@ -97,11 +98,10 @@ class Vitals:
             for look in self.also:
                 look()
 
-    def _say_alive(self, peak: int) -> int:
-        """Write a heartbeat with the most memory since the last one; return where the next begins."""
+    def _say_alive(self, peak: int) -> None:
+        """Write a heartbeat with the most memory since the last one."""
         facts = {"phase": self.phase, "memory_bytes": peak, "limit_bytes": limit_bytes()}
         self._writer.write(Heartbeat.model_validate(facts))
-        return 0
 
     def _tell_gaps(self, gaps: list[clocks.Gap]) -> None:
         for gap in gaps:

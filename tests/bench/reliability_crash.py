@@ -1,6 +1,6 @@
 """Long forms of the goals on crashes: kills, power cuts, torn logs, damages, signals.
 
-.venv/bin/python tests/bench/reliability_crash.py [R1 R2 ...]
+usage: python -m tests.bench.reliability R1 R2 ...
 """
 
 from __future__ import annotations
@@ -8,15 +8,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from engine import durable  # noqa: E402
 from engine.jobs import process  # noqa: E402
@@ -219,8 +216,3 @@ MEASURES: dict[str, Callable[[], str]] = {
     "F2-F4": _below(_made(points)),
     "F6": _below(_made(signals)),
 }
-
-if __name__ == "__main__":
-    for row in sys.argv[1:] or MEASURES:
-        began = time.monotonic()
-        print(f"{row}: {MEASURES[row]()} ({time.monotonic() - began:.0f} s)", flush=True)

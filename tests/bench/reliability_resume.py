@@ -1,20 +1,17 @@
 """Long forms of what stands before a start: races for a run, formats of runs, the gate on every field.
 
-.venv/bin/python tests/bench/reliability_resume.py [F33 R23 S8]
+usage: python -m tests.bench.reliability F33 R23 S8
 """
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from engine import doctor  # noqa: E402
 from engine.errors import EngineError  # noqa: E402
@@ -89,7 +86,3 @@ def s8() -> str:
 
 
 MEASURES: dict[str, Callable[[], str]] = {"F33": f33, "R23": r23, "S8": s8}
-
-if __name__ == "__main__":
-    for name in sys.argv[1:] or MEASURES:
-        print(f"{name}: {MEASURES[name]()}", flush=True)

@@ -1,6 +1,6 @@
 """Long forms of the gate for strangers' models: how long forged files are looked at, in how much memory.
 
-.venv/bin/python tests/bench/reliability_trust.py [M4 M5 M14 M20 M21 M22]
+usage: python -m tests.bench.reliability M4 M5 M14 M20 M21 M22
 """
 
 from __future__ import annotations
@@ -8,14 +8,11 @@ from __future__ import annotations
 import json
 import resource
 import struct
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from engine.errors import EngineError  # noqa: E402
 from engine.models import config_keys  # noqa: E402
@@ -126,13 +123,3 @@ MEASURES: dict[str, Callable[[], str]] = {
     "M21": m21,
     "M22": m22,
 }
-
-
-def main() -> None:
-    """Run the measures that were named, or all."""
-    for name in sys.argv[1:] or MEASURES:
-        print(f"{name}: {MEASURES[name]()}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

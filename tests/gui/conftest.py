@@ -14,9 +14,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
 
 from app import i18n
 from app.services import Services, make_services
+from engine.jobs import process
 from tests.gui.plan_place import seven_billion
 from tests.reliability.harness.listening import audited as audited
 
@@ -73,3 +75,29 @@ def services(home: Path, qapp: QApplication) -> Iterator[Services]:
 def large_model(tmp_path: Path, tiny_model: Path) -> Path:
     """Return the folder of a 7B model that has a tokenizer and no weights."""
     return seven_billion(tmp_path / "llama-7b", tiny_model)
+
+
+@pytest.fixture
+def going(services: Services) -> Iterator[Services]:
+    """Give services with a run queue; whatever still goes on at the end is stopped."""
+    from app.workers.run_queue import RunQueue
+
+    services.run_queue = RunQueue(services)
+    yield services
+    services.run_queue.stop_all()
+    services.run_queue.close()
+    for watch in services.run_queue.active():
+        process.kill(watch.folder)
+
+
+@pytest.fixture
+def monitor(qtbot: QtBot, going: Services) -> QWidget:
+    """Give the page of a run, shown."""
+    from app.pages.monitor import MonitorPage
+
+    made = MonitorPage(going)
+    qtbot.addWidget(made)
+    made.resize(1240, 844)
+    made.show()
+    made.shown()
+    return made

@@ -8,10 +8,8 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QShortcut
 
-from app.pages.monitor import MonitorPage
 from app.theme.style import apply_theme
-from app.workers.run_queue import RunQueue
-from engine.jobs import lock, process
+from engine.jobs import lock
 from engine.jobs.lock import FolderLock
 from engine.runs import store
 from tests.gui.monitor_runs import ANSWER, Script, crashed_run, finished_run, made_run, tiny_recipe
@@ -20,23 +18,8 @@ LONG = 90_000
 
 
 @pytest.fixture
-def services(services):
-    services.run_queue = RunQueue(services)
-    yield services
-    services.run_queue.stop_all()
-    services.run_queue.close()
-    for watch in services.run_queue.active():
-        process.kill(watch.folder)
-
-
-@pytest.fixture
-def page(qtbot, services):
-    made = MonitorPage(services)
-    qtbot.addWidget(made)
-    made.resize(1240, 844)
-    made.show()
-    made.shown()
-    return made
+def page(monitor):
+    return monitor
 
 
 def opened(qtbot, page, folder):
