@@ -11,6 +11,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPushButton
 
 from app import i18n
+from app.pages.wizard.plan_view import change_words
 from app.pages.wizard.wizard import WizardPage
 from app.services import Services
 from app.widgets.advice_card import AdviceCard, SourceCard
@@ -86,6 +87,10 @@ def test_that_the_engines_advice_stands_where_its_field_is_with_sources(qtbot, p
     assert not [
         c for c in page.plan_column.cards if c.advice.fix and "training.learning_rate" in c.advice.fix
     ]
+
+
+def test_that_a_field_set_to_nothing_is_said_in_words(qtbot):
+    assert change_words({"training.max_steps": None, "adapter.r": 8}) == "At most: none, Rank (r): 8"
 
 
 def test_that_a_corrected_claim_is_shown_with_its_correction(qtbot, page):

@@ -87,6 +87,6 @@ def change_words(change: dict[str, Any]) -> str:
     for path, value in change.items():
         spec = field_spec(path)
         whole = isinstance(value, int) and not isinstance(value, bool)
-        words = i18n.number(value) if whole else write_value(spec, value)
+        words = i18n.number(value) if whole else write_value(spec, value) or "none"
         parts.append(f"{spec.label}: {words} {spec.unit}".strip() if whole else f"{spec.label}: {words}")
     return ", ".join(parts)
