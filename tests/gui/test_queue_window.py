@@ -124,7 +124,7 @@ def check_that_all_is_well() -> None:
     assert not queue.read().queued
 
 
-def test_that_a_queue_outlives_a_killed_window_and_goes_on_in_the_next_one(
+def test_f05_that_a_queue_outlives_a_killed_window_and_goes_on_in_the_next_one(
     home: Path, open_window: Callable[..., subprocess.Popen[bytes]], three: list[Path]
 ) -> None:
     window = open_window(*three)
