@@ -20,13 +20,16 @@ CLOCK_JUMP = "clock_jump"
 class RunMarks:
     """Folds events.
 
-    `waits` is why the run stands still until somebody frees room; `slept` counts the seconds in which the
+    `waits` is why the run stands still until somebody frees room: a full disk that is told right before a pause
+    (one told alone is that room runs short). `attempt` is the one of the last event. `slept` counts the seconds in which the
     wall clock went on and the computer's own did not; `told` are the newest remarks by code; `moved` counts
     the events that are more than a sign of life.
     """
 
     def __init__(self) -> None:
         self.waits: Warned | None = None
+        self.attempt = 0
+        self._full: Warned | None = None
         self.told: dict[str, Warned] = {}
         self.slept_seconds = 0.0
         self.sleeps = 0
@@ -38,6 +41,7 @@ class RunMarks:
     def fold(self, events: Iterable[Event]) -> None:
         """Take events in the order of the file."""
         for event in events:
+            self.attempt = event.attempt
             self._measure(event)
             # That the child says RUN-11 means that nothing moves.
             self.moved += event.type not in SIGNS_OF_LIFE and _code(event) != "RUN-11"
@@ -47,9 +51,11 @@ class RunMarks:
                 if event.code in TOLD:
                     self.told[event.code] = event
                 if event.code == "DISK-01":
-                    self.waits = event
+                    self._full = event
+            elif event.type == "paused":
+                self.waits = self._full
             elif event.type in GOES_ON:
-                self.waits = None
+                self.waits = self._full = None
                 if event.type == "started":
                     self.told.clear()
 

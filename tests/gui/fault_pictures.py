@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from app.window import MainWindow
-from engine.events import Failed, Heartbeat, Warned
+from engine.events import Failed, Heartbeat, Paused, Warned
 from engine.jobs.lock import FolderLock
 from tests.gui.monitor_runs import Script, crashed_run, finished_run, made_run
 
@@ -101,6 +101,7 @@ def disk_full(stage: Stage) -> Place:
             hint="Free some space, then Continue; nothing is lost.",
         )
     )
+    script.say(Paused(step=130))
     script.write()
     return "monitor", {"run": script.folder}
 

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QMainWindow
 from app.notices import RunNotices
 from app.workers import run_watch
 from app.workers.run_queue import RunQueue
-from engine.events import Heartbeat, Unknown, Warned
+from engine.events import Heartbeat, Paused, Unknown, Warned
 from engine.jobs import process
 from engine.jobs.lock import FolderLock
 from engine.runs import store
@@ -203,9 +203,10 @@ def test_f08_that_a_full_disk_is_told_with_a_way_to_go_on(qtbot, monitor):
     script = going_run(steps=10)
     message = "3.2 GB needed in /runs, 1.1 GB free. Training waits."
     script.say(Warned(code="DISK-01", message=message, hint="Free some space, then Continue."))
+    script.say(Paused(step=10))
     script.write()
     with FolderLock(script.folder):
-        opened(qtbot, monitor, script.folder, "running")
+        opened(qtbot, monitor, script.folder, "paused")
         assert message in words(monitor) and "DISK-01" in words(monitor)
         press(monitor, "Continue")
         asked = list((script.folder / "control").iterdir())
@@ -284,10 +285,11 @@ def test_f08_that_a_run_that_waits_for_room_is_told_once_wherever_one_is(qtbot, 
     script = going_run(steps=10)
     message = "3.2 GB needed in /runs, 1.1 GB free. Training waits."
     script.say(Warned(code="DISK-01", message=message, hint="Free some space, then Continue."))
+    script.say(Paused(step=10))
     script.write()
     with FolderLock(script.folder):
         watch = going.run_queue.attach(script.folder)
-        qtbot.waitUntil(lambda: watch.whole and watch.state == "running", timeout=30_000)
+        qtbot.waitUntil(lambda: watch.whole and watch.state == "paused", timeout=30_000)
         for _ in range(3):
             going.run_queue.changed.emit()
         told = [text for text, _, _ in going.toasts if "waits" in text]
