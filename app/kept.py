@@ -11,6 +11,7 @@ from app.i18n import short_number
 from app.storage import folder_bytes
 from engine import paths
 from engine.models import library
+from engine.models.refused import Refused
 from engine.runs import tests_kept, trash
 from engine.runs.trash import Trashed
 
@@ -48,22 +49,33 @@ def delete(thing: Kept) -> Trashed:
 
 def _models() -> list[Kept]:
     found = []
-    for facts in library.list_models():
+    usable, refused = library.look_over_models()
+    for facts in usable:
         here = facts.path.parent in (paths.models_dir(), paths.exports_dir())
         if facts.path != library.starter_folder() and (here or library.is_recorded("model", facts.path)):
             detail = f"{facts.architecture}, {short_number(facts.parameters)} parameters"
             found.append(Kept("model", facts.name, detail, facts.path, folder_bytes(facts.path)))
-    return found
+    return found + _refused("model", refused, (paths.models_dir(), paths.exports_dir()))
 
 
 def _adapters() -> list[Kept]:
     found = []
-    for facts in library.list_adapters():
+    usable, refused = library.look_over_adapters()
+    for facts in usable:
         here = facts.path.parent == paths.adapters_dir()
         if here or library.is_recorded("adapter", facts.path):
             detail = f"adapter of {Path(facts.base).name or 'an unknown base'}"
             found.append(Kept("adapter", facts.name, detail, facts.path, facts.bytes))
-    return found
+    return found + _refused("adapter", refused, (paths.adapters_dir(),))
+
+
+def _refused(kind: Literal["model", "adapter"], refused: list[Refused], ours: tuple[Path, ...]) -> list[Kept]:
+    """Return what cannot be used and can still be deleted, with its reason."""
+    return [
+        Kept(kind, each.name, f"cannot be used: {each.error}", each.path, folder_bytes(each.path))
+        for each in refused
+        if each.path.parent in ours or library.is_recorded(kind, each.path)
+    ]
 
 
 def _tests() -> list[Kept]:

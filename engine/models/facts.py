@@ -20,7 +20,9 @@ from engine.models.model_facts import CONV1D_TYPES, LAYER
 from engine.models.model_facts import Build as Build
 from engine.models.model_facts import Linear as Linear
 from engine.models.model_facts import ModelFacts as ModelFacts
+from engine.models.packed import refuse_packed
 from engine.models.rebuilt import own_code, rebuild_config
+from engine.models.refused import folder_name
 from engine.models.safetensors_header import Header, TensorEntry
 from engine.models.shapes import read_sizes, shapes_of
 from engine.models.sizes import Config, Sizes
@@ -64,7 +66,8 @@ def read_facts(folder: Path | str, *, weights: bool = True) -> ModelFacts:
     dropped = _rebuilt(config, str(file), quantised=weights)
     headers = read_headers(folder) if weights else []
     tensors = [t for header in headers for t in header.tensors]
-    facts, sizes = _facts(config, _name(folder), str(file), tensors)
+    refuse_packed(folder, tensors)
+    facts, sizes = _facts(config, folder_name(folder), str(file), tensors)
     facts = replace(
         facts,
         path=folder,
@@ -172,12 +175,6 @@ def _dtype_named(values: Mapping[str, Any]) -> str:
     """Return the numbers that config.json names, float32 where it names none that can be."""
     named = values.get("dtype") or values.get("torch_dtype")
     return named if isinstance(named, str) and named in ("bfloat16", "float16") else "float32"
-
-
-def _name(folder: Path) -> str:
-    """A model that a run trained whole is known by the run's name: `runs/tickets/model` is `tickets`."""
-    is_result = folder.name == "model" and (folder.parent / "job.json").is_file()
-    return folder.parent.name if is_result else folder.name
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

@@ -15,7 +15,10 @@ from engine import durable, paths
 from engine.errors import EngineError, from_os_error
 from engine.models import archives
 from engine.models.adapter_facts import CONFIG, AdapterFacts, read_adapter_facts
+from engine.models.config_keys import is_builtin
 from engine.models.facts import ModelFacts, read_facts
+from engine.models.rebuilt import own_code
+from engine.models.refused import Refused, folder_name
 from engine.models.starter import download_starter
 from engine.models.weight_files import read_json
 from engine.probes import proof
@@ -184,14 +187,34 @@ def _in_hub_cache(identity: str, revision: str | None) -> Path:
 
 def list_models() -> list[ModelFacts]:
     """Return the models on this computer: home, exports, results of full finetuning, added, hub cache."""
-    return [facts for facts in (_try_facts(p) for p in _model_folders()) if facts]
+    return look_over_models()[0]
 
 
-def _try_facts(folder: Path) -> ModelFacts | None:
-    try:
-        return read_facts(folder)
-    except EngineError:
-        return None
+def look_over_models() -> tuple[list[ModelFacts], list[Refused]]:
+    """Return the models on this computer that can be trained, and the folders that cannot be used."""
+    return _look_over(_model_folders(), _usable)
+
+
+def _usable(folder: Path) -> ModelFacts:
+    """Return the facts of a model that can be trained; a type that is not known can only be planned for."""
+    facts = read_facts(folder)
+    if not is_builtin(facts.model_type):
+        named = paths.show_name(facts.model_type, 60) or "missing"
+        raise own_code(f"model_type {named}", str(folder / "config.json"))
+    return facts
+
+
+def _look_over(folders: Iterable[Path], read: Callable[[Path], Facts]) -> tuple[list[Facts], list[Refused]]:
+    usable: list[Facts] = []
+    refused: list[Refused] = []
+    for folder in folders:
+        try:
+            usable.append(read(folder))
+        except EngineError as error:
+            refused.append(Refused(folder_name(folder), folder, error))
+        except OSError as error:
+            refused.append(Refused(folder_name(folder), folder, from_os_error(error, str(folder))))
+    return usable, refused
 
 
 def _model_folders() -> Iterable[Path]:
@@ -212,16 +235,20 @@ def _model_folders() -> Iterable[Path]:
 
 def list_adapters() -> list[AdapterFacts]:
     """Return the adapters on this computer: of runs (newest first), made from others, then added folders."""
+    return look_over_adapters()[0]
+
+
+def look_over_adapters() -> tuple[list[AdapterFacts], list[Refused]]:
+    """Return the adapters on this computer that can be used, and the folders that cannot."""
+    return _look_over(_adapter_folders(), read_adapter_facts)
+
+
+def _adapter_folders() -> list[Path]:
     places = (*paths.runs_dir().glob(f"*/adapter/{CONFIG}"), *paths.runs_dir().glob(f"*/adapters/*/{CONFIG}"))
     folders = sorted(places, key=lambda p: p.stat().st_mtime, reverse=True)
     folders += sorted(paths.adapters_dir().glob(f"*/{CONFIG}"))
-    found = []
-    for folder in [p.parent for p in folders] + [Path(p) for p in _recorded("adapters")]:
-        try:
-            found.append(read_adapter_facts(folder))
-        except EngineError:
-            continue
-    return found
+    added = [Path(name) for name in _recorded("adapters")]
+    return [p.parent for p in folders] + [folder for folder in added if folder.is_dir()]
 
 
 def add_model(path: Path | str) -> ModelFacts:

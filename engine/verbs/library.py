@@ -51,10 +51,11 @@ def _model_row(facts: Any) -> dict[str, Any]:
 
 
 def models_list(args: Namespace) -> Answer:
-    """Name the models on disk."""
+    """Name the models on disk; after them the folders that cannot be used, with the reason."""
     from engine.models import library
 
-    return {"models": [_model_row(facts) for facts in library.list_models()]}
+    usable, refused = library.look_over_models()
+    return {"models": [_model_row(facts) for facts in usable], "refused": [r.as_dict() for r in refused]}
 
 
 def models_add(args: Namespace) -> Answer:
@@ -98,10 +99,11 @@ def models_show(args: Namespace) -> Answer:
 
 
 def adapters_list(args: Namespace) -> Answer:
-    """Name the adapters of runs and those that were added."""
+    """Name the adapters of runs and those that were added; after them those that cannot be used."""
     from engine.models import library
 
-    return {"adapters": [_adapter_row(facts) for facts in library.list_adapters()]}
+    usable, refused = library.look_over_adapters()
+    return {"adapters": [_adapter_row(facts) for facts in usable], "refused": [r.as_dict() for r in refused]}
 
 
 def _adapter_row(facts: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from engine.errors import EngineError
 from engine.hardware.devices import Machine
 from engine.models import library
 from engine.models.facts import ModelFacts, look_at
+from engine.models.refused import Refused
 from engine.plan.ledger import Ledger
 from engine.plan.planner import Plan, plan
 from engine.recipe import codec
@@ -47,11 +48,17 @@ class ModelLine:
     verdict: str | None
 
 
-def list_models(recipe: Recipe, machine: Machine | None, data: DataView | None = None) -> list[ModelLine]:
-    """Return the models on disk, the starter first, then those that fit this machine, each with its plan."""
+def list_models(
+    recipe: Recipe, machine: Machine | None, data: DataView | None = None
+) -> tuple[list[ModelLine], list[Refused]]:
+    """Return the models on disk, the starter first, then those that fit this machine, each with its plan.
+
+    After them come the folders that cannot be used.
+    """
     counts = None if data is None or not data.train_examples else data.counts
     lines, ledger = [], Ledger.read()
-    for facts in library.list_models():
+    usable, refused = library.look_over_models()
+    for facts in usable:
         starter = facts.path.resolve() == library.starter_folder().resolve()
         answer = plan(
             codec.override(recipe, method_values(recipe, "lora")), facts, counts, None, machine, ledger=ledger
@@ -65,7 +72,8 @@ def list_models(recipe: Recipe, machine: Machine | None, data: DataView | None =
                 answer.verdict,
             )
         )
-    return sorted(lines, key=lambda line: (line.path != library.STARTER, line.verdict == "too_large"))
+    lines.sort(key=lambda line: (line.path != library.STARTER, line.verdict == "too_large"))
+    return lines, refused
 
 
 @dataclass(frozen=True)

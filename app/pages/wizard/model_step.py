@@ -18,6 +18,7 @@ from app.pages.wizard.fields import short_model
 from app.pages.wizard.model_card import ModelCard
 from app.pages.wizard.model_fetch import ModelFetch
 from app.pages.wizard.model_list import ModelList, SizeLadder
+from app.pages.wizard.refused_list import RefusedList
 from app.pages.wizard.state import WizardState
 from app.pages.wizard.step import Step, take_focus
 from app.widgets.button import button
@@ -31,7 +32,9 @@ from app.widgets.typed_editors import LineField
 from engine.errors import EngineError
 from engine.jobs.fetch import download_model
 from engine.models import library
+from engine.models.refused import Refused
 
+NO_MODEL = "There is no model on this computer yet."
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}")
 
 
@@ -85,6 +88,8 @@ class ModelStep(Step):
         card.body.addWidget(self.found)
         self.list = ModelList()
         card.body.addWidget(self.list)
+        self.refused = RefusedList()
+        card.body.addWidget(self.refused)
         self.none = TextLabel("", "dim", wrap=True)
         self.none.hide()
         card.body.addWidget(self.none)
@@ -166,12 +171,13 @@ class ModelStep(Step):
         recipe, machine = self.state.recipe, self.state.services.hardware.machine
         data = self.state.data
 
-        def taken(lines: list[inquiries.ModelLine]) -> None:
+        def taken(found: tuple[list[inquiries.ModelLine], list[Refused]]) -> None:
             self._listing = False
             if self._again:
                 self.list_again()
-            self.list.show_models(lines)
-            self._say_none(lines)
+            self.list.show_models(found[0])
+            self.refused.show_refused(found[1])
+            self._say_none()
 
         def failed(error: EngineError) -> None:
             self._listing = False
@@ -183,13 +189,14 @@ class ModelStep(Step):
         )
         self.list.choose(self.state.recipe.model.path)
 
-    def _say_none(self, lines: list[inquiries.ModelLine]) -> None:
-        shown = self.list.filter(self._filter_words())
+    def _say_none(self) -> None:
+        words = self._filter_words()
+        shown = self.list.filter(words) + self.refused.filter(words)
         words = "" if shown else "No model on this computer has these words in its name."
-        if not lines:
-            words = "There is no model on this computer yet."
+        if not self.list.rows:
+            words = "No model on this computer can be used yet." if self.refused.rows else NO_MODEL
         self.none.setText(words)
-        self.none.setVisible(bool(words))
+        self.none.setVisible(bool(words) and not self._listing)
 
     def show_model(self) -> None:
         """Draw the chosen model, or say why there is none."""
@@ -285,9 +292,7 @@ class ModelStep(Step):
         return "" if hub_id_of(text) or os.sep in text else text
 
     def _on_search_changed(self, text: str) -> None:
-        shown = self.list.filter(self._filter_words())
-        self.none.setText("" if shown else "No model on this computer has these words in its name.")
-        self.none.setVisible(not shown and bool(self.list.rows))
+        self._say_none()
         identity, path = hub_id_of(text), Path(text.strip()).expanduser()
         if text.strip() and path.is_absolute() and path.exists():
             self.found.show_notice("info", str(path), "", [("Use this", lambda: self._take_path(path))])
