@@ -30,7 +30,7 @@ def themed(qapp: QApplication) -> None:
 
 
 # -- text --------------------------------------------------------------------------------------------------
-def test_that_special_tokens_hidden_characters_and_the_cut_are_told_apart():
+def test_d09_that_special_tokens_hidden_characters_and_the_cut_are_told_apart():
     found = pieces_of([("<|im_start|>a\u202eb\u200b", False), ("c", True)], MARKS, [("d", True)], "cut at 4")
     assert [(p.kind, p.name or p.text) for p in found] == [
         ("token", "im_start"),
@@ -58,7 +58,7 @@ def test_that_tags_and_control_characters_have_names():
     assert hidden_name("\x07") == "U+0007"
 
 
-def test_that_a_megabyte_on_one_line_is_drawn_at_once_and_nothing_of_it_is_lost(qtbot):
+def test_d16_that_a_megabyte_on_one_line_is_drawn_at_once_and_nothing_of_it_is_lost(qtbot):
     view = ExampleView()
     qtbot.addWidget(view)
     view.resize(600, 300)

@@ -106,7 +106,7 @@ def test_that_what_is_done_to_the_data_is_what_the_child_trains_on(qtbot, page, 
     assert all("answer" in text and "wrong" not in text for text in texts)
 
 
-def test_that_a_press_that_mends_can_be_taken_back(qtbot, page, tiny_model, tmp_path):
+def test_d39_that_a_press_that_mends_can_be_taken_back(qtbot, page, tiny_model, tmp_path):
     rows = [{"prompt": f"ask {n % 25}", "completion": f"say {n % 25}"} for n in range(30)]
     step = data_step(qtbot, page, tiny_model, write(tmp_path / "a.jsonl", rows))
     assert "5 duplicate rows" in [r.title for r in step.side.checks.list.remarks]
@@ -135,7 +135,7 @@ def test_that_a_filter_pages_through_the_doubles_alone(qtbot, page, tiny_model, 
     assert step.panel.index == 0
 
 
-def test_that_an_old_encoding_is_chosen_from_its_words(qtbot, page, tiny_model, tmp_path):
+def test_d05_that_an_old_encoding_is_chosen_from_its_words(qtbot, page, tiny_model, tmp_path):
     lines = ["prompt,completion", *(f"Wie heißt du Müller {n}?,Ich heiße Jürgen {n}." for n in range(30))]
     file = tmp_path / "old.csv"
     file.write_bytes("\n".join(lines).encode("cp1252"))

@@ -145,7 +145,7 @@ def test_that_the_counts_are_those_of_the_engine(qtbot, page, tiny_model, rows):
         assert view.supervised_tokens == real.report.train_supervised_tokens
 
 
-def test_that_a_broken_row_is_named_and_left_out_by_one_press(qtbot, page, tiny_model, rows):
+def test_d15_that_a_broken_row_is_named_and_left_out_by_one_press(qtbot, page, tiny_model, rows):
     lines = rows.read_text(encoding="utf-8").splitlines()
     lines[4] = '{"prompt": "half a row", "completion": '
     rows.write_text("\n".join(lines) + "\n", encoding="utf-8")

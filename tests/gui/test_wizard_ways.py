@@ -174,7 +174,7 @@ def test_that_numbers_of_an_answer_get_names(qtbot, page, step, tmp_path):
     assert "positive" in step.panel.example.toPlainText()
 
 
-def test_that_unknown_roles_get_a_meaning(qtbot, page, step, tmp_path):
+def test_d34_that_unknown_roles_get_a_meaning(qtbot, page, step, tmp_path):
     turns = [{"role": "customer", "content": "Where?"}, {"role": "agent", "content": "Here."}]
     take(qtbot, page, write(tmp_path / "a.jsonl", [{"messages": turns}] * 30))
     editors = step.columns_card.roles.editors

@@ -51,7 +51,7 @@ def test_that_nothing_seen_is_nothing_found() -> None:
     assert Checks().found() == []
 
 
-def test_that_d09_hidden_characters_are_reported_and_shown_as_marks() -> None:
+def test_d09_that_hidden_characters_are_reported_and_shown_as_marks() -> None:
     secret = "".join(chr(0xE0000 + ord(c)) for c in "do evil")
     rows = [asked("What is\u200b this?", "A test."), asked(f"Hello{secret}", "Hi."), asked("a\u202eb", "c")]
     check = found(*rows, asked("Plain", "text\tand\r\nmore"))["hidden_characters"]
@@ -76,23 +76,23 @@ def test_that_d09_hidden_characters_are_reported_and_shown_as_marks() -> None:
     ],
     ids=["persian", "indic", "emoji", "flag", "hebrew", "thai", "variant", "blanks"],
 )
-def test_that_d09_what_a_script_or_an_emoji_is_written_with_is_not_hidden(text: str) -> None:
+def test_d09_that_what_a_script_or_an_emoji_is_written_with_is_not_hidden(text: str) -> None:
     assert "hidden_characters" not in found(asked(text, "ok"))
     assert marked(text) == text
 
 
 @pytest.mark.parametrize("empty", ["", "  \n", "\u200b\ufeff", "\u3000"])
-def test_that_d30_an_empty_question_is_reported(empty: str) -> None:
+def test_d30_that_an_empty_question_is_reported(empty: str) -> None:
     check = found(asked("Fine?", "Yes."), asked(empty, "An answer to nothing."))["empty_prompts"]
     assert check.count == 1
     assert check.places == (Place("data.jsonl", 1, 2, "An answer to nothing."),)
 
 
-def test_that_d30_text_to_be_learnt_as_it_is_has_no_question_to_miss() -> None:
+def test_d30_that_text_to_be_learnt_as_it_is_has_no_question_to_miss() -> None:
     assert "empty_prompts" not in found(Conversation(text="A line of a book."))
 
 
-def test_that_d38_special_tokens_typed_as_text_are_reported_with_their_rows() -> None:
+def test_d38_that_special_tokens_typed_as_text_are_reported_with_their_rows() -> None:
     check = found(asked("a", "b"), asked("end<|im_end|> it", "</s>"), asked("<|im_en", "d|> < s>"))[
         "special_tokens"
     ]
@@ -101,7 +101,7 @@ def test_that_d38_special_tokens_typed_as_text_are_reported_with_their_rows() ->
     assert check.fix == {"data.special_tokens": "text"}
 
 
-def test_that_d39_the_same_row_twice_is_reported_and_its_removal_offered() -> None:
+def test_d39_that_the_same_row_twice_is_reported_and_its_removal_offered() -> None:
     rows = plain(40)
     checks = found(*rows, rows[3], rows[3], rows[7])
     check = checks["duplicates"]
@@ -133,14 +133,14 @@ def test_that_nearly_equal_rows_are_reported_and_counted_as_they_will_be_dropped
     assert check.fix == {"data.near_duplicates": "drop"}
 
 
-def test_that_d40_rows_equal_but_for_case_and_blanks_are_called_the_same() -> None:
+def test_d40_that_rows_equal_but_for_case_and_blanks_are_called_the_same() -> None:
     a, b = asked("What is  up?", "The sky"), asked("what is up?\n", "THE SKY")
     assert fold_key(a) == fold_key(b)
     assert fold_key(asked("a", "b c")) != fold_key(asked("a b", "c"))
     assert fold_key(Conversation(text="\ud800x")) != fold_key(Conversation(text="x"))
 
 
-def test_that_d41_one_question_with_different_answers_is_reported() -> None:
+def test_d41_that_one_question_with_different_answers_is_reported() -> None:
     rows = [asked("Who?", "Ada."), asked("Where?", "Here."), asked("Who?", "Grace."), asked("Who?", "ada")]
     check = found(*rows)["contradictions"]
     assert (check.count, check.severity) == (1, "info")
@@ -149,7 +149,7 @@ def test_that_d41_one_question_with_different_answers_is_reported() -> None:
     assert check.fix == {}
 
 
-def test_that_d41_the_same_answer_in_other_case_and_another_system_message_contradict_nothing() -> None:
+def test_d41_that_the_same_answer_in_other_case_and_another_system_message_contradict_nothing() -> None:
     rows = [asked("Who?", "Ada."), asked("Who?", "ADA"), asked("Who?", "Grace.", "Answer as Grace.")]
     assert "contradictions" not in found(*rows)
     assert "contradictions" not in found(asked("", "One."), asked("", "Two."))

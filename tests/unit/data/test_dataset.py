@@ -74,7 +74,7 @@ def test_that_equal_rows_never_stand_on_both_sides(tmp_path: Path, tiny_model: P
     assert data.report.duplicates == 40
 
 
-def test_that_a_validation_file_is_used_and_overlap_is_told(tmp_path: Path, tiny_model: Path) -> None:
+def test_d40_that_a_validation_file_is_used_and_overlap_is_told(tmp_path: Path, tiny_model: Path) -> None:
     train = write(tmp_path, pairs(30))
     held = write(tmp_path, [*pairs(32)[30:], pairs(1)[0]], "held.jsonl")
     data = made(train, tiny_model, validation=str(held))
@@ -83,13 +83,13 @@ def test_that_a_validation_file_is_used_and_overlap_is_told(tmp_path: Path, tiny
     assert "1 row is both" in warning.message and warning.severity == "warning"
 
 
-def test_that_d42_too_few_rows_are_all_trained_with_a_warning(tmp_path: Path, tiny_model: Path) -> None:
+def test_d42_that_too_few_rows_are_all_trained_with_a_warning(tmp_path: Path, tiny_model: Path) -> None:
     data = made(write(tmp_path, pairs(5)), tiny_model)
     assert (len(data.train), len(data.validation)) == (5, 0)
     assert [p.code for p in data.report.problems] == ["DATA-07"]
 
 
-def test_that_duplicates_are_left_out_when_asked(tmp_path: Path, tiny_model: Path) -> None:
+def test_d39_that_duplicates_are_left_out_when_asked(tmp_path: Path, tiny_model: Path) -> None:
     data = made(write(tmp_path, pairs(10) * 2), tiny_model, dedupe=True)
     assert len(data.train) == 10
     assert data.report.dropped == 10
@@ -131,7 +131,7 @@ def long_answer(words: int) -> dict[str, str]:
     return {"prompt": "Say it.", "completion": "word " * words}
 
 
-def test_that_d33_truncate_cuts_the_end_and_tells_what_is_lost(tmp_path: Path, tiny_model: Path) -> None:
+def test_d33_that_truncate_cuts_the_end_and_tells_what_is_lost(tmp_path: Path, tiny_model: Path) -> None:
     path = write(tmp_path, [*pairs(3), long_answer(200), {"prompt": "x " * 200, "completion": "y"}])
     data = made(path, tiny_model, max_length=64)
     assert data.report.truncated == 2
@@ -267,7 +267,7 @@ def test_that_a_large_file_is_sampled_from_all_over(tmp_path: Path, tiny_model: 
     }
 
 
-def test_that_d32_rows_all_cut_before_their_answer_are_refused_with_the_length_that_helps(
+def test_d32_that_rows_all_cut_before_their_answer_are_refused_with_the_length_that_helps(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     rows = [{"prompt": "a long question " * 30, "completion": f"answer {i}"} for i in range(30)]
@@ -276,7 +276,7 @@ def test_that_d32_rows_all_cut_before_their_answer_are_refused_with_the_length_t
     assert "median" in error.message and "longest" in error.message and "95 %" in error.hint
 
 
-def test_that_d42_a_validation_file_larger_than_the_training_data_is_told(
+def test_d42_that_a_validation_file_larger_than_the_training_data_is_told(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     held = write(tmp_path, pairs(60), "held.jsonl")

@@ -154,7 +154,7 @@ def test_that_a_template_without_a_system_message_is_known(folder: Path) -> None
     assert not template(folder, ignores).takes_system
 
 
-def test_that_d36_a_system_message_without_a_place_is_refused_until_it_goes_before_the_question(
+def test_d36_that_a_system_message_without_a_place_is_refused_until_it_goes_before_the_question(
     folder: Path, tmp_path: Path
 ) -> None:
     ignores = (
@@ -225,7 +225,7 @@ def write_rows(path: Path, answers: list[int]) -> Path:
     return path
 
 
-def test_that_d31_a_row_that_trains_nothing_is_listed_and_left_out(folder: Path, tmp_path: Path) -> None:
+def test_d31_that_a_row_that_trains_nothing_is_listed_and_left_out(folder: Path, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "some.jsonl", [1, 0, 1])
     data = DataOptions(train=[str(path)], validation_split=0, chat_template="chatml")
     made = prepare(data, folder, seed=1)
@@ -234,7 +234,7 @@ def test_that_d31_a_row_that_trains_nothing_is_listed_and_left_out(folder: Path,
     assert [p.line for p in found] == [2]
 
 
-def test_that_d31_data_that_trains_nothing_at_all_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_d31_that_data_that_trains_nothing_at_all_is_refused(folder: Path, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "none.jsonl", [0, 0, 0])
     data = DataOptions(train=[str(path)], validation_split=0, chat_template="chatml")
     with pytest.raises(EngineError) as caught:
@@ -244,7 +244,7 @@ def test_that_d31_data_that_trains_nothing_at_all_is_refused(folder: Path, tmp_p
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_that_d31_a_pad_token_that_is_the_end_token_stays_trained(
+def test_d31_that_a_pad_token_that_is_the_end_token_stays_trained(
     family: str, folder: Path, tokenizer: ModelTokenizer
 ) -> None:
     source, _, after = FAMILIES[family]

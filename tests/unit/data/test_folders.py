@@ -232,7 +232,7 @@ def test_that_later_shards_tell_the_same_thing_once(tmp_path: Path) -> None:
         ({"config.json": "{}", "model.safetensors": "x"}, "DATA-12", ["model", "model.safetensors"]),
     ],
 )
-def test_that_d50_a_folder_without_data_is_refused_with_what_it_holds(
+def test_d50_that_a_folder_without_data_is_refused_with_what_it_holds(
     tmp_path: Path, files: dict[str, str | bytes], code: str, words: list[str]
 ) -> None:
     folder = tmp_path / "folder"
@@ -242,7 +242,7 @@ def test_that_d50_a_folder_without_data_is_refused_with_what_it_holds(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX systems")
-def test_that_d50_links_out_loops_and_pipes_are_left_out_and_told(tmp_path: Path) -> None:
+def test_d50_that_links_out_loops_and_pipes_are_left_out_and_told(tmp_path: Path) -> None:
     write(tmp_path, {"secret.txt": "secret", "other/x.txt": "elsewhere"})
     folder = write(tmp_path / "set", {"a.txt": "a", "deep/b.txt": "b"})
     (folder / "inside.txt").symlink_to(folder / "a.txt")

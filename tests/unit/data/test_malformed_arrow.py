@@ -64,7 +64,7 @@ def test_that_reading_can_begin_at_any_row(tmp_path: Path, form: str, start: int
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_that_d48_nested_columns_become_lists_and_dicts_without_empty_fields(
+def test_d48_that_nested_columns_become_lists_and_dicts_without_empty_fields(
     tmp_path: Path, form: str
 ) -> None:
     message = pa.struct([("role", pa.string()), ("content", pa.large_string()), ("name", pa.string())])
@@ -102,7 +102,7 @@ def test_that_d48_nested_columns_become_lists_and_dicts_without_empty_fields(
 
 
 @pytest.mark.parametrize("form", ["parquet", "file", "stream"])
-def test_that_d48_text_in_a_dictionary_is_text(tmp_path: Path, form: str) -> None:
+def test_d48_that_text_in_a_dictionary_is_text(tmp_path: Path, form: str) -> None:
     texts = ["yes", "no", None, "yes", "maybe"] * 500
     table = pa.table({"a": pa.array(texts).dictionary_encode(), "b": texts})
     assert values(read_arrow(write(tmp_path, table, form))) == [{"a": t, "b": t} for t in texts]
@@ -118,7 +118,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_that_d48_a_column_of_the_wrong_type_is_named_and_never_offered(tmp_path: Path, kind: str) -> None:
+def test_d48_that_a_column_of_the_wrong_type_is_named_and_never_offered(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path, pa.table({"text": ["x", "y"], "odd": WRONG[kind]}))
     found = arrow_rows.look(source_of(path), PLAIN)
     (told,) = found.remarks
@@ -128,7 +128,7 @@ def test_that_d48_a_column_of_the_wrong_type_is_named_and_never_offered(tmp_path
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_that_d48_a_file_without_any_text_is_refused_with_its_types(tmp_path: Path, kind: str) -> None:
+def test_d48_that_a_file_without_any_text_is_refused_with_its_types(tmp_path: Path, kind: str) -> None:
     told = refusal_of(write(tmp_path, pa.table({"id": [1, 2], "odd": WRONG[kind]})))
     assert told.code == "DATA-04" and f"odd is {kind}" in told.message and "id is int64" in told.message
 
@@ -140,12 +140,12 @@ def test_that_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_that_d12_a_table_without_rows_is_refused(tmp_path: Path, form: str) -> None:
+def test_d12_that_a_table_without_rows_is_refused(tmp_path: Path, form: str) -> None:
     assert refusal_of(write(tmp_path, pairs(0), form)).code == "DATA-07"
 
 
 @pytest.mark.parametrize("form", ["parquet", "file", "stream"])
-def test_that_d48_a_file_cut_anywhere_is_refused_once_and_clearly(tmp_path: Path, form: str) -> None:
+def test_d48_that_a_file_cut_anywhere_is_refused_once_and_clearly(tmp_path: Path, form: str) -> None:
     path = write(tmp_path, pairs(3000), form)
     whole, reported = path.read_bytes(), 0
     for at in range(16, len(whole) - 1, len(whole) // 60):
@@ -169,7 +169,7 @@ def test_that_a_stream_without_its_end_mark_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["parquet", "file", "stream"])
-def test_that_d48_damaged_bytes_give_rows_findings_or_one_refusal(tmp_path: Path, form: str) -> None:
+def test_d48_that_damaged_bytes_give_rows_findings_or_one_refusal(tmp_path: Path, form: str) -> None:
     chat = pa.array([[{"role": "user", "content": f"{i} é"}] for i in range(300)])
     texts = pa.array([f"t {i % 7}" for i in range(300)]).dictionary_encode()
     path = write(tmp_path, pa.table({"messages": chat, "text": texts, "n": list(range(300))}), form)
@@ -202,7 +202,7 @@ def not_utf8(kind: str) -> pa.Array:
 
 @pytest.mark.parametrize("form", ["parquet", "file", "stream"])
 @pytest.mark.parametrize("kind", ["text", "large", "dictionary", "struct", "list"])
-def test_that_d06_text_that_is_not_utf8_refuses_its_row_alone(tmp_path: Path, form: str, kind: str) -> None:
+def test_d06_that_text_that_is_not_utf8_refuses_its_row_alone(tmp_path: Path, form: str, kind: str) -> None:
     path = write(tmp_path, pa.table({"a": not_utf8(kind), "b": ["x", "y", "z"]}), form)
     if (form, kind) == ("parquet", "dictionary"):  # all its texts are checked before any row is given
         assert refusal_of(path).code == "DATA-01"
@@ -213,7 +213,7 @@ def test_that_d06_text_that_is_not_utf8_refuses_its_row_alone(tmp_path: Path, fo
     assert "a" in bad.message and "UTF-8" in bad.message and bad.hint
 
 
-def test_that_d08_a_nul_refuses_its_row_and_names_its_place(tmp_path: Path) -> None:
+def test_d08_that_a_nul_refuses_its_row_and_names_its_place(tmp_path: Path) -> None:
     chat = [[{"role": "user", "content": "a"}], [{"role": "user", "content": "b\0"}]]
     first, bad = read_arrow(write(tmp_path, pa.table({"messages": chat})))
     assert isinstance(first, Row)
@@ -221,13 +221,13 @@ def test_that_d08_a_nul_refuses_its_row_and_names_its_place(tmp_path: Path) -> N
     assert "messages[0].content" in bad.message and "NUL" in bad.message
 
 
-def test_that_d21_a_key_twice_in_a_map_refuses_its_row(tmp_path: Path) -> None:
+def test_d21_that_a_key_twice_in_a_map_refuses_its_row(tmp_path: Path) -> None:
     maps = pa.array([[("k", "1"), ("k", "2")], [("k", "1")]], pa.map_(pa.string(), pa.string()))
     bad, good = read_arrow(write(tmp_path, pa.table({"m": maps, "t": ["x", "y"]}), "file"))
     assert isinstance(bad, Finding) and bad.code == "DATA-02" and isinstance(good, Row)
 
 
-def test_that_d16_a_row_larger_than_16_mib_is_refused_alone(tmp_path: Path) -> None:
+def test_d16_that_a_row_larger_than_16_mib_is_refused_alone(tmp_path: Path) -> None:
     table = pa.table({"text": ["small", "x" * (17 << 20), "small again"]})
     first, bad, last = read_arrow(write(tmp_path, table))
     assert isinstance(first, Row) and isinstance(last, Row) and last.line == 3
@@ -276,7 +276,7 @@ def test_that_an_extension_type_runs_nothing(tmp_path: Path) -> None:
     assert not canary.exists()
 
 
-def test_that_d50_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+def test_d50_that_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, pairs(2500), "stream")
     source = source_of(path)
     stream = arrow_rows.rows(source, arrow_rows.look(source, PLAIN))
@@ -314,7 +314,7 @@ def test_that_memory_stays_flat_over_a_million_rows_of_one_group(tmp_path: Path)
     assert grown(COUNT.format(count), str(path)) < 100
 
 
-def test_that_d48_a_tiny_file_of_five_million_rows_is_read_as_needed(tmp_path: Path) -> None:
+def test_d48_that_a_tiny_file_of_five_million_rows_is_read_as_needed(tmp_path: Path) -> None:
     same = pa.DictionaryArray.from_arrays(pa.array([0]), ["word " * 50]).take(pa.array([0] * 5_000_000))
     path = write(
         tmp_path,

@@ -26,7 +26,7 @@ def refused(path: Path) -> EngineError:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes, devices and link loops of POSIX")
-def test_that_d50_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+def test_d50_that_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "to_pipe").symlink_to(tmp_path / "pipe")
     (tmp_path / "a").symlink_to(tmp_path / "b")
@@ -41,7 +41,7 @@ def test_that_d50_what_is_no_regular_file_is_refused_without_waiting(tmp_path: P
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_that_d50_a_name_that_is_not_utf8_is_refused_and_made_visible(tmp_path: Path) -> None:
+def test_d50_that_a_name_that_is_not_utf8_is_refused_and_made_visible(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
     path.write_bytes(LINES)
     error = refused(path)
@@ -49,7 +49,7 @@ def test_that_d50_a_name_that_is_not_utf8_is_refused_and_made_visible(tmp_path: 
     error.message.encode("utf-8")
 
 
-def test_that_d50_a_link_to_a_regular_file_is_read(tmp_path: Path) -> None:
+def test_d50_that_a_link_to_a_regular_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(LINES)
     (tmp_path / "link").symlink_to(tmp_path / "file")
     with open_regular(tmp_path / "link") as file:
@@ -63,7 +63,7 @@ class Looked:
     stamp: Stamp
 
 
-def test_that_d50_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+def test_d50_that_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "growing.jsonl"
     path.write_bytes(LINES)
     looked = Looked(path, path.name, stamp_of(path))

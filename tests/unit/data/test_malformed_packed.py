@@ -66,12 +66,12 @@ def refusal(tmp_path: Path, content: bytes, part: str | None = None) -> EngineEr
 
 @pytest.mark.parametrize("kind", PACKED)
 @pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.zst", "rows.csv", "rows"])
-def test_that_d49_one_packed_file_is_read_whatever_its_suffix(tmp_path: Path, kind: str, name: str) -> None:
+def test_d49_that_one_packed_file_is_read_whatever_its_suffix(tmp_path: Path, kind: str, name: str) -> None:
     with found(tmp_path, PACKED[kind], name).open() as file:
         assert file.read() == LINES
 
 
-def test_that_d49_several_frames_in_a_row_are_one_file(tmp_path: Path) -> None:
+def test_d49_that_several_frames_in_a_row_are_one_file(tmp_path: Path) -> None:
     for content in (PACKED["gzip"] * 2, PACKED["zstd"] * 2, PACKED["gzip"] * 2 + b"\0" * 512):
         with found(tmp_path, content).open() as file:
             assert file.read() == LINES * 2
@@ -99,7 +99,7 @@ def test_that_a_workbook_is_not_taken_as_an_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.9999])
-def test_that_d49_rows_before_a_cut_come_before_the_error(tmp_path: Path, kind: str, share: float) -> None:
+def test_d49_that_rows_before_a_cut_come_before_the_error(tmp_path: Path, kind: str, share: float) -> None:
     content = PACKED[kind]
     rows = []
     with found(tmp_path, content[: int(len(content) * share)]).open() as file:
@@ -112,7 +112,7 @@ def test_that_d49_rows_before_a_cut_come_before_the_error(tmp_path: Path, kind: 
     assert len(rows) > (0 if share < 0.5 else 10_000) and rows[0] == {"question": "0", "answer": "0"}
 
 
-def test_that_d49_a_large_read_gives_what_came_before_the_error(tmp_path: Path) -> None:
+def test_d49_that_a_large_read_gives_what_came_before_the_error(tmp_path: Path) -> None:
     with found(tmp_path, PACKED["gzip"][:-100]).open() as file:
         assert len(file.read(1 << 24)) > 100_000
         with pytest.raises(EngineError):
@@ -120,7 +120,7 @@ def test_that_d49_a_large_read_gives_what_came_before_the_error(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", PACKED)
-def test_that_d49_damage_in_the_middle_is_refused(tmp_path: Path, kind: str) -> None:
+def test_d49_that_damage_in_the_middle_is_refused(tmp_path: Path, kind: str) -> None:
     content = bytearray(PACKED[kind])
     content[len(content) // 2] ^= 0xFF
     error = refusal(tmp_path, bytes(content))
@@ -131,7 +131,7 @@ STUMPS = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", PACKED["zip"][:-30], 
 
 
 @pytest.mark.parametrize("content", STUMPS)
-def test_that_d49_a_stump_or_a_tail_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_d49_that_a_stump_or_a_tail_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
     error = refusal(tmp_path, content)
     assert error.code == "DATA-12" and "cut or damaged" in error.message
 
@@ -144,7 +144,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_that_d49_a_bomb_is_refused_early_and_says_how_large(tmp_path: Path, kind: str) -> None:
+def test_d49_that_a_bomb_is_refused_early_and_says_how_large(tmp_path: Path, kind: str) -> None:
     content = BOMBS[kind](160 << 20)
     started = time.monotonic()
     error = refusal(tmp_path, content)
@@ -154,12 +154,12 @@ def test_that_d49_a_bomb_is_refused_early_and_says_how_large(tmp_path: Path, kin
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_that_d49_dense_packing_of_a_small_file_is_no_bomb(tmp_path: Path, kind: str) -> None:
+def test_d49_that_dense_packing_of_a_small_file_is_no_bomb(tmp_path: Path, kind: str) -> None:
     with found(tmp_path, BOMBS[kind](32 << 20)).open() as file:
         assert sum(len(piece) for piece in iter(lambda: file.read(1 << 20), b"")) == 32 << 20
 
 
-def test_that_d49_more_than_64_gib_is_refused(tmp_path: Path) -> None:
+def test_d49_that_more_than_64_gib_is_refused(tmp_path: Path) -> None:
     packed = Unpacker(tmp_path / "x", "gzip", "x")
     packed.bound(MAX_BYTES, MAX_BYTES // 3)
     with pytest.raises(EngineError) as caught:
@@ -179,7 +179,7 @@ NESTED = {
 
 
 @pytest.mark.parametrize("what", NESTED)
-def test_that_d49_an_archive_in_an_archive_is_refused(tmp_path: Path, what: str) -> None:
+def test_d49_that_an_archive_in_an_archive_is_refused(tmp_path: Path, what: str) -> None:
     error = refusal(tmp_path, NESTED[what])
     assert error.code == "DATA-12" and " holds a" in error.message
 
@@ -187,13 +187,13 @@ def test_that_d49_an_archive_in_an_archive_is_refused(tmp_path: Path, what: str)
 @pytest.mark.parametrize(
     "content", [b"BZh91AY&SY", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\x00", tarred(LINES)]
 )
-def test_that_d49_archives_that_are_not_read_are_named(tmp_path: Path, content: bytes) -> None:
+def test_d49_that_archives_that_are_not_read_are_named(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(EngineError) as caught:
         unpacker(tmp_path / "x", content, None)
     assert caught.value.code == "DATA-12" and "archive" in caught.value.message
 
 
-def test_that_d49_several_members_are_offered_and_one_is_chosen(tmp_path: Path) -> None:
+def test_d49_that_several_members_are_offered_and_one_is_chosen(tmp_path: Path) -> None:
     content = zipped(**{"train.jsonl": LINES, "docs/readme.md": b"# hello"})
     packed = found(tmp_path, content)
     assert packed.parts == ("train.jsonl", "docs/readme.md") and packed.part is None
@@ -207,7 +207,7 @@ def test_that_d49_several_members_are_offered_and_one_is_chosen(tmp_path: Path) 
     assert refusal(tmp_path, content, part="gone").code == "DATA-12"
 
 
-def test_that_d49_what_systems_leave_beside_a_file_is_no_member(tmp_path: Path) -> None:
+def test_d49_that_what_systems_leave_beside_a_file_is_no_member(tmp_path: Path) -> None:
     clutter = {"__MACOSX/._rows.jsonl": b"x", ".DS_Store": b"x", "data/": b"", "data/.hidden/a": b"x"}
     packed = found(tmp_path, zipped(**clutter, **{"data/rows.jsonl": LINES}))
     assert packed.parts == ("data/rows.jsonl",) and packed.size == len(LINES)
@@ -221,7 +221,7 @@ UNSAFE = ["../../canary", "/tmp/canary", "C:\\canary", "a\x1b]0;x\u202e", "n\udc
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_that_d49_names_of_members_are_shown_and_never_used_as_paths(tmp_path: Path, name: str) -> None:
+def test_d49_that_names_of_members_are_shown_and_never_used_as_paths(tmp_path: Path, name: str) -> None:
     before = sorted(tmp_path.parent.rglob("*canary*"))
     raw = name.encode("utf-8", "surrogateescape")
     safe = "m" * len(raw)
@@ -234,7 +234,7 @@ def test_that_d49_names_of_members_are_shown_and_never_used_as_paths(tmp_path: P
     assert sorted(tmp_path.parent.rglob("*canary*")) == before
 
 
-def test_that_d49_a_password_is_told(tmp_path: Path) -> None:
+def test_d49_that_a_password_is_told(tmp_path: Path) -> None:
     content = bytearray(PACKED["zip"])
     directory = content.index(b"PK\x01\x02")
     content[6] |= 1
@@ -243,14 +243,14 @@ def test_that_d49_a_password_is_told(tmp_path: Path) -> None:
     assert error.code == "DATA-12" and "password" in error.message
 
 
-def test_that_d49_methods_that_explode_are_not_unpacked(tmp_path: Path) -> None:
+def test_d49_that_methods_that_explode_are_not_unpacked(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("rows.jsonl", LINES)
     assert refusal(tmp_path, buffer.getvalue()).code == "DATA-12"
 
 
-def test_that_d49_an_archive_of_too_many_files_is_refused(tmp_path: Path) -> None:
+def test_d49_that_an_archive_of_too_many_files_is_refused(tmp_path: Path) -> None:
     content = zipped(**{f"m{i}": b"" for i in range(10_001)})
     with pytest.raises(EngineError) as caught:
         found(tmp_path, content)
@@ -302,7 +302,7 @@ def grown(path: Path) -> tuple[int, float, str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in KiB on Linux only")
 @pytest.mark.parametrize("kind", ["gzip", "zstd", "zip"])
-def test_that_d49_memory_stays_flat_whatever_is_packed(tmp_path: Path, kind: str) -> None:
+def test_d49_that_memory_stays_flat_whatever_is_packed(tmp_path: Path, kind: str) -> None:
     lines = b"".join(os.urandom(1 << 20).hex(" ", 512).encode() + b"\n" for _ in range(40))
     path = tmp_path / "large"
     pack = {"gzip": lambda c: gzip.compress(c, 1), "zstd": zstandard.compress, "zip": lambda c: zipped(a=c)}
@@ -314,7 +314,7 @@ def test_that_d49_memory_stays_flat_whatever_is_packed(tmp_path: Path, kind: str
     assert code == "DATA-08" and growth < 100, (size, growth)
 
 
-def test_that_d49_files_are_read_through_their_packing_by_what_is_inside(tmp_path: Path) -> None:
+def test_d49_that_files_are_read_through_their_packing_by_what_is_inside(tmp_path: Path) -> None:
     dialogues = b"conversations:\n- - a\n  - b\n"
     table = b"question,answer\n" + b"a,b\n" * 50
     several = zipped(**{"a.yml": dialogues, "b.csv": table})

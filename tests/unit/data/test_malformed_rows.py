@@ -53,7 +53,7 @@ CHAT = {"messages": [USER, ANSWER]}
 TASK = {"instruction": "Do", "input": "", "output": "Done"}
 
 
-def test_that_d25_two_schemas_refuse_the_file_with_their_lines() -> None:
+def test_d25_that_two_schemas_refuse_the_file_with_their_lines() -> None:
     error = watch([CHAT] * 400 + [TASK] * 30).as_error()
     assert isinstance(error, EngineError)
     assert (error.code, error.file, error.line) == ("DATA-03", "/d/a.jsonl", 401)
@@ -61,7 +61,7 @@ def test_that_d25_two_schemas_refuse_the_file_with_their_lines() -> None:
     assert "Split" in error.hint and error.field == "data.columns"
 
 
-def test_that_d25_kinds_in_turn_are_counted() -> None:
+def test_d25_that_kinds_in_turn_are_counted() -> None:
     asked, told = {"question": "a", "answer": "b"}, {"prompt": "a", "completion": "b"}
     finding = watch([asked, told, asked, told, asked]).as_finding()
     assert "question and answer (question, answer) (3 rows, first on line 1)" in finding.message
@@ -69,7 +69,7 @@ def test_that_d25_kinds_in_turn_are_counted() -> None:
     assert finding.line == 2
 
 
-def test_that_d25_one_schema_of_a_table_with_all_columns_is_told_by_what_is_filled_in() -> None:
+def test_d25_that_one_schema_of_a_table_with_all_columns_is_told_by_what_is_filled_in() -> None:
     empty = dict.fromkeys(("messages", *TASK))
     assert watch([{**empty, **CHAT}] * 3 + [{**empty, **TASK}]).as_error().line == 4
 
@@ -85,15 +85,15 @@ def test_that_d25_one_schema_of_a_table_with_all_columns_is_told_by_what_is_fill
         {},
     ],
 )
-def test_that_d25_a_column_missing_now_and_then_is_no_other_kind(odd: dict[str, Any]) -> None:
+def test_d25_that_a_column_missing_now_and_then_is_no_other_kind(odd: dict[str, Any]) -> None:
     assert not watch([TASK, odd, TASK, TASK]).found
 
 
-def test_that_d25_strings_among_objects_are_wrong_rows_and_no_kind() -> None:
+def test_d25_that_strings_among_objects_are_wrong_rows_and_no_kind() -> None:
     assert not watch([CHAT, CHAT, "some text"]).found
 
 
-def test_that_d25_the_files_of_a_folder_are_named() -> None:
+def test_d25_that_the_files_of_a_folder_are_named() -> None:
     made = KindWatch(guess([CHAT]), "/d", "d")
     for line, (value, file) in enumerate(
         ((CHAT, "/d/a.jsonl"), (CHAT, "/d/a.jsonl"), (TASK, "/d/b.jsonl")), 1
@@ -105,7 +105,7 @@ def test_that_d25_the_files_of_a_folder_are_named() -> None:
 
 
 @pytest.mark.parametrize("line", ['"text"', "5", "null", "true", '["a", "b"]'])
-def test_that_d26_a_top_level_that_is_no_object_refuses_the_row(line: str, tmp_path: Path) -> None:
+def test_d26_that_a_top_level_that_is_no_object_refuses_the_row(line: str, tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text(f"{json.dumps({'q': 'Hi', 'a': 'Hello'})}\n{line}\n", encoding="utf-8")
     options = ConversationOptions(str(file), file.name)
@@ -134,7 +134,7 @@ def test_that_d26_a_top_level_that_is_no_object_refuses_the_row(line: str, tmp_p
         ({"q": None, "a": "Hello"}, PAIR, "q: text expected, null found"),
     ],
 )
-def test_that_d27_what_is_missing_or_null_is_named_by_its_path(
+def test_d27_that_what_is_missing_or_null_is_named_by_its_path(
     value: Any, mapping: Mapping, words: str
 ) -> None:
     assert words in refused(value, mapping, "DATA-04").message
@@ -153,7 +153,7 @@ def test_that_a_cell_of_a_sheet_and_a_file_of_a_folder_are_named() -> None:
     ("value", "kind"),
     [(5, "a number"), (0.5, "a number"), (True, "true or false"), ({"x": 1}, "an object"), (["a"], "a list")],
 )
-def test_that_d28_what_is_no_text_is_never_made_into_text(value: Any, kind: str) -> None:
+def test_d28_that_what_is_no_text_is_never_made_into_text(value: Any, kind: str) -> None:
     assert f"a: text expected, {kind} found" in refused({"q": "Hi", "a": value}, PAIR, "DATA-04").message
     assert f"q: text expected, {kind} found" in refused({"q": value, "a": "Hi"}, PAIR, "DATA-04").message
     if value != ["a"]:
@@ -161,7 +161,7 @@ def test_that_d28_what_is_no_text_is_never_made_into_text(value: Any, kind: str)
         assert f"messages[1].content: text expected, {kind}" in refused(row, MESSAGES, "DATA-04").message
 
 
-def test_that_d28_the_number_of_a_label_needs_a_name() -> None:
+def test_d28_that_the_number_of_a_label_needs_a_name() -> None:
     rows = [{"text": "fine", "label": 1}, {"text": "bad", "label": 0}, {"text": "so so", "label": 2}]
     mapping = choose(rows)
     assert "label names" in mapping.reason
@@ -176,14 +176,14 @@ def test_that_d28_the_number_of_a_label_needs_a_name() -> None:
 @pytest.mark.parametrize(
     "answer", ["", "  \n", "\u200b\u200d", "\ufeff", "\u2060\u00ad", "\U000e0041", "\u202e"]
 )
-def test_that_d29_an_answer_with_nothing_to_see_is_refused(answer: str) -> None:
+def test_d29_that_an_answer_with_nothing_to_see_is_refused(answer: str) -> None:
     assert "empty" in refused({"q": "Hi", "a": answer}, PAIR, "DATA-06").message
     row = {"messages": [USER, {"role": "assistant", "content": answer}]}
     assert "empty" in refused(row, MESSAGES, "DATA-06").message
     refused({"text": answer}, Mapping("text", {"text": "text"}), "DATA-06")
 
 
-def test_that_d29_an_empty_answer_between_others_is_named() -> None:
+def test_d29_that_an_empty_answer_between_others_is_named() -> None:
     row = {"messages": [USER, {"role": "assistant", "content": ""}, USER, ANSWER]}
     assert "message 2" in refused(row, MESSAGES, "DATA-06").message
     kept = {"role": "assistant", "content": "", "weight": 0}
@@ -191,7 +191,7 @@ def test_that_d29_an_empty_answer_between_others_is_named() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["", "  ", "\u200b"])
-def test_that_d30_an_empty_prompt_is_kept_and_told(prompt: str) -> None:
+def test_d30_that_an_empty_prompt_is_kept_and_told(prompt: str) -> None:
     for made in (
         convert({"q": prompt, "a": "Hello"}, PAIR),
         convert({"messages": [{"role": "user", "content": prompt}, ANSWER]}, MESSAGES),
@@ -202,7 +202,7 @@ def test_that_d30_an_empty_prompt_is_kept_and_told(prompt: str) -> None:
         assert [c.count for c in checks.found() if c.id == "empty_prompts"] == [1]
 
 
-def test_that_d34_an_unknown_role_is_refused_and_a_mapping_offered() -> None:
+def test_d34_that_an_unknown_role_is_refused_and_a_mapping_offered() -> None:
     messages = [{"role": "Customer", "content": "Hi"}, {"role": "agent", "content": "Hello"}]
     finding = refused({"messages": messages}, MESSAGES, "DATA-05")
     assert 'message 1: role "Customer" is not known' in finding.message
@@ -213,14 +213,14 @@ def test_that_d34_an_unknown_role_is_refused_and_a_mapping_offered() -> None:
     assert said(messages, role_names=names) == [("user", "Hi"), ("assistant", "Hello")]
 
 
-def test_that_d34_a_name_with_hidden_characters_is_shown_with_marks() -> None:
+def test_d34_that_a_name_with_hidden_characters_is_shown_with_marks() -> None:
     finding = refused(
         {"messages": [{"role": "us\u202eer\x00", "content": "Hi"}, ANSWER]}, MESSAGES, "DATA-05"
     )
     assert "us<U+202E>er<U+0000>" in finding.message and "\x00" not in finding.hint
 
 
-def test_that_d34_known_names_of_other_programs_are_taken_and_a_recipe_may_differ() -> None:
+def test_d34_that_known_names_of_other_programs_are_taken_and_a_recipe_may_differ() -> None:
     turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
     assert said(turns) == [("user", "Hi"), ("assistant", "Hello")]
     assert said(turns[::-1], role_names={"gpt": "user", "human": "assistant"})[0] == ("user", "Hello")
@@ -242,7 +242,7 @@ def test_that_d34_known_names_of_other_programs_are_taken_and_a_recipe_may_diffe
         (["Hi", "Hello", "Bye"], 'message 3: role "user" ends the row'),
     ],
 )
-def test_that_d35_roles_out_of_turn_are_refused_with_the_message(messages: list[Any], words: str) -> None:
+def test_d35_that_roles_out_of_turn_are_refused_with_the_message(messages: list[Any], words: str) -> None:
     finding = refused({"messages": messages}, MESSAGES, "DATA-05")
     assert words in finding.message and "in turn" in finding.hint
 
@@ -255,11 +255,11 @@ def test_that_d35_roles_out_of_turn_are_refused_with_the_message(messages: list[
         ([SYSTEM, USER, ANSWER, SYSTEM, USER, ANSWER], 'message 4: role "system" stands twice'),
     ],
 )
-def test_that_d36_a_system_message_stands_first_and_once(messages: list[Any], words: str) -> None:
+def test_d36_that_a_system_message_stands_first_and_once(messages: list[Any], words: str) -> None:
     assert words in refused({"messages": messages}, MESSAGES, "DATA-05").message
 
 
-def test_that_d36_the_system_message_can_go_before_the_first_question() -> None:
+def test_d36_that_the_system_message_can_go_before_the_first_question() -> None:
     messages = [SYSTEM, USER, {**ANSWER, "weight": 0}, USER, ANSWER]
     made = convert({"messages": messages}, MESSAGES, system_message="first_question")
     assert isinstance(made, Conversation)
@@ -272,7 +272,7 @@ def test_that_d36_the_system_message_can_go_before_the_first_question() -> None:
     assert said([SYSTEM, USER, ANSWER])[0] == ("system", "Be kind.")
 
 
-def test_that_d37_text_parts_are_joined_and_calls_kept() -> None:
+def test_d37_that_text_parts_are_joined_and_calls_kept() -> None:
     parts = [{"type": "text", "text": "He"}, {"type": "text", "text": "llo"}]
     assert said([USER, {"role": "assistant", "content": parts}]) == [("user", "Hi"), ("assistant", "Hello")]
     written = '{"name": "f", "arguments": {"x": 1}}'
@@ -306,7 +306,7 @@ def test_that_d37_text_parts_are_joined_and_calls_kept() -> None:
         ({"no": "type"}, "an object found"),
     ],
 )
-def test_that_d37_other_parts_are_refused_with_their_path(part: Any, words: str) -> None:
+def test_d37_that_other_parts_are_refused_with_their_path(part: Any, words: str) -> None:
     content = [{"type": "text", "text": "What is this?"}, part]
     row = {"messages": [USER, ANSWER, {"role": "user", "content": content}, ANSWER]}
     message = refused(row, MESSAGES, "DATA-04").message

@@ -90,7 +90,7 @@ def inline(name: str, text: str) -> str:
 HEADER = inline("A1", "question") + inline("B1", "answer")
 
 
-def test_that_d47_a_sheet_gives_its_rows_with_their_lines_and_cells(tmp_path: Path) -> None:
+def test_d47_that_a_sheet_gives_its_rows_with_their_lines_and_cells(tmp_path: Path) -> None:
     _, path = book(tmp_path, NAMES, ["a", "größe\nzwei 你好 🦊"], ["b", None])
     found, each = read(path)
     assert (found.parts, found.part, found.remarks) == (("Sheet1",), "Sheet1", ())
@@ -101,7 +101,7 @@ def test_that_d47_a_sheet_gives_its_rows_with_their_lines_and_cells(tmp_path: Pa
     assert isinstance(each[0], Row) and each[0].cells == {"question": "Sheet1!A", "answer": "Sheet1!B"}
 
 
-def test_that_d47_a_formula_without_its_value_is_refused_with_the_cell(tmp_path: Path) -> None:
+def test_d47_that_a_formula_without_its_value_is_refused_with_the_cell(tmp_path: Path) -> None:
     _, path = book(tmp_path, NAMES, ["a", "=1+1"], ["b", "c"])
     each = read(path)[1]
     assert isinstance(each[0], Finding) and each[0].severity == "error"
@@ -110,7 +110,7 @@ def test_that_d47_a_formula_without_its_value_is_refused_with_the_cell(tmp_path:
     assert isinstance(each[1], Row) and each[1].line == 3
 
 
-def test_that_d47_a_formula_with_its_value_gives_the_value(tmp_path: Path) -> None:
+def test_d47_that_a_formula_with_its_value_gives_the_value(tmp_path: Path) -> None:
     cells = '<c r="A2" t="str"><f>"a"&amp;"b"</f><v>ab</v></c><c r="B2" t="str"><f>""</f><v></v></c>'
     numbers = '<c r="A3"><f t="shared" si="0"/><v>7</v></c><c r="B3" t="b"><f>1=1</f><v>1</v></c>'
     path = raw_book(tmp_path / "b.xlsx", sheet_of(HEADER, cells, numbers))
@@ -118,14 +118,14 @@ def test_that_d47_a_formula_with_its_value_gives_the_value(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("error", ["#REF!", "#N/A", "#DIV/0!", "#NAME?", "#VALUE!"])
-def test_that_d47_an_error_is_refused_with_the_cell(tmp_path: Path, error: str) -> None:
+def test_d47_that_an_error_is_refused_with_the_cell(tmp_path: Path, error: str) -> None:
     path = raw_book(tmp_path / "b.xlsx", sheet_of(HEADER, f'<c r="B2" t="e"><v>{error}</v></c>'))
     found = read(path)[1][0]
     assert isinstance(found, Finding) and found.code == "DATA-04"
     assert "S!B2" in found.message and error in found.message
 
 
-def test_that_d47_numbers_dates_and_truth_stay_what_they_are(tmp_path: Path) -> None:
+def test_d47_that_numbers_dates_and_truth_stay_what_they_are(tmp_path: Path) -> None:
     moment = datetime.datetime(2024, 2, 29, 12, 30)
     row = [1, 2.5, True, moment, datetime.date(1999, 12, 31), datetime.time(7, 5)]
     _, path = book(tmp_path, list("abcdef"), row)
@@ -134,7 +134,7 @@ def test_that_d47_numbers_dates_and_truth_stay_what_they_are(tmp_path: Path) -> 
     assert [type(v) for v in got[:3]] == [int, float, bool]
 
 
-def test_that_d47_dates_of_the_mac_calendar_are_read_as_meant(tmp_path: Path) -> None:
+def test_d47_that_dates_of_the_mac_calendar_are_read_as_meant(tmp_path: Path) -> None:
     made, path = book(tmp_path, ["a", "b"])
     made.epoch = openpyxl.utils.datetime.CALENDAR_MAC_1904
     made.active.append(["x", datetime.datetime(2020, 5, 17)])
@@ -168,7 +168,7 @@ def test_that_shared_texts_in_pieces_are_joined_without_their_reading_aids(tmp_p
     assert values(path) == [{"question": "東 京", "answer": ""}]
 
 
-def test_that_d47_merged_cells_give_their_value_once_and_are_told(tmp_path: Path) -> None:
+def test_d47_that_merged_cells_give_their_value_once_and_are_told(tmp_path: Path) -> None:
     made, path = book(tmp_path, NAMES, ["a", "x"], [None, "y"], ["b", "z"])
     made.active.merge_cells("A2:A3")
     made.save(path)
@@ -188,7 +188,7 @@ def test_that_empty_and_hidden_rows_are_counted(tmp_path: Path) -> None:
     assert len(told) == 2 and "3 empty rows" in told[0] and "1 hidden row " in told[1]
 
 
-def test_that_d47_the_first_visible_sheet_with_a_table_is_read_and_the_others_told(tmp_path: Path) -> None:
+def test_d47_that_the_first_visible_sheet_with_a_table_is_read_and_the_others_told(tmp_path: Path) -> None:
     made, path = book(tmp_path, ["This workbook has its data on the next sheet."], name="about")
     for name in ("rows", "more", "secret"):
         sheet = made.create_sheet(name)
@@ -209,7 +209,7 @@ def test_that_d47_the_first_visible_sheet_with_a_table_is_read_and_the_others_to
     assert error.code == "DATA-12" and error.field == "data.part" and "about, rows, more" in error.message
 
 
-def test_that_d47_a_hidden_sheet_is_never_read_unasked(tmp_path: Path) -> None:
+def test_d47_that_a_hidden_sheet_is_never_read_unasked(tmp_path: Path) -> None:
     made, path = book(tmp_path)
     hidden = made.create_sheet("secret")
     hidden.append(NAMES)
@@ -253,7 +253,7 @@ def ole(*names: str) -> bytes:
     return bytes(head) + bytes(512) + entries.ljust(1024, b"\0")
 
 
-def test_that_d47_old_workbooks_and_passwords_are_told(tmp_path: Path) -> None:
+def test_d47_that_old_workbooks_and_passwords_are_told(tmp_path: Path) -> None:
     path = tmp_path / "book.xlsx"
     for content, word in (
         (ole("Workbook"), "old Office"),
@@ -274,7 +274,7 @@ OUTSIDE = '<!DOCTYPE l [<!ENTITY i SYSTEM "file:///etc/passwd">'
 
 @pytest.mark.parametrize("part", [SHEET, "xl/workbook.xml", "xl/sharedStrings.xml", "xl/s.xml"])
 @pytest.mark.parametrize("bomb", [LAUGHS, OUTSIDE])
-def test_that_d47_an_entity_bomb_is_never_expanded(tmp_path: Path, part: str, bomb: str) -> None:
+def test_d47_that_an_entity_bomb_is_never_expanded(tmp_path: Path, part: str, bomb: str) -> None:
     sheet = sheet_of('<c r="A1" t="s"><v>0</v></c>')
     path = raw_book(tmp_path / "b.xlsx", sheet, **{part: f"{bomb}]><x>&i;</x>"})
     started = time.monotonic()
@@ -284,14 +284,14 @@ def test_that_d47_an_entity_bomb_is_never_expanded(tmp_path: Path, part: str, bo
 
 
 @pytest.mark.parametrize("part", [SHEET, "xl/media/picture.bin"])
-def test_that_d47_a_workbook_that_unpacks_to_too_much_is_not_opened(tmp_path: Path, part: str) -> None:
+def test_d47_that_a_workbook_that_unpacks_to_too_much_is_not_opened(tmp_path: Path, part: str) -> None:
     path = raw_book(tmp_path / "b.xlsx", sheet_of(HEADER), **{part: bytes(40 << 20)})
     started = time.monotonic()
     error = refusal(path)
     assert error.code == "DATA-08" and "200 times" in error.message and time.monotonic() - started < 1
 
 
-def test_that_d47_more_than_a_gib_is_refused_by_what_the_file_says(tmp_path: Path) -> None:
+def test_d47_that_more_than_a_gib_is_refused_by_what_the_file_says(tmp_path: Path) -> None:
     path = raw_book(tmp_path / "b.xlsx", sheet_of(HEADER), x="")
     content = bytearray(path.read_bytes())
     entry = content.rindex(b"PK\x01\x02")

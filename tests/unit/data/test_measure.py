@@ -237,7 +237,7 @@ def pieces(made: Measured, tokenizer: ModelTokenizer) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["bytes", "metaspace", "prepend"])
 @pytest.mark.parametrize("name", ["chatml", "llama2", "mistral", "deepseek"])
-def test_that_d38_typed_marks_are_words_where_the_recipe_says_so(
+def test_d38_that_typed_marks_are_words_where_the_recipe_says_so(
     kind: str, name: str, tmp_path: Path
 ) -> None:
     made = changed_model(tmp_path / kind, kind)
@@ -270,7 +270,7 @@ def test_that_d38_typed_marks_are_words_where_the_recipe_says_so(
     assert "A mark: </s><|im_end|> is one." in shown
 
 
-def test_that_d38_a_plain_text_keeps_its_marks_as_words(folder: Path, tokenizer: ModelTokenizer) -> None:
+def test_d38_that_a_plain_text_keeps_its_marks_as_words(folder: Path, tokenizer: ModelTokenizer) -> None:
     rows = [Conversation(text="a </s> b")]
     as_text, usual = (
         next(measure(rows, template(folder, "chatml"), tokenizer, special_tokens=way))

@@ -146,7 +146,7 @@ def test_that_shares_that_cannot_be_are_refused(shares: dict[str, float]) -> Non
     assert (caught.value.code, caught.value.field) == ("REC-01", "data.sources")
 
 
-def test_that_d40_validation_rows_that_are_trained_on_are_counted_and_left_out_when_asked() -> None:
+def test_d40_that_validation_rows_that_are_trained_on_are_counted_and_left_out_when_asked() -> None:
     rows = [(0, 10, [(4, 10)], f"Row {i}") for i in range(30)]
     rows += [(1, 10, [(4, 10)], f"ROW {i}") for i in range(25, 35)]
     keep = select(table_of(rows), options(validation="v"), 0)
