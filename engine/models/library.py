@@ -14,11 +14,12 @@ from typing import TypeVar
 from engine import durable, paths
 from engine.errors import EngineError, from_os_error
 from engine.models import archives
-from engine.models.adapter_facts import CONFIG, AdapterFacts, read_adapter_facts
+from engine.models.adapter_facts import CONFIG, WEIGHTS, AdapterFacts, read_adapter_facts
 from engine.models.config_keys import is_builtin
 from engine.models.facts import ModelFacts, read_facts
 from engine.models.rebuilt import own_code
 from engine.models.refused import Refused, folder_name
+from engine.models.sound_values import refuse_no_numbers
 from engine.models.starter import download_starter
 from engine.models.weight_files import read_json
 from engine.probes import proof
@@ -271,7 +272,7 @@ def add_adapter(path: Path | str) -> AdapterFacts:
     """
     folder = Path(path).expanduser()
     if archives.is_archive(folder):
-        return _unpacked(folder, paths.adapters_dir(), read_adapter_facts)
+        return _unpacked(folder, paths.adapters_dir(), _whole_adapter)
     if not folder.exists():
         raise EngineError(
             f"There is no folder {paths.show_name(str(path), 200)}.",
@@ -279,8 +280,15 @@ def add_adapter(path: Path | str) -> AdapterFacts:
             "DISK-03",
             file=str(path),
         )
-    facts = read_adapter_facts(folder)
+    facts = _whole_adapter(folder)
     _record("adapters", folder.resolve())
+    return facts
+
+
+def _whole_adapter(folder: Path) -> AdapterFacts:
+    """Return the facts of an adapter all of whose values are numbers."""
+    facts = read_adapter_facts(folder)
+    refuse_no_numbers(folder / WEIGHTS)
     return facts
 
 

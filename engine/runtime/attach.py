@@ -19,6 +19,7 @@ from engine.models.adapter_facts import WEIGHTS, AdapterFacts
 from engine.models.adapter_tensors import BASE_COPY
 from engine.models.companions import exactly
 from engine.models.facts import ModelFacts, is_embedding
+from engine.models.sound_values import refuse_no_numbers
 from engine.models.weight_files import weight_paths
 from engine.runtime.changes import constrained, whole_key
 
@@ -199,14 +200,6 @@ def _kept(rank: int, most: int) -> list[bool]:
 
 def read_tensors(adapter: AdapterFacts) -> dict[str, torch.Tensor]:
     """Return the adapter's tensors; raises EngineError MODEL-02 when one holds a value that is no number."""
+    refuse_no_numbers(adapter.path / WEIGHTS)
     stored = load_file(adapter.path / WEIGHTS)
-    tensors = {k: v for k, v in stored.items() if not k.endswith(BASE_COPY + "weight")}
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise EngineError(
-                f"{WEIGHTS} is damaged: {name} holds values that are no numbers.",
-                "Train or download the adapter again.",
-                "MODEL-02",
-                file=str(adapter.path / WEIGHTS),
-            )
-    return tensors
+    return {k: v for k, v in stored.items() if not k.endswith(BASE_COPY + "weight")}

@@ -12,6 +12,7 @@ from engine.models.adapter_facts import CONFIG, WEIGHTS, AdapterFacts, read_adap
 from engine.models.companions import copy_adapter_config, copy_companion
 from engine.models.facts import read_facts
 from engine.models.made import write_origin
+from engine.models.sound_values import refuse_no_numbers
 from engine.models.weight_files import INDEX, weight_paths
 from engine.runtime.certify import certify_made, write_certificate
 from engine.runtime.export_card import write_card
@@ -33,6 +34,7 @@ def export_adapter(exported: Exported, out: Path, tell: Progress, check: bool) -
         raise EngineError(
             f"{exported.name} has no adapter.", "Use --format safetensors.", "MODEL-05", field="format"
         )
+    refuse_no_numbers(adapter.path / WEIGHTS)
     found: dict[str, Any] = {}
 
     def write(folder: Path) -> None:

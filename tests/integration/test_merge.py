@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.errors import EngineError
+from engine.models import library
+from engine.models.export_facts import FORMATS
 from engine.models.made import read_origin, write_origin
 from engine.models.safetensors_header import read_header
 from engine.models.weight_files import read_headers
+from engine.runtime.adapted import load_target
 from engine.runtime.attach import attach
 from engine.runtime.certify import certify_folder
+from engine.runtime.chat import ChatModel
+from engine.runtime.export import export_model
+from engine.runtime.load import choose_compute
 from engine.runtime.merge import merge_adapter
 from engine.runtime.target import resolve_target
 from tests.data.make_adapters import KINDS, REFUSED
@@ -184,14 +192,34 @@ def test_that_adapters_of_two_bases_and_an_existing_folder_are_refused(
     assert (tmp_path / "taken" / "thesis.txt").exists()
 
 
-def test_that_values_that_are_no_numbers_are_refused(adapters: Path, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
+DOORS: dict[str, Callable[[Path, Path], object]] = {
+    "chat": lambda bad, out: ChatModel(resolve_target(str(bad)), device="cpu"),
+    "evaluate": lambda bad, out: load_target(resolve_target(str(bad)), choose_compute()),
+    "import": lambda bad, out: library.add_adapter(bad),
+    "import of an archive": lambda bad, out: library.add_adapter(
+        shutil.make_archive(str(bad), "zip", bad.parent, bad.name)
+    ),
+    "merge": lambda bad, out: merge_adapter([bad], out),
+    "merge as an adapter": lambda bad, out: merge_adapter([bad, bad], out, adapter_only=True),
+    **{f"export {form}": partial(export_model, format=form) for form in FORMATS if form != "script"},
+}
 
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")], ids=str)
+def test_m10_that_an_adapter_with_a_value_that_is_no_number_gets_through_no_door(
+    adapters: Path, tmp_path: Path, door: str, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
     bad = tmp_path / "bad"
     shutil.copytree(adapters / "plain-adapter", bad)
     values = load_file(bad / "adapter_model.safetensors")
-    next(iter(values.values()))[0, 0] = float("nan")
+    name = sorted(values)[-1]
+    values[name][-1, -1] = value
     save_file(values, bad / "adapter_model.safetensors")
-    with pytest.raises(EngineError, match="no numbers"):
-        merge_adapter([bad], tmp_path / "merged")
-    assert list(tmp_path.iterdir()) == [bad]
+    with pytest.raises(EngineError) as told:
+        DOORS[door](str(bad) if door.startswith("export") else bad, tmp_path / "out")  # type: ignore[arg-type]
+    assert told.value.code == "MODEL-02" and "no numbers" in told.value.message
+    assert "adapter_model.safetensors" in told.value.message and name in told.value.message
+    assert Path(told.value.file or "").name == "adapter_model.safetensors"
+    assert not (tmp_path / "out").exists() and not library.list_adapters()
