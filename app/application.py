@@ -230,7 +230,7 @@ def finish(window: Any) -> None:
         page.finish()
     services.hardware.stop()
     services.background.finish()
-    for part in (services.run_queue, services.chat):
+    for part in (services.notices, services.room, services.run_queue, services.chat):
         if part is not None and hasattr(part, "close"):
             part.close()
 

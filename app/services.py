@@ -25,7 +25,8 @@ class Services:
 
     `navigate(page, argument)` goes to a page; `argument` is a dict or None ({"run": folder}, {"data": file},
     {"model": folder}, {"adapter": folder}, {"recipe": file}, {"step": "data"}, {"example": True}).
-    `notify(text, kind, action, hint)` shows a toast. `run_queue` and `chat` are set by the application.
+    `notify(text, kind, action, hint)` shows a toast. `run_queue`, `chat`, `notices` and `room` are set by the
+    application.
     """
 
     theme: Theme
@@ -36,6 +37,8 @@ class Services:
     notify: Callable[..., Any] = _nowhere
     run_queue: Any = None
     chat: Any = None
+    notices: Any = None
+    room: Any = None
 
 
 def make_services(app: QApplication, theme: str | None = None, parent: QObject | None = None) -> Services:

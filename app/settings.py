@@ -28,6 +28,8 @@ class Settings(BaseModel):
     tip_dismissed: bool = False
     last_seen: float = 0.0
     notify: bool = True
+    notify_finished: bool = True
+    notify_needs: bool = True
 
 
 class SettingsStore(QObject):

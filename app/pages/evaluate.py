@@ -14,6 +14,7 @@ from app.choices import Choice
 from app.drop import kind_of
 from app.evaluating import markdown
 from app.i18n import number
+from app.notices import job_over
 from app.pages.evaluate_choice import ChoicePanel
 from app.pages.evaluate_files import OwnFiles
 from app.pages.evaluate_going import GoingCard
@@ -288,9 +289,11 @@ class EvaluatePage(Page):
         if run == self.run:
             self.choosing = self.choosing and not good
             self._ask(lambda: read_run(run), lambda read: self._on_measured(read, folder, note), run)
+        name = next((each.label for each in self._runs or () if Path(each.target) == run), run.name)
+        words = f"{name} is measured." if good else f"The evaluation of {name} did not come to its end."
+        needs, cause = note.get("status") not in ("finished", "stopped"), str(note.get("message") or "")
+        job_over(self.services, folder, (words, cause), needs, "evaluate", run=run)
         if run != self.run or not self.isVisible():
-            name = next((each.label for each in self._runs or () if Path(each.target) == run), run.name)
-            words = f"{name} is measured." if good else f"The evaluation of {name} did not come to its end."
             see = ("See it", lambda: self.services.navigate("evaluate", {"run": run}))
             self.services.notify(words, "ok" if good else "warn", see)
         self._show()

@@ -13,6 +13,7 @@ from app.choices import PLAIN_PROMPTS, Choice, choice_for, is_whole, read_choice
 from app.exporting import Exportable, arguments, read_exportable
 from app.i18n import tr
 from app.merging import Made, Mixing, Source, import_source, is_taken, last_made, made_of, read_source
+from app.notices import job_over
 from app.pages.merge_chain import chain_of
 from app.pages.merge_going import MergeGoing
 from app.pages.merge_layout import MergeLayout
@@ -326,15 +327,21 @@ class MergePage(Page):
             self.board.result.named_again()
         elif kind == "export":
             self.export.named_again()
+        passed = made.certificate is None or bool(made.certificate.get("passed"))
+        words = tr("Ready: {name}") if passed else tr("{name} does not pass its certificate")
+        self._call_back(words.format(name=made.folder.name), "", not passed)
         if not self.isVisible():
-            passed = made.certificate is None or made.certificate.get("passed")
-            words = tr("Ready: {name}") if passed else tr("{name} does not pass its certificate")
             self.services.notify(words.format(name=made.folder.name), "ok" if passed else "bad")
+
+    def _call_back(self, title: str, cause: str, needs: bool) -> None:
+        if self.going.folder is not None:
+            job_over(self.services, self.going.folder, (title, cause), needs, "merge")
 
     def _on_failed(self, kind: str, error: EngineError, words: str) -> None:
         self.diagram.set_share(0.0)
         again = {"merge": self.merge, "export": self.export_now}.get(kind)
         self._say(error, [(tr("Try again"), again)] if again is not None else [], words)
+        self._call_back(error.message, error.hint, True)
         self._show()
 
     # -- going on ------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from PySide6.QtCore import QLocale, Qt, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
     QApplication,
-    QCheckBox,
     QComboBox,
     QGridLayout,
     QHBoxLayout,
@@ -22,6 +21,7 @@ from app.pages.preferences_estimates import EstimatesSection
 from app.pages.preferences_folders import FoldersSection
 from app.pages.preferences_hub import HubSection
 from app.pages.preferences_library import LibrarySection
+from app.pages.preferences_notices import NoticesSection
 from app.pages.preferences_section import Section
 from app.services import Services
 from app.theme.style import LARGEST_TEXT, SMALLEST_TEXT
@@ -159,11 +159,9 @@ class HardwareSection(Section):
     key = "hardware"
 
     def __init__(self, services: Services) -> None:
-        super().__init__(services, "Hardware", "gpu cpu memory driver awake sleep")
+        super().__init__(services, "Hardware", "gpu cpu memory driver")
         self.facts = text_label("Looking at the hardware", "body", wrap=True, selectable=True)
         self.add_row("This computer", self.facts)
-        self.notices = _box("Call me when a run ends", services, "notify")
-        self.add_row("Notices", self.notices, "The task bar marks the window when it is not in front.")
         services.hardware.probed.connect(self._show)
         if services.hardware.machine is not None:
             self._show(services.hardware.machine)
@@ -189,6 +187,7 @@ class PrivacySection(Section):
             "The network is used only after you press something that says so, such as Download.",
             "Data, models and chats stay in the folders above. Training and chat run offline.",
             "Downloads come through one process of their own, which ends with this program.",
+            "Notices are handed to the desktop of this computer; nothing listens for others.",
         ):
             self.body.addWidget(text_label(line, "dim", wrap=True))
 
@@ -252,6 +251,7 @@ SECTIONS = (
     FoldersSection,
     LibrarySection,
     HardwareSection,
+    NoticesSection,
     EstimatesSection,
     HubSection,
     PrivacySection,
@@ -269,11 +269,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _box(words: str, services: Services, field: str) -> QCheckBox:
-    box = QCheckBox(words)
-    box.setAccessibleName(words)
-    box.setChecked(bool(getattr(services.settings.value, field)))
-    box.toggled.connect(lambda on: services.settings.change(**{field: on}))
-    return box

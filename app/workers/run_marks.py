@@ -20,10 +20,10 @@ CLOCK_JUMP = "clock_jump"
 class RunMarks:
     """Folds events.
 
-    `waits` is why the run stands still until somebody frees room: a full disk that is told right before a pause
-    (one told alone is that room runs short). `attempt` is the one of the last event. `slept` counts the seconds in which the
-    wall clock went on and the computer's own did not; `told` are the newest remarks by code; `moved` counts
-    the events that are more than a sign of life.
+    `waits` is why the run stands still until somebody frees room: a full disk that is told right before a
+    pause (one told alone is that room runs short). `attempt` is the one of the last event. `slept` counts the
+    seconds in which the wall clock went on and the computer's own did not; `told` are the newest remarks by
+    code; `moved` counts the events that are more than a sign of life.
     """
 
     def __init__(self) -> None:

@@ -136,6 +136,16 @@ def test_that_a_page_imports_no_other_page() -> None:
     assert not found, told(found)
 
 
+def test_s4_that_one_module_of_the_window_knows_sockets() -> None:
+    networks = ("socket", "ssl", "urllib.request", "http", "PySide6.QtNetwork", "PySide6.QtDBus")
+    found = [
+        (s, i)
+        for s, i in real_imports("app")
+        if any(below(i.module, n) for n in networks) and s.module != "app.workers.notice_bus"
+    ]
+    assert not found, told(found)
+
+
 def test_that_widgets_know_the_theme_the_words_and_the_fields_only() -> None:
     allowed = (
         "app.widgets",

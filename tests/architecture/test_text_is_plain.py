@@ -21,6 +21,8 @@ RICH_METHODS = {
     "setStatusTip",
 }
 RICH_METHODS |= {"setOpenExternalLinks", "showMessage"}
+# The tray's notices on Windows and macOS, which read no markup; the bus of Linux is written to by ourselves.
+NOTICES = "app/desktop.py"
 
 
 def is_safe_view(node: ast.ClassDef, name: str) -> bool:
@@ -45,6 +47,8 @@ def test_that_only_the_factories_make_what_could_read_markup() -> None:
             continue
         for call, name in source.calls():
             parts = name.split(".")
+            if source.name == NOTICES and parts[-1] == "showMessage":
+                continue
             if parts[-1] in RICH or (len(parts) > 1 and parts[-2] in RICH) or parts[-1] in RICH_METHODS:
                 found.append(f"{source.at(call)} {name}")
         for node in ast.walk(source.tree):
