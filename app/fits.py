@@ -85,18 +85,30 @@ def ladder(machine: Machine, own: ModelFacts | None = None) -> tuple[list[Rung],
 
     `own` is the chosen model, put between its neighbours.
     """
-    gpu = bool(machine.devices)
-    memory = float(machine.devices[0].total_bytes if gpu else machine.ram_total_bytes)
-    known = [(facts_of(shape), False) for shape in SHAPES]
-    known += [(own, True)] if own is not None else []
-    rungs = []
-    for facts, mine in sorted(known, key=lambda pair: pair[0].parameters):
-        needs = []
-        for method in ("QLoRA", "LoRA", "Full") if gpu else ("LoRA", "Full"):
-            answer = plan(_recipe(method), facts, None, memory, machine)
-            needs.append(Need(method, answer.memory_bytes, answer.verdict or "fits"))
-        rungs.append(Rung("chosen" if mine else facts.name, tuple(needs), mine))
-    return rungs, memory
+    rungs = list(_known_rungs(machine))
+    if own is not None:
+        rungs.append((own.parameters, Rung("chosen", _needs(own, machine), own=True)))
+    return [rung for _, rung in sorted(rungs, key=lambda pair: pair[0])], _memory(machine)
+
+
+@lru_cache(maxsize=1)
+def _known_rungs(machine: Machine) -> tuple[tuple[int, Rung], ...]:
+    """Return each well-known size by its number of values, planned once: plans hold Python's lock."""
+    known = (facts_of(shape) for shape in SHAPES)
+    return tuple((facts.parameters, Rung(facts.name, _needs(facts, machine))) for facts in known)
+
+
+def _needs(facts: ModelFacts, machine: Machine) -> tuple[Need, ...]:
+    needs = []
+    for method in ("QLoRA", "LoRA", "Full") if machine.devices else ("LoRA", "Full"):
+        answer = plan(_recipe(method), facts, None, _memory(machine), machine)
+        needs.append(Need(method, answer.memory_bytes, answer.verdict or "fits"))
+    return tuple(needs)
+
+
+def _memory(machine: Machine) -> float:
+    """Return the memory (bytes) that models are measured against."""
+    return float(machine.devices[0].total_bytes if machine.devices else machine.ram_total_bytes)
 
 
 def largest_words(rungs: list[Rung]) -> str:
@@ -119,8 +131,7 @@ def largest_words(rungs: list[Rung]) -> str:
 def what_fits() -> tuple[list[Fit], float]:
     """Return the bars around the edge of what fits, and the memory they are measured against (bytes)."""
     machine = probe()
-    gpu = bool(machine.devices)
-    memory = float(machine.devices[0].total_bytes if gpu else machine.ram_total_bytes)
+    gpu, memory = bool(machine.devices), _memory(machine)
     found: list[Fit] = []
     for shape in SHAPES:
         facts = facts_of(shape)

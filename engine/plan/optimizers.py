@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 
 from engine.errors import EngineError
 from engine.recipe.recipe import Recipe
@@ -38,9 +39,15 @@ def state_bytes(recipe: Recipe, trained: int) -> float:
     return float(STATES[name] * trained)
 
 
+@cache
+def installed(library: str) -> bool:
+    """Say whether a library is there; asked once, because each search of the import paths takes its time."""
+    return importlib.util.find_spec(library) is not None
+
+
 def runs_here(name: str) -> bool:
     """Say whether the library of an optimizer is installed."""
-    return name not in OF_BITSANDBYTES or importlib.util.find_spec("bitsandbytes") is not None
+    return name not in OF_BITSANDBYTES or installed("bitsandbytes")
 
 
 def refuse(options: TrainingOptions, device: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from engine.errors import EngineError
+from engine.plan import optimizers
 from engine.plan.optimizers import OF_BITSANDBYTES, PAGED, refuse
 from engine.recipe.fields import field_spec
 from engine.recipe.training_options import TrainingOptions
@@ -103,7 +103,7 @@ def test_that_paged_optimizers_are_refused_on_a_cpu(name: str, way_out: str) -> 
 def test_that_optimizers_of_bitsandbytes_are_refused_without_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(optimizers, "installed", lambda library: False)
     with pytest.raises(EngineError) as caught:
         refuse(options(optim=name), "cuda")
     assert "bitsandbytes" in caught.value.message and caught.value.hint
