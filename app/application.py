@@ -167,10 +167,12 @@ def start_work(window: Any, *, advances: bool = True) -> None:
     Where only a picture is drawn the queue is shown and not advanced.
     """
     from app.notices import RunNotices
+    from app.workers.room_watch import RoomWatch
     from app.workers.run_queue import RunQueue
 
     window.services.run_queue = RunQueue(window.services, advances=advances)
     window.follow_run_queue()
+    window.services.room = RoomWatch(window.services, window)
     RunNotices(window, window.services)
     window.services.hardware.start()
 

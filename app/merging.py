@@ -21,7 +21,7 @@ from engine.models.library import resolve_model
 from engine.models.made import CERTIFICATE, ORIGIN
 from engine.models.merging import DENSITY, DRAWN, METHODS, THINNING, Judgement, judge
 from engine.models.weight_files import read_json
-from engine.runs import store
+from engine.runs import result, store
 from engine.runs.check import last_checkpoint
 
 DTYPES: tuple[tuple[str | None, str], ...] = (
@@ -166,6 +166,8 @@ def read_source(choice: Choice) -> Source:
     """Read an adapter and its base; raises EngineError when it does not fit or is not there."""
     folder = Path(choice.target)
     run = folder if (folder / "job.json").is_file() else None
+    if run is not None:
+        result.refuse_damaged(run)
     adapter = read_adapter_facts(folder if run is None else _newest(run))
     refuse_unready(adapter)
     try:

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow
 
 from app.desktop import Desktop
 from app.i18n import duration, loss, number
+from app.room import words_of
 from app.services import Services
 from app.told import claim
 from engine.paths import show_text
@@ -77,6 +78,8 @@ class RunNotices(QObject):
         services.run_queue.run_ended.connect(self._on_run_ended)
         self._held = services.run_queue.held
         services.run_queue.queue_changed.connect(self._on_queue_changed)
+        if services.room is not None:
+            services.room.changed.connect(self._on_room)
         self._timer = QTimer(self, interval=LOOK_MS)
         self._timer.timeout.connect(self.look_for_silence)
         self._timer.start()
@@ -121,6 +124,18 @@ class RunNotices(QObject):
             if not self._is_in_front(run.id):
                 self._services.notify(text, "warn", ("Open", self._way_to(run.folder)), cause)
             self._call_for(run, f"silent {run.marks.attempt} {run.marks.moved}", text, cause, needs=True)
+
+    def _on_room(self) -> None:
+        """Tell once of each attempt that its disk runs full (F10)."""
+        low = self._services.room.low
+        key = f"low {low.run.folder.name} {low.run.attempt}" if low is not None else ""
+        if low is None or key in self._waiting:
+            return
+        self._waiting.add(key)
+        title, text = words_of(low)
+        if not self._is_in_front(low.run.folder.name):
+            self._services.notify(f"{title}.", "warn", ("Open", self._way_to(low.run.folder)), text)
+        self.call(Call(key, f"{title}.", text, True, "monitor", {"run": low.run.folder}))
 
     def _on_queue_changed(self) -> None:
         """Tell that the queue stands still by itself; who put it on hold knows."""

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QBoxLayout, QGridLayout, QHBoxLayout, QVBoxLayout,
 from app.i18n import clock, loss
 from app.pages.home_cards import DraftCard, FitsCard, ReadinessCard, StorageCard, TipCard
 from app.pages.home_queue import QueueNote
+from app.pages.home_room import RoomNote
 from app.pages.page import Page, padded_column, scrolled
 from app.seals import lines
 from app.services import Services
@@ -255,7 +256,8 @@ class HomePage(Page):
         self.first_steps = FirstSteps(self)
         self.draft = DraftCard(self.services)
         self.queue = QueueNote(self.services)
-        for widget in (self.running, self.queue, self.draft):
+        self.room = RoomNote(self.services)
+        for widget in (self.room, self.running, self.queue, self.draft):
             left.addWidget(widget)
         left.addWidget(self.last_runs, 3)
         left.addWidget(self.first_steps, 3)
@@ -356,6 +358,7 @@ class HomePage(Page):
         if first:
             self.last_runs.show_away(runs, self.services.settings.value.last_seen)
         self.queue.refresh()
+        self.room.refresh()
         going = [run for run in runs if run.state in ("running", "paused")]
         self.running.setVisible(bool(going))
         if going:

@@ -35,6 +35,7 @@ from app.widgets.card import Card
 from app.widgets.cells import Cell, RowTable
 from app.widgets.empty import EmptyState
 from app.widgets.label import text_label
+from app.workers.result_checker import ResultChecker
 from engine.errors import EngineError
 from engine.runs.compared import finding_on_runs
 from engine.runs.store import RunSummary, delete_run, list_runs, rename_run, restore_run
@@ -73,6 +74,7 @@ class LibraryPage(Page):
         self._loaded, self._asking, self._in_trash = False, False, False
         self._trashed: list[Trashed] | None = None  # None: to be looked at again
         self._turn = 0
+        self.results = ResultChecker(self)
         self._build()
         self._connect()
         self._timer = QTimer(self)
@@ -179,6 +181,7 @@ class LibraryPage(Page):
         self.model.rename_requested.connect(self._on_rename_requested)
         self.trash.changed.connect(self._look_anew)
         self.trash.left.connect(lambda: self.show_trash(False))
+        self.results.found.connect(lambda _folder: self.refresh())
         self._key("Del", self._delete_chosen)
         self._key("/", self.find)
 
@@ -207,7 +210,7 @@ class LibraryPage(Page):
         self._timer.stop()
 
     def settled(self) -> bool:
-        return self._loaded
+        return self._loaded and not self.results.busy and not self._asking
 
     def find(self) -> None:
         self.filter.setFocus()
@@ -249,6 +252,7 @@ class LibraryPage(Page):
             return self.refresh()  # something changed while this reading went on
         self._loaded = True
         self._trashed = None if self._in_trash else trashed
+        self.results.look(runs)
         self.queue.show_runs(runs)
         if self.table.state() == RowTable.State.EditingState:
             return  # a name is being typed; the next reading comes in three seconds

@@ -87,7 +87,8 @@ class RunPreview(Card):
         self.seals.show_seals(lines(run.seals))
         parts = (about(run), run.data, when(run.created), run.id)
         self.about.setText(" · ".join(part for part in parts if part))
-        self.reason.setText(run.problem or run.message)
+        damage = f"Its result is damaged: {run.damage}. Open it to mend it." if run.damage else ""
+        self.reason.setText(run.problem or damage or run.message)
         self.reason.set_token("bad" if token == "bad" else "dim")
         self.reason.setHidden(not self.reason.text())
         steps = f"{number(run.step)} / {number(run.total_steps)}" if run.total_steps else "–"
@@ -97,8 +98,8 @@ class RunPreview(Card):
         self._figures["time"].setText(duration(run.seconds))
         has_adapter = (run.folder / "adapter" / "adapter_config.json").is_file()
         for made in (self.chat_button, self.evaluate_button):
-            made.setVisible(has_adapter or is_whole(run.folder))
-        self.merge_button.setVisible(has_adapter)
+            made.setVisible(not run.damage and (has_adapter or is_whole(run.folder)))
+        self.merge_button.setVisible(has_adapter and not run.damage)
         self.curve.show_curve(run.curve, run.step, state_token(run))
         self.setAccessibleName(f"{run.name}, {state_words(run)}")
 

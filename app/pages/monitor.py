@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from app.pages import monitor_notice
 from app.pages.monitor_actions import MonitorActions
 from app.pages.monitor_charts import MonitorCharts
+from app.pages.monitor_damage import MonitorDamage
 from app.pages.monitor_place import MonitorPlace
 from app.pages.monitor_resume import MonitorResume
 from app.pages.monitor_side import MonitorSide
@@ -69,6 +70,7 @@ class MonitorPage(Page):
         self._told: tuple[str, ...] = ()
         self.actions_bar = MonitorActions(self)
         self.place, self.resuming = MonitorPlace(self), MonitorResume(self)
+        self.damage = MonitorDamage(self)
         self._build()
         self._connect()
         self._show_nothing()
@@ -172,7 +174,8 @@ class MonitorPage(Page):
             and (self.watch.state != "")
             and not self._draw.isActive()
         )
-        return read and (self.watch.ending is not None or not self.watch.over)
+        ended = self.watch.ending is not None or not self.watch.over
+        return read and ended and self.damage.reading is None
 
     def primary_action(self) -> None:
         self.actions_bar.press_primary()
@@ -205,6 +208,7 @@ class MonitorPage(Page):
         self.actions_bar.asked = ""
         self._on_state_changed(watch.state)
         self.refresh()
+        self.damage.look()
 
     def _leave(self) -> None:
         if self.watch is not None:
@@ -246,12 +250,13 @@ class MonitorPage(Page):
             self._draw.start()
 
     def _on_state_changed(self, state: str) -> None:
-        self.actions_bar.show_state(self.shown_state(state))
+        self.actions_bar.show_state("damaged" if self.damage.told() else self.shown_state(state))
         self.actions_changed.emit()
         self.show_notice()
         self._on_changed()
 
     def _on_ended(self, _ending: dict[str, Any]) -> None:
+        self.damage.look()
         self.show_notice()
         self._on_changed()
 
@@ -275,7 +280,8 @@ class MonitorPage(Page):
             return
         history, state = watch.history, self.shown_state(watch.state)
         waits = watch.marks.waits is not None and watch.going
-        word, kind, icon = state_words("waits" if waits else state, history)
+        pill = "waits" if waits else "damaged" if self.damage.told() else state
+        word, kind, icon = state_words(pill, history)
         heading = (watch.name, facts(self.recipe, history), word)
         if heading != (self.title, self.facts, self.state_pill.text):
             self.state_pill.set(word, kind, icon)
@@ -325,6 +331,11 @@ class MonitorPage(Page):
         if self._visible and (silent or self._silent):
             self.show_notice()
         self._silent = silent
+
+    def show_damage(self) -> None:
+        """Say what is known by now of the run's result."""
+        if self.watch is not None:
+            self._on_state_changed(self.watch.state)
 
     def put(self, key: str) -> None:
         """Put a remark away that has been read."""

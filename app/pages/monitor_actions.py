@@ -69,6 +69,7 @@ SHOWN = {
     "stopped": ("resume", "again", "folder"),
     "failed": ("resume", "again", "folder"),
     "crashed": ("resume", "again", "folder"),
+    "damaged": ("again", "folder"),
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.i18n import duration, number, small
 from app.pages.monitor_told import Action, Told
+from app.room import actions_of, words_of
 from app.workers.run_marks import TOLD
 from engine.runs.whereabouts import is_trashed
 
@@ -21,7 +22,8 @@ def told_of(page: MonitorPage) -> Told | None:
     watch = page.watch
     if watch is None:
         return None
-    for say in (_gone, _resuming, _ended, _waits, _silent, _held, _copied, _remarked, _slept, _unreadable):
+    found = (_gone, _resuming, _ended, _waits, _silent, _held, _low, _copied, _remarked, _slept)
+    for say in (*found, _unreadable):
         told = say(page, watch)
         if told is not None and told.key not in page.put_away:
             return told
@@ -80,8 +82,21 @@ def _waits(page: MonitorPage, watch: RunWatch) -> Told | None:
     waits = watch.marks.waits
     if waits is None or not watch.going:
         return None
-    actions = [("Continue", page.actions_bar.go_on), ("Open folder", page.open_folder)]
+    actions: list[Action] = [("Continue", page.actions_bar.go_on), ("Open folder", page.open_folder)]
+    low = page.services.room.of(watch.folder) if page.services.room is not None else None
+    if low is not None:
+        actions += actions_of(low, page.services, page)[:1]
     return Told("warn", waits.message, waits.hint, actions, code=waits.code)
+
+
+def _low(page: MonitorPage, watch: RunWatch) -> Told | None:
+    """F10: room for its saves runs short."""
+    low = page.services.room.of(watch.folder) if page.services.room is not None else None
+    if low is None or not watch.going:
+        return None
+    key = f"low {watch.folder} {watch.marks.attempt}"
+    actions = [*actions_of(low, page.services, page)[:2], ("Not now", partial(page.put, key))]
+    return Told("warn", *words_of(low), actions, code="DISK-01", key=key)
 
 
 def _silent(page: MonitorPage, watch: RunWatch) -> Told | None:

@@ -29,6 +29,7 @@ STATES: dict[str, tuple[str, str, str | None]] = {
     "stopped": ("Stopped", "warn", "stop"),
     "failed": ("Failed", "bad", None),
     "crashed": ("Crashed", "bad", None),
+    "damaged": ("Result damaged", "bad", None),
     "gone": ("Gone", "bad", None),
     "waits": ("Waits for room", "warn", "pause"),
 }

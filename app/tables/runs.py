@@ -36,6 +36,8 @@ def state_word(run: RunSummary) -> str:
         return "Newer version"
     if run.problem:
         return "Damaged"
+    if run.damage:
+        return "Result damaged"
     if run.state == "queued" and run.place is None:
         return "Not started"
     word = STATES[run.state][0]
@@ -48,6 +50,8 @@ def state_detail(run: RunSummary) -> str:
     """Return what belongs to the state: how far it came, or why it ended."""
     if run.problem:
         return run.problem
+    if run.damage:
+        return run.damage
     if run.state == "failed" and run.message:
         return run.message
     if run.place is not None:
@@ -68,14 +72,14 @@ def state_token(run: RunSummary) -> str:
     """Return the colour of a run's state."""
     if run.newer:
         return "warn"
-    return "bad" if run.problem else STATES[run.state][1]
+    return "bad" if run.problem or run.damage else STATES[run.state][1]
 
 
 def state_icon(run: RunSummary) -> str:
     """Return the icon of a run's state."""
     if run.newer:
         return "triangle"
-    return "octagon" if run.problem else STATES[run.state][2]
+    return "octagon" if run.problem or run.damage else STATES[run.state][2]
 
 
 def about(run: RunSummary) -> str:

@@ -15,7 +15,7 @@ from engine.jobs import lock
 from engine.jobs.process import exit_of
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import changes, gate_checks, store
+from engine.runs import changes, gate_checks, result, store
 from engine.runs.fsck_papers import has_its_result
 from engine.runs.gate_checks import Finding as Finding
 
@@ -53,7 +53,10 @@ def examine(folder: Path, values: Mapping[str, Any] | None = None) -> Verdict:
         found = [gate_checks.going(folder)]
     if not found and (exit_of(folder) or {}).get("status") == "finished" and has_its_result(folder):
         words = "This run is finished.", "Start a new run to go further."
+        damaged = result.known(folder)
         found = [Finding("RUN-10", "error", *words, file=str(folder))]
+        if damaged is not None and damaged.problem:
+            words = "This run is finished; its result is damaged.", "Repair it first, then resume."
     if not found:
         recipe, found = gate_checks.of_recipe(folder, values)
         step, saves = gate_checks.of_saves(folder)

@@ -19,7 +19,7 @@ from engine.jobs.spec import FORMAT, create_job, newer
 from engine.recipe import codec
 from engine.recipe.method_names import has_rank, method_key, method_label
 from engine.recipe.recipe import Recipe
-from engine.runs import changes, fsck_papers, queue, seals
+from engine.runs import changes, fsck_papers, queue, result, seals
 from engine.runs.series import LARGEST
 
 TAIL_BYTES = 64 * 1024
@@ -54,6 +54,7 @@ class RunSummary:
     problem: str = field(default="")
     newer: bool = False  # made by a later version: to be looked at only
     place: int | None = None  # in the queue, 1 is the next one
+    damage: str = ""  # why its result is not whole, as far as is known without reading it
 
 
 def readable_name(recipe: Recipe) -> str:
@@ -217,13 +218,13 @@ def summary(folder: Path) -> RunSummary:
     except EngineError as error:
         problem = problem or error.message
     closing = exit_of(folder) or {}
-    events = folder / "events.jsonl"
+    events, state = folder / "events.jsonl", state_of(folder)
     progress = _progress(_sampled(events))
     return RunSummary(
         id=folder.name,
         name=paths.show_name(name),
         folder=folder,
-        state=state_of(folder),
+        state=state,
         created=created,
         message=paths.show_name(str(closing.get("message", "")), 300),
         problem=problem,
@@ -241,11 +242,17 @@ def _last_seals(path: Path) -> tuple[Seal, ...]:
             file.seek(max(0, size - WHOLE_BYTES))
             block = file.read()
     except OSError:
+        damage=_damage(folder) if state in ("finished", "crashed") else "",
         return ()
     start = block.rfind(b'\n{"type":"sealed"')
     end = block.find(b"\n", start + 1)
     found = _parse(block[start + 1 : end]) if 0 <= start < end else []
     return seals.told(found[0]) if found else ()
+def _damage(folder: Path) -> str:
+    found = result.known(folder)
+    return paths.show_name(found.problem, 200) if found is not None else ""
+
+
 
 
 def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from engine.models.facts import ModelFacts, read_facts
 from engine.models.fit import check_fit, refuse_unready
 from engine.models.library import STARTER, resolve_model
 from engine.recipe.recipe import Recipe
-from engine.runs import store
+from engine.runs import result, store
 from engine.runs.check import last_checkpoint, step_of
 
 
@@ -82,6 +82,8 @@ def _whole_in(folder: Path) -> Path | None:
 
 def _of_whole(folder: Path, run: Path | None) -> Target:
     """Return a model that was trained whole, known by its run's name and spoken to as it was trained."""
+    if run is not None and folder == run / "model":
+        result.refuse_damaged(run)
     recipe = store.load_recipe(run) if run is not None else None
     name = store.summary(run).name if run is not None else folder.name
     checkpoint = folder.parent if folder.parent.parent.name == "checkpoints" else None
@@ -110,6 +112,7 @@ def _origin(trained: ModelFacts, recipe: Recipe | None) -> ModelFacts | None:
 
 
 def _of_run(run: Path, base: str | None) -> Target:
+    result.refuse_damaged(run)
     if (run / "adapter" / CONFIG).is_file():
         return _of_adapter(run / "adapter", run, base)
     if (run / "model" / "config.json").is_file():
@@ -128,6 +131,8 @@ def _of_run(run: Path, base: str | None) -> Target:
 
 
 def _of_adapter(folder: Path, run: Path | None, base: str | None) -> Target:
+    if run is not None and folder == run / "adapter":
+        result.refuse_damaged(run)
     adapter = read_adapter_facts(folder)
     refuse_unready(adapter)
     recipe = store.load_recipe(run) if run is not None else None
