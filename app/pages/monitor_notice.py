@@ -22,7 +22,7 @@ def told_of(page: MonitorPage) -> Told | None:
     watch = page.watch
     if watch is None:
         return None
-    found = (_gone, _resuming, _ended, _waits, _silent, _held, _low, _copied, _remarked, _slept)
+    found = (_gone, _resuming, _damaged, _ended, _waits, _silent, _held, _low, _copied, _remarked, _slept)
     for say in (*found, _unreadable):
         told = say(page, watch)
         if told is not None and told.key not in page.put_away:
@@ -52,6 +52,11 @@ def _gone(page: MonitorPage, watch: RunWatch) -> Told | None:
 def _resuming(page: MonitorPage, watch: RunWatch) -> Told | None:
     """F36 to F40: what is not as it was, before the run goes on."""
     return page.resuming.told()
+
+
+def _damaged(page: MonitorPage, watch: RunWatch) -> Told | None:
+    """F4: the result of a run that is over is not whole."""
+    return page.damage.told()
 
 
 def _ended(page: MonitorPage, watch: RunWatch) -> Told | None:
