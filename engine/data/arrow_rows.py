@@ -54,7 +54,7 @@ def look(source: Source, options: ReadOptions) -> Found:
     form = form_of(source.head)
     if form is None:
         raise _refused(source, "is neither a Parquet nor an Arrow file.", "DATA-12", DAMAGED_HINT)
-    with _reading(source):
+    with reading(source):
         schema, rows = _schema(source, form)
         columns, remarks = _columns(source, form, schema)
     if rows == 0:
@@ -147,10 +147,10 @@ def rows(source: Source, found: Found, start: int = 0) -> Iterator[Row | Finding
     columns: Columns = found.detail
     before = stamp_of(source.path)
     number = 0
-    with _reading(source):
-        for number, batch in _batches(source, columns, start):
+    with reading(source):
+        for number, batch in batches(source, columns, start):
             skipped = max(0, start - number)
-            batch = _checked(source, batch.select(list(columns.names))).slice(skipped)
+            batch = checked(source, batch.select(list(columns.names))).slice(skipped)
             yield from _slices(source, batch, number + skipped + 1)
             number += skipped + batch.num_rows
     if stamp_of(source.path) != before:
@@ -171,7 +171,7 @@ def _ends(source: Source) -> bool:
         return file.read().endswith(bytes(4))
 
 
-def _batches(source: Source, columns: Columns, start: int) -> Iterator[tuple[int, Any]]:
+def batches(source: Source, columns: Columns, start: int) -> Iterator[tuple[int, Any]]:
     """Yield (number of its first row, batch), leaving out batches that end before row `start`."""
     with open_regular(source.path) as file:
         if columns.form == "parquet":
@@ -231,7 +231,7 @@ def _batch_rows(opened: Any, group: int, facts: Any, names: list[str]) -> int:
     return int(min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, row_bytes))))
 
 
-def _checked(source: Source, batch: Any) -> Any:
+def checked(source: Source, batch: Any) -> Any:
     """Return the batch with every offset checked; text that is not UTF-8 is left as bytes to look at."""
     import pyarrow as pa
 
@@ -290,7 +290,7 @@ def _made(source: Source, batch: Any, first: int) -> Iterator[Row | Finding]:
 
 
 @contextmanager
-def _reading(source: Source) -> Iterator[None]:
+def reading(source: Source) -> Iterator[None]:
     """Tell what Arrow says of a damaged file as the one refusal it is."""
     import pyarrow as pa
 

@@ -149,10 +149,11 @@ def _first(reading: Reading) -> Found:
     """Look at the first file: what it is said to be goes for all of them."""
     from engine.data.readers import look_at
 
-    first = look_at(reading.files[0], reading.options)
+    first = look_at(reading.files[0], reading.options, reading.files[1:])
     counts: list[int | None] = [first.rows_known]
     if first.rows_known is not None and len(reading.files) <= COUNTED_FILES:
-        counts += [look_at(path, reading.options).rows_known for path in reading.files[1:]]
+        rest = enumerate(reading.files[1:], 2)
+        counts += [look_at(path, reading.options, reading.files[at:]).rows_known for at, path in rest]
     known = [count for count in counts if count is not None]
     complete = len(known) == len(reading.files)
     return Found(remarks=first.remarks, label_names=first.label_names, rows=sum(known) if complete else None)
@@ -165,9 +166,9 @@ def rows(source: Source, found: Found) -> Iterator[Row | Finding]:
     """
     reading: Reading = found.detail
     told: set[str] = set()
-    for path in reading.files:
+    for number, path in enumerate(reading.files):
         name, file = show_name(path.name), str(path)
-        items = _document(path, reading.options) if reading.documents else _table(path, reading, told)
+        items = _document(path, reading.options) if reading.documents else _table(number, reading, told)
         for item in items:
             if isinstance(item, Row):
                 yield Row(item.value, item.line, item.continues, item.cells, file)
@@ -200,12 +201,13 @@ def _document(path: Path, options: ReadOptions) -> Iterable[Row | Finding]:
         )
 
 
-def _table(path: Path, reading: Reading, told: set[str]) -> Iterator[Row | Finding]:
+def _table(number: int, reading: Reading, told: set[str]) -> Iterator[Row | Finding]:
     from engine.data.readers import look_at
 
-    layout = look_at(path, reading.options)
+    path = reading.files[number]
+    layout = look_at(path, reading.options, reading.files[number + 1 :])
     remarks = layout.remarks
-    if path == reading.files[0]:  # told by the look at the folder
+    if not number:  # told by the look at the folder
         told.update(remark.message.replace(show_name(path.name), "") for remark in remarks)
         remarks = ()
     yield from remarks

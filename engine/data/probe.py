@@ -17,6 +17,7 @@ from engine.errors import EngineError
 from engine.probes import limits
 
 WORKBOOK_FILE_BYTES = 1 << 30  # the texts of a workbook lie in a file without a name
+COLUMNS_BYTES = 4 << 30  # a batch of an Arrow file may be 2 GiB, and stands there packed and unpacked
 
 
 def _tokenizer(question: dict[str, Any]) -> dict[str, Any]:
@@ -44,11 +45,18 @@ def _workbook(question: dict[str, Any]) -> dict[str, Any]:
     return look(Path(question["path"]))
 
 
+def _columns(question: dict[str, Any]) -> dict[str, Any]:
+    from engine.data.probe_columns import look
+
+    return look(Path(question["path"]))
+
+
 LOOKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "tokenizer": _tokenizer,
     "template": _template,
     "gguf": _gguf,
     "workbook": _workbook,
+    "columns": _columns,
 }
 
 
@@ -60,6 +68,10 @@ def _prepare(kinds: set[str]) -> None:
         import engine.data.probe_template  # noqa: F401
     if "workbook" in kinds:
         import engine.data.probe_workbook  # noqa: F401
+    if "columns" in kinds:
+        from engine.data.probe_columns import one_thread
+
+        one_thread()
     if "gguf" in kinds:
         import engine.models.gguf_header  # noqa: F401
 
@@ -79,7 +91,8 @@ def main() -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     kinds = {question["kind"] for question in questions}
     _prepare(kinds)
-    limits.confine(file_bytes=WORKBOOK_FILE_BYTES if "workbook" in kinds else 0)
+    memory = COLUMNS_BYTES if "columns" in kinds else limits.MEMORY_BYTES
+    limits.confine(memory, file_bytes=WORKBOOK_FILE_BYTES if "workbook" in kinds else 0)
     for question in questions:
         os.write(answers, json.dumps(_answer(question)).encode() + b"\n")
     return 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +14,16 @@ from engine.data.rows import Finding, Found, Row
 from engine.data.source import FOUND_OUT, Source, as_text, peek
 from engine.data.steady import Stamp, unchanged
 from engine.data.table_form import Table
-from engine.errors import from_os_error
+from engine.errors import EngineError, from_os_error
 from engine.paths import show_name
-from engine.probes import proof
+from engine.probes import proof, verdicts
 
 __all__ = ["Finding", "Layout", "Row", "estimate_rows", "look_at", "read_rows"]
 
 Kind = Literal["jsonl", "json", "csv", "text", "yaml", "xlsx", "parquet", "arrow", "folder"]
 Rows = Iterator[Row | Finding]
+PROVEN: dict[Kind, proof.Kind] = {"xlsx": "workbook", "parquet": "columns", "arrow": "columns"}
+PROVEN_AHEAD = 12  # more of them a probe has no time for
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,11 @@ def read_rows(path: str | Path, options: ReadOptions = FOUND_OUT) -> Rows:
     return look_at(path, options).rows()
 
 
-def look_at(path: str | Path, options: ReadOptions = FOUND_OUT) -> Layout:
-    """Tell what a file (or a folder of a dataset) is from its first bytes; no more of it is read."""
+def look_at(path: str | Path, options: ReadOptions = FOUND_OUT, beside: Sequence[str | Path] = ()) -> Layout:
+    """Tell what a file (or a folder of a dataset) is from its first bytes; no more of it is read.
+
+    Some kinds are proven first by a probe, which looks at files `beside` of the same kind too.
+    """
     path = Path(path)
     if path.is_dir():
         source = Source(path, show_name(path.name), "utf-8", 0, b"", _folder_bytes(path))
@@ -72,9 +78,25 @@ def look_at(path: str | Path, options: ReadOptions = FOUND_OUT) -> Layout:
     source = peek(path)
     kind = sniff.binary_kind(source)
     if kind is not None:
+        _prove(kind, source, beside)
         return _look(kind, source, options)
     source = as_text(source, options)
     return _look(sniff.text_kind(source, options), source, options)
+
+
+def _prove(kind: Kind, source: Source, beside: Sequence[str | Path]) -> None:
+    """Refuse a file whose reader does not live through it, before it is read in this process."""
+    asked = proof.file_question(PROVEN[kind], source.path)
+    others: list[proof.Question] = []
+    if verdicts.recall(asked.key) is None:
+        for path in map(Path, beside[:PROVEN_AHEAD]):
+            with contextlib.suppress(EngineError):  # told when its turn comes
+                others += [proof.file_question(asked.kind, path)] if path.is_file() else []
+    try:
+        proof.proven(asked, str(source.path), beside=others)
+    except EngineError as error:
+        error.line = error.line or 1
+        raise
 
 
 def _folder_bytes(path: Path) -> int:
@@ -114,8 +136,6 @@ def _look_text(kind: Kind, source: Source, options: ReadOptions) -> Layout:
 
 def _look_found(kind: Kind, source: Source, options: ReadOptions) -> Layout:
     """Return the layout of a format that has a module of its own, as that one tells it."""
-    if kind == "xlsx":
-        proof.proven(proof.file_question("workbook", source.path), file=str(source.path))
     found = _MODULES[kind]().look(source, options)
     return Layout(
         source,

@@ -1,4 +1,4 @@
-"""The gate before every use of a stranger's tokenizer, template, workbook or GGUF head in a process of ours.
+"""The gate before every use of a stranger's tokenizer, template, workbook, columns or GGUF head in a process.
 
 Each is looked at once by a child that may die of it (`engine.data.probe`): a crash, a signal or running over
 its limits is a refusal, and the window lives. What was said is remembered by the digest of the content.
@@ -6,7 +6,9 @@ its limits is a refusal, and the window lives. What was said is remembered by th
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -28,8 +30,9 @@ from engine.probes.verdicts import Verdict, digest_of
 RULES = 3  # of what a probe demands; another number asks anew
 ANSWER_BYTES = 256 << 10
 HEAD_BYTES = 16 << 20
-Kind = Literal["tokenizer", "template", "gguf", "workbook"]
-_LIBRARIES = {"tokenizer": "tokenizers", "template": "jinja2", "workbook": "openpyxl"}
+WHOLE_BYTES = 16 << 20  # columns up to this size are known by all of their bytes
+Kind = Literal["tokenizer", "template", "gguf", "workbook", "columns"]
+_LIBRARIES = {"tokenizer": "tokenizers", "template": "jinja2", "workbook": "openpyxl", "columns": "pyarrow"}
 _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "WINDIR")
 _SAID: dict[Kind, tuple[str, str, str]] = {
     "tokenizer": (
@@ -52,6 +55,11 @@ _SAID: dict[Kind, tuple[str, str, str]] = {
         "{name} is a workbook that cannot be read: {why}.",
         "Open it in a spreadsheet program and save it again, or export it as CSV.",
     ),
+    "columns": (
+        "DATA-12",
+        "{name} cannot be read as a Parquet or Arrow file: {why}.",
+        "Download or export it again; it may not be complete.",
+    ),
 }
 _locks: dict[str, threading.Lock] = {}
 
@@ -68,7 +76,8 @@ class Question:
     @property
     def key(self) -> str:
         """Return the name its verdict is kept under."""
-        return digest_of(RULES, self.kind, _version(_LIBRARIES.get(self.kind, "")), self.content)
+        # A verdict speaks of the file by its name.
+        return digest_of(RULES, self.kind, _version(_LIBRARIES.get(self.kind, "")), self.content, self.name)
 
     def stopped(self, why: str) -> Verdict:
         """Return the refusal of what ended its probe."""
@@ -89,7 +98,8 @@ def file_question(kind: Kind, path: Path) -> Question:
     try:
         status = path.stat()
         mark = (str(path), status.st_size, status.st_mtime_ns, status.st_ino)
-        content = _head(*mark) if kind == "gguf" else _digest(*mark)
+        large = kind == "gguf" or kind == "columns" and status.st_size > WHOLE_BYTES
+        content = _ends(*mark, kind) if large else _digest(*mark)
     except OSError as error:
         raise from_os_error(error, str(path)) from None
     return Question(kind, content, path.name, {"path": str(path)})
@@ -101,12 +111,17 @@ def _digest(path: str, size: int, changed: int, number: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def _head(path: str, size: int, changed: int, number: int) -> str:
-    """Return a digest of the beginning of a large file, with its size and time."""
-    import hashlib
+def _ends(path: str, size: int, changed: int, number: int, kind: Kind) -> str:
+    """Return a digest of the beginning (and the end, where columns are described) of a large file.
 
+    Its size and time count too.
+    """
     with open(path, "rb") as file:
-        return digest_of(hashlib.sha256(file.read(HEAD_BYTES)).hexdigest(), size, changed)
+        ends = [hashlib.sha256(file.read(HEAD_BYTES)).hexdigest()]
+        if kind == "columns":
+            file.seek(-HEAD_BYTES, os.SEEK_END)
+            ends.append(hashlib.sha256(file.read()).hexdigest())
+    return digest_of(*ends, size, changed)
 
 
 def proven(
@@ -134,7 +149,8 @@ def proven(
 def ask(questions: Sequence[Question]) -> list[tuple[Verdict, bool]]:
     """Let a child look at all in turn; each gets its verdict and whether that holds for next time too.
 
-    The one that ends the child is refused, the others are asked of another child.
+    The one that ends the child is refused, the others are asked of another child. One that ends it after
+    others is asked again alone, for the limits count for all that a child looks at.
     """
     found: list[tuple[Verdict, bool]] = []
     while len(found) < len(questions):
@@ -143,8 +159,8 @@ def ask(questions: Sequence[Question]) -> list[tuple[Verdict, bool]]:
         for question, line in zip(rest, lines, strict=False):
             verdict = verdicts.as_verdict(line)
             found.append((verdict or question.stopped("its probe said nothing that can be read"), True))
-        if len(lines) < len(rest):
-            found.append((rest[len(lines)].stopped(why), lasting))
+        if not lines:
+            found.append((rest[0].stopped(why), lasting))
     return found
 
 
@@ -155,14 +171,13 @@ def command() -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the environment of the child: few names, offline, no token, one thread."""
-    import os
-
     kept = {name: os.environ[name] for name in _PASSED if name in os.environ}
     return kept | {
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "RAYON_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "2",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # others set a GiB of addresses aside at their start
     }
 
 
