@@ -66,7 +66,7 @@ class MonitorDamage(QObject):
         if verdict.step:
             hint = (
                 f"The save of step {number(verdict.step)} is sound: the result is made again from it. "
-                "What is damaged is kept in quarantine. Until then chat, evaluation, merge and export refuse it."
+                "What is damaged is kept in quarantine. Until then it cannot be used."
             )
             actions.insert(0, (f"Make it again from step {number(verdict.step)}", self.mend))
         else:

@@ -1,4 +1,4 @@
-"""Whether the result of a finished run is whole: read to its last byte where asked, else as it was found last.
+"""Whether the result of a finished run is whole: read to its last byte where asked, else as last found.
 
 A verdict is kept for as long as the operating system tells of the same files (size and times); bits that
 rot move none of these, so whoever opens a run or uses its result reads it again.

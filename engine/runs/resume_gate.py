@@ -52,11 +52,11 @@ def examine(folder: Path, values: Mapping[str, Any] | None = None) -> Verdict:
     if not found and lock.is_held(folder):
         found = [gate_checks.going(folder)]
     if not found and (exit_of(folder) or {}).get("status") == "finished" and has_its_result(folder):
-        words = "This run is finished.", "Start a new run to go further."
         damaged = result.known(folder)
-        found = [Finding("RUN-10", "error", *words, file=str(folder))]
+        words = "This run is finished.", "Start a new run to go further."
         if damaged is not None and damaged.problem:
             words = "This run is finished; its result is damaged.", "Repair it first, then resume."
+        found = [Finding("RUN-10", "error", *words, file=str(folder))]
     if not found:
         recipe, found = gate_checks.of_recipe(folder, values)
         step, saves = gate_checks.of_saves(folder)

@@ -229,6 +229,7 @@ def summary(folder: Path) -> RunSummary:
         message=paths.show_name(str(closing.get("message", "")), 300),
         problem=problem,
         newer=later,
+        damage=_damage(folder) if state in ("finished", "crashed") else "",
         **about,
         **progress | ({} if progress["seals"] else {"seals": _last_seals(events)}),
     )
@@ -242,7 +243,6 @@ def _last_seals(path: Path) -> tuple[Seal, ...]:
             file.seek(max(0, size - WHOLE_BYTES))
             block = file.read()
     except OSError:
-        damage=_damage(folder) if state in ("finished", "crashed") else "",
         return ()
     start = block.rfind(b'\n{"type":"sealed"')
     end = block.find(b"\n", start + 1)
