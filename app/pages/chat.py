@@ -21,6 +21,7 @@ from app.pages.chat_saved import run_of
 from app.pages.chat_seats import ChatSeats
 from app.pages.chat_settings import ChatSettings
 from app.pages.chat_talk import Talk
+from app.pages.chat_typed import ChatTyped
 from app.pages.page import Page, padded_column
 from app.partners import with_base
 from app.services import Services
@@ -89,7 +90,7 @@ class ChatPage(Page):
         self.add_button = button(
             tr("Column"), "plus", on_click=lambda: self._offer(""), tip=tr("One more who answers")
         )
-        self.keeping, self.faults = ChatKeeping(self), ChatFaults(self)
+        self.keeping, self.faults, self.typed = ChatKeeping(self), ChatFaults(self), ChatTyped(self)
         self.settings_button = button(
             icon="sliders",
             name=tr("Sampling and system prompt"),
@@ -178,6 +179,9 @@ class ChatPage(Page):
         self.chooser.read()
         self.message.setFocus()
 
+    def finish(self) -> None:
+        self.typed.keeper.finish()
+
     def settled(self) -> bool:
         return not (self.loading or self.chooser.reading or self.talk.busy or self.seats.waiting)
 
@@ -194,7 +198,7 @@ class ChatPage(Page):
     # -- choosing ------------------------------------------------------------------------------------------
     def _on_known(self) -> None:
         if self._wanted is None and self.chooser.choices:
-            self.chooser.want(self.chooser.choices[0])
+            self.chooser.want(self.typed.first_choice() or self.chooser.choices[0])
             self._show_wanted()
         self.show_state()
 
@@ -205,7 +209,7 @@ class ChatPage(Page):
         if partner == self._partner and (self.loaded is not None or self.loading):
             return
         if self._partner is not None:
-            self.clear()
+            self.begin_anew()
         self._partner = partner
         self.chooser.want(choice)
         self._show_wanted()
@@ -221,6 +225,7 @@ class ChatPage(Page):
             self.prompts.show_prompts(prompts, of_run and prompts != list(PLAIN_PROMPTS))
 
         self.services.background.run(lambda: read_prompts(target), show)
+        self.typed.keeper.arrive()
         self.show_state()
 
     def _on_prompt_pressed(self, prompt: str) -> None:
@@ -232,9 +237,6 @@ class ChatPage(Page):
         anchor = self.seats.columns[key].choose_button if key else self.add_button
         base = str(Path(self.loaded["base_path"]).resolve()) if self.loaded else ""
         self.chooser.offer(anchor, base, key)
-
-    def _on_add(self) -> None:
-        self._offer("")
 
     def sit(self, choice: Choice, key: str = "", in_turn: bool = False) -> None:
         """Let somebody answer in a column, a new one without a key."""
@@ -276,7 +278,7 @@ class ChatPage(Page):
         if self.message.take_edited():
             self.talk.drop_last()
         if self.loaded is None:
-            self._waiting_question = question
+            self.ask_later(question)
             if not self.loading:
                 self._load()
             self.show_state()
@@ -291,6 +293,7 @@ class ChatPage(Page):
         self.notice.hide()
         self.prompts.hide()
         self.talk.ask(question, sampling)
+        self.typed.keeper.touch()
 
     def stop(self) -> None:
         """End what is being said."""
@@ -309,7 +312,12 @@ class ChatPage(Page):
             self.message.edit(self.turns[-1].question)
 
     def clear(self) -> None:
-        """Begin a new conversation."""
+        """Begin a new conversation; what is typed goes along."""
+        self.begin_anew()
+        self.typed.keeper.arrive()
+
+    def begin_anew(self) -> None:
+        """Put the conversation away."""
         self.talk.clear()
         self.keeping.begin_anew()
         self._waiting_question = ""
@@ -320,6 +328,7 @@ class ChatPage(Page):
     def ask_later(self, question: str) -> None:
         """Ask a question once there is somebody to answer it."""
         self._waiting_question = question
+        self.typed.keeper.touch()
 
     def go_on(self) -> None:
         """Load what is wanted, or ask what waits."""

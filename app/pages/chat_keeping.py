@@ -43,6 +43,11 @@ class ChatKeeping(QObject):
         """Know that the next question begins another conversation."""
         self._identity = ""
 
+    @property
+    def identity(self) -> str:
+        """Return the id of the conversation, an empty text before its first answer."""
+        return self._identity
+
     def present(self) -> Conversation | None:
         """Return the conversation as it stands, None before the first answer."""
         page = self._page
@@ -83,6 +88,7 @@ class ChatKeeping(QObject):
         """Open a kept conversation with those it was had with, as far as they are still here."""
         page, told = self._page, kept.conversation
         self._wanted = kept
+        page.typed.keeper.leave()
         target = Path(told.target)
         try:
             if told.target != "starter" and not target.exists():
@@ -91,7 +97,7 @@ class ChatKeeping(QObject):
                 )
             if page._wanted is None or page._wanted.target != told.target or page.loaded is None:
                 page._partner = None
-                page.clear()
+                page.begin_anew()
                 page._want(page.chooser.find(told.target) or choice_for(target))
                 return
         except EngineError as error:
@@ -104,6 +110,7 @@ class ChatKeeping(QObject):
         if kept is None:
             return
         page, told = self._page, kept.conversation
+        page.typed.keeper.leave()
         page.talk.show([])
         for speaker in told.speakers:
             known = page.seats.seats.get(speaker.name)
@@ -113,6 +120,7 @@ class ChatKeeping(QObject):
         page.talk.show([Turn(turn.question, dict(turn.replies)) for turn in told.turns])
         page.prompts.hide()
         self._identity, self._created = told.id, told.created
+        page.typed.keeper.arrive()
 
     def _on_deleted(self, kept: Kept) -> None:
         try:

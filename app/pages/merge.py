@@ -100,6 +100,7 @@ class MergePage(Page):
     def finish(self) -> None:
         self.going.look_away()
         self.trial.let_go()
+        self.trial.typed.finish()
 
     def settled(self) -> bool:
         return not self._reading and not self.going.busy and not self.trial.busy

@@ -9,9 +9,11 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
+from app.half_typed import Typed
 from app.i18n import number, size, tr
 from app.merging import Mixing
 from app.theme.style import current_theme
+from app.typed_keeper import TypedKeeper
 from app.widgets.button import button
 from app.widgets.card import Card, Inset
 from app.widgets.label import ElidedLabel, TextLabel
@@ -91,6 +93,9 @@ class MergeTry(Card):
         self.prompt = QLineEdit()
         self.prompt.setAccessibleName(tr("Question"))
         self.prompt.setPlaceholderText(tr("A question for base and mix"))
+        self.typed = TypedKeeper(self, self._present, self.prompt.setText)
+        self._proposed = ""
+        self.typed.arrive()
         self.base, self.mix = _Answer("edge", tr("base")), _Answer("accent", tr("the mix"))
         row = QHBoxLayout()
         row.setSpacing(10)
@@ -109,13 +114,22 @@ class MergeTry(Card):
         self.answer_button.clicked.connect(lambda _checked=False: self.ask())
         self.stop_button.clicked.connect(lambda _checked=False: self.stop())
         self.prompt.returnPressed.connect(self.ask)
-        self.prompt.textEdited.connect(lambda _: self._show())
+        self.prompt.textEdited.connect(lambda _: self._on_edited())
         self.process.loaded.connect(self._on_loaded)
         self.process.token_arrived.connect(self._on_token)
         self.process.answered.connect(self._on_answered)
         self.process.replied.connect(self._on_replied)
         self.process.failed.connect(self._on_failed)
         self.process.died.connect(self._on_died)
+
+    def _present(self) -> Typed:
+        """Return the question, where a person wrote it."""
+        text = self.prompt.text()
+        return Typed("merge", "" if text == self._proposed else text)
+
+    def _on_edited(self) -> None:
+        self.typed.touch()
+        self._show()
 
     @property
     def busy(self) -> bool:
@@ -138,6 +152,7 @@ class MergeTry(Card):
         """Put a question into an empty field."""
         if not self.prompt.text():
             self.prompt.setText(question)
+            self._proposed = self.prompt.text()
             self.prompt.setCursorPosition(0)
             self._show()
 

@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtCore import Qt
 
 from app.choices import read_choices, read_prompts
+from app.half_typed import typed_dir
 from app.pages.chat import ChatPage
 from app.widgets.chat_view import AnswerBlock, ChatColumn, pretty
 from engine.recipe import codec
@@ -69,6 +70,8 @@ def test_that_one_message_is_answered_in_both_columns_by_who_they_say(page, adap
     roles = [m["role"] for m in page.talk.messages("adapter")]
     assert roles == ["user", "assistant", "user", "assistant"]
     assert page.talk.messages("adapter")[1]["content"] == page.turns[0].answers["adapter"]
+    qtbot.waitUntil(lambda: not page.typed.keeper.waiting, timeout=10_000)
+    assert not any(typed_dir().glob("*.json"))  # what was sent is no draft
 
 
 def test_that_keys_send_break_the_line_edit_the_last_and_ask_again(page, adapters, qtbot):

@@ -160,7 +160,7 @@ def test_that_the_last_run_of_a_queue_tells_how_all_ended(qtbot, going, monkeypa
         monkeypatch.setattr(going.run_queue, "queued", lambda waiting=waiting: waiting)
         going.run_queue.run_ended.emit(run.name, {"status": "finished"})
     place.calm()
-    assert [each.text for each in called] == ["", "The queue is done: 2 of 2 runs finished."]
+    assert {each.text for each in called} == {"", "The queue is done: 2 of 2 runs finished."}
 
 
 # -- who is called, and for what ---------------------------------------------------------------------------
