@@ -102,9 +102,9 @@ class AnswersExamined(_Event):
 class EffectMeasured(_Event):
     """How far the model is from its untouched base on a few trained tokens of the training data.
 
-    `mean_kl` is the mean of KL(base | now) in nats, `max_logit_difference` the largest difference of a
-    log-probability, `changed` the number of `positions` at which another token is now the likeliest; null
-    where a score is not a number.
+    `beside` is adapter where it is from the one it began from. `mean_kl` is the mean of KL(base | now) in
+    nats, `max_logit_difference` the largest difference of a log-probability, `changed` the number of
+    `positions` at which another token is now the likeliest; null where a score is not a number.
     """
 
     type: Literal["effect_measured"] = "effect_measured"
@@ -113,6 +113,7 @@ class EffectMeasured(_Event):
     changed: int
     mean_kl: float | None
     max_logit_difference: float | None
+    beside: Literal["base", "adapter"] = "base"
 
 
 class Seal(BaseModel):

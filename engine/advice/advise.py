@@ -9,6 +9,7 @@ from engine.advice import adapter_rules, data_rules, learning_rules, memory_rule
 from engine.advice.finding import SEVERITIES, Finding
 from engine.advice.situation import Situation
 from engine.errors import EngineError
+from engine.plan.taken import fields_taken
 from engine.recipe.codec import override
 from engine.recipe.combinations import clashes
 from engine.recipe.recipe import Recipe
@@ -79,9 +80,17 @@ def advise(situation: Situation) -> list[Finding]:
                 continue
             more = together
         found.append(finding)
+    found = [finding for finding in found if not _settled(situation.recipe, finding)]
     before = len(clashes(situation.recipe))
     found = [_with_sound_fix(situation.recipe, before, finding) for finding in found]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _settled(recipe: Recipe, finding: Finding) -> bool:
+    """Return whether a remark would have another shape of the adapter that the run begins from."""
+    if recipe.adapter.path is None or finding.severity == "error":
+        return False
+    return not set(fields_taken(recipe.adapter.method)).isdisjoint(finding.fix)
 
 
 def _with_sound_fix(recipe: Recipe, before: int, finding: Finding) -> Finding:

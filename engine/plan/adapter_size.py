@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from engine.models.experts import reached
 from engine.models.facts import Linear, ModelFacts, is_embedding, is_position
@@ -16,6 +17,7 @@ from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.targets import ALL_LINEAR, Lookup, fits, in_group, named
 from engine.recipe.targets import ends_in as ends_in
 
+Number = TypeVar("Number", int, int | float)
 START_RANK = 1.5  # AdaLoRA begins with so many times its mean rank at the end
 HEAD = "lm_head"  # in all families as transformers 5 builds them, whatever their files call it
 
@@ -99,12 +101,12 @@ def _stored_shapes(folder: str) -> dict[str, tuple[int, ...]]:
     return {t.name: t.shape for header in read_headers(Path(folder)) for t in header.tensors}
 
 
-def pattern_value(patterns: Mapping[str, int], name: str, default: int) -> int:
+def pattern_value(patterns: Mapping[str, Number], name: str, default: Number) -> Number:
     """Return the value of the first key that the name ends in or whose group it is in, else the default."""
     return next((value for key, value in patterns.items() if fits(name, key)), default)
 
 
-def pattern_values(patterns: Mapping[str, int], names: Iterable[str], default: int) -> list[int]:
+def pattern_values(patterns: Mapping[str, Number], names: Iterable[str], default: Number) -> list[Number]:
     """Return `pattern_value` of many names at once."""
     keys, values = Lookup(patterns), list(patterns.values())
     found = [keys.first(name) for name in names]

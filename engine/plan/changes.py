@@ -50,8 +50,8 @@ def ladders(recipe: Recipe, *, checkpointing: bool, device: str) -> Iterator[lis
     names = [small, IN_PAGES.get(small or training.optim) if device == "cuda" else None]
     yield [{"training.optim": n} for n in names if n and n != training.optim and runs_here(n)]
     yield [{"data.max_length": n} for n in _halves(recipe.data.max_length, LEAST_LENGTH)]
-    if recipe.adapter.method == "lora":
-        alpha = recipe.adapter.lora_alpha
+    if recipe.adapter.method == "lora" and recipe.adapter.path is None:
+        alpha = int(recipe.adapter.lora_alpha)
         ranks = enumerate(_halves(recipe.adapter.r, LEAST_RANK), 1)
         yield [{"adapter.r": n, "adapter.lora_alpha": max(1, alpha >> times)} for times, n in ranks]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.models.facts import Linear, ModelFacts, is_head
-from engine.plan.adapter_size import adapted_linears, head_of, pattern_values
+from engine.plan.adapter_size import Number, adapted_linears, head_of, pattern_values
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.targets import ALL_LINEAR, GROUPS, fits, in_group
 
@@ -99,7 +99,7 @@ class RankGrid:
         r = _usual_rank(after, adapter.r)
         names = [self.modules[cell].name for cell in after]
         present = pattern_values(adapter.alpha_pattern, names, adapter.lora_alpha)
-        alphas = dict(zip(after, present, strict=True))
+        alphas: dict[Cell, int | float] = dict(zip(after, present, strict=True))
         alpha = 2 * r if linked and r != adapter.r else adapter.lora_alpha
         if linked:
             alphas |= {cell: 2 * rank for cell, rank in after.items() if rank and rank != before.get(cell)}
@@ -148,9 +148,9 @@ class RankGrid:
                 names += [self.names[row, column] for column in chosen]
         return {"adapter.target_modules": names, "adapter.layers_to_transform": None}
 
-    def _pattern(self, values: Mapping[Cell, int], usual: int) -> dict[str, int]:
+    def _pattern(self, values: Mapping[Cell, Number], usual: Number) -> dict[str, Number]:
         """Return the keys for all cells whose value is not the usual one; no two of them take one module."""
-        pattern: dict[str, int] = {}
+        pattern: dict[str, Number] = {}
         for number, row in enumerate(self.rows):
             here = {column: value for (each, column), value in values.items() if each == number}
             kinds = set(here.values())

@@ -10,8 +10,17 @@ from engine.recipe.option import Section, option
 
 
 class AdapterOptions(Section):
-    """The trainable part."""
+    """The trainable part.
 
+    Where `path` is set, all that says which values there are is the adapter's: see `engine.plan.taken`.
+    """
+
+    path: str | None = option(
+        None,
+        "Begin from this adapter",
+        "A run, an adapter folder or a save of a run whose values training goes on from. Method, rank, alpha "
+        "and modules are then the adapter's.",
+    )
     method: Literal["lora", "adalora", "vera", "ia3", "oft", "full"] = option(
         "lora", "Method", "How the model is adapted. LoRA trains a small low-rank update.", level="expert"
     )
@@ -27,7 +36,7 @@ class AdapterOptions(Section):
         ge=1,
         le=1024,
     )
-    lora_alpha: int = option(
+    lora_alpha: int | float = option(
         32,
         "Alpha",
         "Scales the update by alpha / r. Twice the rank is a common choice.",
@@ -61,7 +70,7 @@ class AdapterOptions(Section):
     rank_pattern: dict[str, int] = option(
         dict, "Rank by module", "Another rank for modules whose name ends so.", level="expert"
     )
-    alpha_pattern: dict[str, int] = option(
+    alpha_pattern: dict[str, int | float] = option(
         dict, "Alpha by module", "Another alpha for modules whose name ends so.", level="expert"
     )
     use_rslora: StrictBool = option(

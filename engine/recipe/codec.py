@@ -54,7 +54,8 @@ def problems(values: Any, lines: dict[str, int] | None = None) -> list[Problem]:
     try:
         recipe = Recipe.model_validate(_modernise(values))
     except ValidationError as error:
-        return [_explain(item, lines or {}) for item in error.errors(include_url=False)]
+        told = [_explain(item, lines or {}) for item in error.errors(include_url=False)]
+        return list({(each.field, each.message): each for each in reversed(told)}.values())[::-1]
     found = combinations.clashes(recipe)
     return [Problem(c.field, c.message, c.hint, (lines or {}).get(c.field)) for c in found]
 
@@ -177,7 +178,10 @@ def absolute(recipe: Recipe, base: Path) -> Recipe:
     model = recipe.model
     if (base / model.path).exists() and model.path != "starter":
         model = model.model_copy(update={"path": fix(model.path)})
-    return recipe.model_copy(update={"data": data, "model": model})
+    adapter = recipe.adapter
+    if adapter.path and (base / adapter.path).exists():  # else it is the name of a run
+        adapter = adapter.model_copy(update={"path": fix(adapter.path)})
+    return recipe.model_copy(update={"data": data, "model": model, "adapter": adapter})
 
 
 def refuse_unsupported(recipe: Recipe) -> None:
@@ -189,8 +193,7 @@ def refuse_unsupported(recipe: Recipe) -> None:
             raise EngineError(
                 f"{path}: {value} is not available in this version yet.", remedy, "REC-01", field=path
             )
-    for clash in combinations.clashes(recipe):
-        raise EngineError(clash.message, clash.hint, "REC-01", field=clash.field)
+    refuse_clashes(recipe)
     if not recipe.data.train:
         raise EngineError(
             "No training data is named.",
@@ -198,3 +201,9 @@ def refuse_unsupported(recipe: Recipe) -> None:
             "REC-01",
             field="data.train",
         )
+
+
+def refuse_clashes(recipe: Recipe) -> None:
+    """Raise EngineError REC-01 for the first two options that cannot be had together."""
+    for clash in combinations.clashes(recipe):
+        raise EngineError(clash.message, clash.hint, "REC-01", field=clash.field)

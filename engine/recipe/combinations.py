@@ -12,7 +12,7 @@ from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.recipe import Recipe
 
 # The options of the adapter section that each method obeys, beside the method itself.
-_PLACES = ("target_modules", "layers_to_transform", "modules_to_save")
+_PLACES = ("path", "target_modules", "layers_to_transform", "modules_to_save")
 OBEYED: dict[str, tuple[str, ...]] = {
     "lora": (
         *_PLACES,
@@ -96,6 +96,12 @@ CLASHES: tuple[tuple[str, Callable[[Recipe], bool], str, str], ...] = (
         lambda r: _rewrites_base(r) and _quantised(r),
         "PiSSA and OLoRA move a part of the weights into the adapter, which a quantised base cannot do.",
         "Use true, gaussian or eva, or leave the base unquantised.",
+    ),
+    (
+        "adapter.init_lora_weights",
+        lambda r: r.adapter.path is not None and r.adapter.init_lora_weights is not True,
+        "An adapter that is gone on with has its values: there is no start to be drawn.",
+        "Set init_lora_weights to true, or leave adapter.path empty.",
     ),
     (
         "training.loraplus_lr_ratio",

@@ -69,6 +69,7 @@ _SPECIAL = {
     "data.train": "paths",
     "data.validation": "path",
     "model.path": "path",
+    "adapter.path": "path",
     "adapter.target_modules": "names",
 }
 
@@ -112,6 +113,8 @@ def _kind(annotation: Any) -> tuple[str, bool, tuple[Any, ...]]:
         kinds = [_kind(part) for part in parts]
         if len(kinds) == 1:
             return kinds[0][0], optional, kinds[0][2]
+        if [kind for kind, _, _ in kinds] == ["integer", "number"]:
+            return "integer", optional, ()  # what a person types is whole; a file may hold a fraction
         if any("auto" in k[2] for k in kinds):
             return "integer_or_auto", optional, next(k[2] for k in kinds if "auto" in k[2])
         return "names", optional, ()

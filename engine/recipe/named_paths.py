@@ -22,6 +22,7 @@ def named(recipe: Recipe) -> list[str]:
     found = [recipe.model.path, *data.train, *data.sources]
     found += [data.validation] if data.validation else []
     found += [data.chat_template]
+    found += [recipe.adapter.path] if recipe.adapter.path else []
     return list(dict.fromkeys(found))
 
 
@@ -48,4 +49,7 @@ def without(recipe: Recipe, paths: Collection[str]) -> Recipe:
     )
     if model.path in paths:
         model = model.model_copy(update={"path": usual.model.path})
-    return recipe.model_copy(update={"data": kept, "model": model})
+    adapter = recipe.adapter
+    if adapter.path in paths:
+        adapter = adapter.model_copy(update={"path": None})
+    return recipe.model_copy(update={"data": kept, "model": model, "adapter": adapter})

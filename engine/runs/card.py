@@ -33,6 +33,14 @@ model = AutoModelForCausalLM.from_pretrained("THIS FOLDER")
 """
 
 
+def _begun(recipe: Recipe, digest: str) -> str:
+    """Return the line that names the adapter a run began from; nothing where it began from none."""
+    if recipe.adapter.path is None:
+        return ""
+    digest = f" (SHA-256 of its values: {digest})" if digest else ""
+    return f"\n| begins from the adapter | {markdown(recipe.adapter.path, 400)}{digest} |"
+
+
 def _what_it_is(recipe: Recipe) -> str:
     """Return the beginning of the sentence that ends with the base's name."""
     options = recipe.adapter
@@ -68,21 +76,20 @@ def model_card(
     best_loss: float | None,
     versions: dict[str, str],
     judged: Sequence[Seal] = (),
+    begun: str = "",
 ) -> str:
-    """Return README.md for `adapter/` or `model/`: front matter the hub reads, then the facts of the run."""
+    """Return README.md for `adapter/` or `model/`: front matter the hub reads, then the facts of the run.
+
+    `begun` is the SHA-256 of the values that training began from, where those were an adapter's.
+    """
     full = recipe.adapter.method == "full"
     data = markdown(", ".join(Path(p).name for p in recipe.data.train), 400)
     loss = "not measured" if best_loss is None else f"{best_loss:.4f}"
-    table = "\n".join(
-        f"| {markdown(name)} | {markdown(number)} |" for name, number in versions.items() if number
-    )
-    head = front_matter(
-        {
-            "base_model": show_name(recipe.model.path),
-            "library_name": "transformers" if full else "peft",
-            "tags": [recipe.adapter.method, "tunesmith"],
-        }
-    )
+    numbers = ((markdown(name), markdown(number)) for name, number in versions.items() if number)
+    table = "\n".join(f"| {name} | {number} |" for name, number in numbers)
+    about: dict[str, object] = {"base_model": show_name(recipe.model.path)}
+    about |= {"library_name": "transformers" if full else "peft"}
+    head = front_matter({**about, "tags": [recipe.adapter.method, "tunesmith"]})
     return f"""{head}
 # {markdown(recipe.name)}
 
@@ -94,7 +101,7 @@ def model_card(
 | data | {data} |
 | step of these weights | {step} |
 | best validation loss | {loss} |
-| seed | {recipe.training.seed} |
+| seed | {recipe.training.seed} |{_begun(recipe, begun)}
 
 {_sealed(judged)}## Use it
 

@@ -245,7 +245,7 @@ def of_base(then: Mapping[str, Any], recipe: Recipe, step: int, folder: Path | N
     for name, known in model["files"].items():
         file = place / str(name)
         try:
-            same = _is_same(file, known)
+            same = is_same(file, known)
         except OSError as error:
             what = "is gone" if not file.exists() else f"cannot be read ({error.strerror})"
             return [_changed_base(f"{paths.show_name(str(name))} of the base model {what}", str(file), step)]
@@ -254,7 +254,8 @@ def of_base(then: Mapping[str, Any], recipe: Recipe, step: int, folder: Path | N
     return []
 
 
-def _is_same(file: Path, known: Any) -> bool:
+def is_same(file: Path, known: Any) -> bool:
+    """Return whether a file has the digest that a run noted of it; raises OSError."""
     if isinstance(known, str):  # the first runs kept the digest of both ends
         return file_digests.edges_of(file) == known
     if file.stat().st_size != known.get("bytes"):

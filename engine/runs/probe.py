@@ -14,6 +14,7 @@ from engine.jobs import process
 from engine.jobs.spec import create_job
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
+from engine.runs import beginnings
 from engine.runs.question import Question, make_folder
 
 STEPS = 20
@@ -105,7 +106,7 @@ def start(recipe: Recipe, steps: int = STEPS) -> Trial:
     if steps < 1:
         raise EngineError("A trial needs one step.", "Use 20.", "REC-01")
     codec.refuse_unsupported(recipe)
-    tried = codec.override(recipe, {"training.max_steps": steps, **ALONE})
+    tried = codec.override(beginnings.settled(recipe), {"training.max_steps": steps, **ALONE})
     folder = make_folder(PREFIX, tried)
     create_job("probe", {}, folder, name=recipe.name or "Trial")
     return Trial(process.start(folder))

@@ -13,9 +13,10 @@ from typing import Any
 
 from engine.jobs import lock
 from engine.jobs.process import exit_of
+from engine.jobs.spec import read_job
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import changes, gate_checks, result, store
+from engine.runs import beginnings, changes, gate_checks, result, store
 from engine.runs.fsck_papers import has_its_result
 from engine.runs.gate_checks import Finding as Finding
 
@@ -63,6 +64,7 @@ def examine(folder: Path, values: Mapping[str, Any] | None = None) -> Verdict:
         then = gate_checks.environment_of(folder)
         found += saves + gate_checks.of_versions(then) + gate_checks.of_copies(folder)
         found += gate_checks.of_foreign(folder)
+        found += beginnings.of_adapter(read_job(folder).arguments, step)
         if recipe is not None and then:
             found += gate_checks.of_base(then, recipe, step) + gate_checks.of_data(folder, then, recipe, step)
     order = ("error", "warning", "info")

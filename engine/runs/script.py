@@ -188,6 +188,9 @@ def _constants(run: RunFacts, data: DataPart) -> list[str]:
     lines.append(
         assign("OUT", "model" if recipe.adapter.method == "full" else "adapter", "a folder, made here")
     )
+    if recipe.adapter.path is not None:
+        lines.append(assign("BEGINS_FROM", recipe.adapter.path, "the adapter's folder"))
+        lines.append(assign("BEGINS_FROM_SHA256", run.begins_from))
     if script_model.start_kept(recipe):
         lines.append('START = str(Path(OUT).resolve() / "start")  # what the adapter begins with')
     if recipe.adapter.method != "full":
@@ -235,7 +238,8 @@ def _imports(run: RunFacts, data: DataPart) -> str:
     whole = ", ".join(sorted(names, key=lambda n: (not n.isupper(), n.lower() if n[0].islower() else "", n)))
     others = [line for line in lines if line.startswith("from")]
     first = [line for line in lines if line.startswith("import")]
-    third = [*first, "import numpy as np", "import torch", "import torch.nn.functional as F", *others]
+    begun = ["import safetensors.torch"] if recipe.adapter.path is not None else []
+    third = [*first, "import numpy as np", *begun, "import torch", "import torch.nn.functional as F", *others]
     third += sorted(i for i in data.imports if i.startswith("from safetensors"))
     listed = f"from transformers import {whole}"
     if len(listed) > 88:
@@ -244,7 +248,8 @@ def _imports(run: RunFacts, data: DataPart) -> str:
 
 
 def _needs_path(run: RunFacts, data: DataPart) -> bool:
-    return not data.tokenises or parts.READ_JSON in data.code or script_model.start_kept(run.recipe)
+    begun = run.recipe.adapter.path is not None or script_model.start_kept(run.recipe)
+    return not data.tokenises or parts.READ_JSON in data.code or begun
 
 
 def _head(run: RunFacts, data: DataPart, name: str) -> str:

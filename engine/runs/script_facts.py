@@ -16,11 +16,12 @@ from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
 from engine.errors import EngineError
 from engine.events import DataPrepared, Finished, ModelLoaded
+from engine.jobs.spec import read_job
 from engine.models.facts import ModelFacts, read_facts
 from engine.plan import pace
 from engine.recipe.recipe import Recipe
 from engine.recipe.schedules import warmup_of
-from engine.runs import store
+from engine.runs import beginnings, store
 from engine.runs.event_log import EventReader
 from engine.runs.script_model import several_groups
 
@@ -46,6 +47,7 @@ class RunFacts:
     eval_steps: int
     tokenizer: ModelTokenizer
     template: str
+    begins_from: str = ""  # the SHA-256 of the adapter's values that it begins from
 
     @property
     def files(self) -> list[str]:
@@ -96,6 +98,7 @@ def read_run(folder: Path) -> RunFacts:
         eval_steps=pace.eval_every(recipe, per_epoch, total) or total,
         tokenizer=ModelTokenizer(model),
         template=load_template(model, recipe.data.chat_template).source,
+        begins_from=beginnings.digest(read_job(folder).arguments),
     )
 
 

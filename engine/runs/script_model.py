@@ -28,7 +28,10 @@ def base_source(recipe: Recipe, dtype: str, device: str) -> str:
         values |= {"quantization_config": Code(quantised), "device_map": Code('{"": device}')}
     if recipe.model.attn_implementation != "auto":
         values["attn_implementation"] = recipe.model.attn_implementation
-    told = "all of it is trained" if full else "put the adapter on it, drawn from the seed"
+    told = "put the adapter on it, drawn from the seed"
+    if recipe.adapter.path is not None:
+        told = "put the adapter on it that training goes on from"
+    told = "all of it is trained" if full else told
     lines = [
         "def make_model():",
         f'    """Load the base; {told}."""',
@@ -46,7 +49,20 @@ def base_source(recipe: Recipe, dtype: str, device: str) -> str:
     if full:
         return "\n".join([*lines, f"    return model{place}"])
     lines += ["    model.requires_grad_(False)", "    torch.manual_seed(SEED)"]
-    return "\n".join([*lines, f"    return get_peft_model(model, ADAPTER){place}"])
+    if recipe.adapter.path is None:
+        return "\n".join([*lines, f"    return get_peft_model(model, ADAPTER){place}"])
+    return "\n".join([*lines, *BEGIN, f"    return model{place}"])
+
+
+BEGIN = (
+    "    model = get_peft_model(model, ADAPTER)",
+    '    file = Path(BEGINS_FROM) / "adapter_model.safetensors"',
+    "    if hashlib.sha256(file.read_bytes()).hexdigest() != BEGINS_FROM_SHA256:",
+    '        sys.exit("Another adapter than the one the run began from")',
+    "    values = safetensors.torch.load_file(file)",
+    '    values = {k: v for k, v in values.items() if ".base_layer.weight" not in k}',
+    "    set_peft_model_state_dict(model, values)",
+)
 
 
 def _quantised(recipe: Recipe, dtype: str) -> str:
@@ -108,7 +124,7 @@ def _lora(recipe: Recipe, linears: list[str]) -> dict[str, Any]:
         "lora_dropout": options.lora_dropout,
     }
     for name in ("rank_pattern", "alpha_pattern"):
-        found: dict[str, int] = {}
+        found: dict[str, int | float] = {}
         for key, value in getattr(options, name).items():
             for end in [n for n in linears if fits(n, key)] if key in GROUPS else [key]:
                 found.setdefault(end, value)
@@ -307,7 +323,8 @@ def imports_of(recipe: Recipe) -> tuple[list[str], list[str]]:
     if recipe.training.optim in OF_BITSANDBYTES:
         lines.append("import bitsandbytes as bnb")
     if recipe.adapter.method != "full":
-        lines.append(f"from peft import {CONFIGS[recipe.adapter.method]}, get_peft_model")
+        begun = ", set_peft_model_state_dict" if recipe.adapter.path is not None else ""
+        lines.append(f"from peft import {CONFIGS[recipe.adapter.method]}, get_peft_model{begun}")
     if recipe.model.load_in_4bit or recipe.model.load_in_8bit:
         names.append("BitsAndBytesConfig")
     if recipe.training.lr_scheduler_type != "one_cycle":

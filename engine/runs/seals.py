@@ -137,7 +137,7 @@ def _trained_tokens(case: _Case) -> Seal:
 
 
 def _effect(case: _Case) -> Seal:
-    """Red when the scores are those of the untouched base; judged at the step of the result."""
+    """Red when the scores are those the run began with; judged at the step of the result."""
     name, history, step = "effect", case.history, case.result_step
     measured = [each for each in history.effects if step is None or each.step == step]
     found = measured[-1] if measured else (history.effects[-1] if history.effects else None)
@@ -147,8 +147,9 @@ def _effect(case: _Case) -> Seal:
         return _seal(name, "unmeasured", f"At step {found.step:,} a score is not a number.")
     limit = LEAST_KL.get(history.model.dtype if history.model else "", max(LEAST_KL.values()))
     red = found.mean_kl < limit
+    whose = "those of the adapter it began from" if found.beside == "adapter" else "the base's"
     words = (
-        f"At step {found.step:,} the scores differ from the base's by {found.mean_kl:.2g} nats a token"
+        f"At step {found.step:,} the scores differ from {whose} by {found.mean_kl:.2g} nats a token"
         f" (at least {limit:g} asked), at most by {found.max_logit_difference:.2g};"
         f" {found.changed} of {found.positions} tokens have another likeliest one."
     )

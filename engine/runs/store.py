@@ -71,10 +71,12 @@ def readable_name(recipe: Recipe) -> str:
 def create_run(recipe: Recipe, run_dir: Path | None = None) -> Path:
     """Make a run's folder with its frozen recipe and return it.
 
-    Raises EngineError REC-01 for options this version does not obey, RUN-02 when the folder holds a run.
+    Raises EngineError REC-01 for options this version does not obey, RUN-02 when the folder holds a run,
+    MODEL-* for an adapter that it cannot begin from.
     """
     codec.refuse_unsupported(recipe)
     refuse_unknown(recipe.evaluation.benchmarks)
+    recipe, begun = _with_beginning(recipe)
     name = readable_name(recipe)
     recipe = recipe.model_copy(update={"name": name})
     folder = run_dir if run_dir is not None else _free_folder(paths.slug(name))
@@ -93,12 +95,23 @@ def create_run(recipe: Recipe, run_dir: Path | None = None) -> Path:
         raise from_os_error(error, str(folder)) from error
     create_job(
         "train",
-        {"recipe": recipe.model_dump(mode="json")},
+        {"recipe": recipe.model_dump(mode="json"), **begun},
         folder,
         name=name,
         launcher=recipe.launcher.model_dump(),
     )
     return folder
+
+
+def _with_beginning(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
+    """Return the recipe with what the adapter settles that it begins from, and what job.json keeps of it."""
+    if recipe.adapter.path is None:
+        return recipe, {}
+    from engine.runs import beginnings  # it reads headers: most runs begin from nothing
+
+    recipe = beginnings.settled(recipe)
+    codec.refuse_unsupported(recipe)
+    return recipe, beginnings.record(recipe)
 
 
 def _free_folder(name: str) -> Path:
@@ -235,6 +248,11 @@ def summary(folder: Path) -> RunSummary:
     )
 
 
+def _damage(folder: Path) -> str:
+    found = result.known(folder)
+    return paths.show_name(found.problem, 200) if found is not None else ""
+
+
 def _last_seals(path: Path) -> tuple[Seal, ...]:
     """Return the newest seals of a log whose samples held none: those of a long run that is still going."""
     try:
@@ -248,11 +266,6 @@ def _last_seals(path: Path) -> tuple[Seal, ...]:
     end = block.find(b"\n", start + 1)
     found = _parse(block[start + 1 : end]) if 0 <= start < end else []
     return seals.told(found[0]) if found else ()
-def _damage(folder: Path) -> str:
-    found = result.known(folder)
-    return paths.show_name(found.problem, 200) if found is not None else ""
-
-
 
 
 def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:

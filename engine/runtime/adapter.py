@@ -11,8 +11,10 @@ import torch
 
 from engine.data.dataset import Example
 from engine.errors import EngineError
+from engine.models.adapter_facts import AdapterFacts
 from engine.plan.adapter_size import pattern_value
 from engine.recipe.recipe import Recipe
+from engine.runtime import begun
 from engine.runtime.fused import blocks, gathered
 from engine.runtime.methods import adalora, eva, numbers, portable, residual, whole
 from engine.runtime.methods.configs import make_config
@@ -29,13 +31,14 @@ class Beginning:
     resumed: bool = False
     device: torch.device = torch.device("cpu")
     dtype: torch.dtype = torch.float32
+    adapter: AdapterFacts | None = None  # whose values the first step finds; None where they are drawn
 
 
 def add_adapter(model: Any, recipe: Recipe, beginning: Beginning | None = None) -> Any:
     """Wrap the base with its adapter, drawn from the seed.
 
     Raises EngineError REC-01 for names that mean nothing in this model and for what its layers cannot do.
-    A resumed run gets its layers only: `portable.restore` fills them.
+    A resumed run gets its layers only: `portable.restore` fills them. `beginning.adapter` fills them at once.
     """
     beginning = beginning or Beginning()
     torch.manual_seed(recipe.training.seed)
@@ -45,9 +48,14 @@ def add_adapter(model: Any, recipe: Recipe, beginning: Beginning | None = None) 
         return whole.wrap(model, beginning.folder)
     targets = find_targets(model, options)
     _check(model, recipe, targets, beginning)
-    wrapped = _wrap(model, recipe, make_config(recipe, model, targets, beginning.total_steps))
+    config = make_config(recipe, model, targets, beginning.total_steps)
+    if beginning.adapter is not None and options.method == "vera":
+        config.projection_prng_key = beginning.adapter.numbers.prng_key
+    wrapped = _wrap(model, recipe, config)
     adalora.keep_scaling(wrapped)
     numbers.hold_in_float32(wrapped)
+    if beginning.adapter is not None:
+        begun.fill(wrapped, beginning.adapter)
     if options.method == "lora":
         _begin(wrapped, recipe, beginning)
         if options.bias == "none":  # the fused product has no gradient for a bias

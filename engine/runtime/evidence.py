@@ -2,7 +2,7 @@
 
 The untouched base is asked once, before its adapter is made, for its scores at a few trained tokens; later
 the model as it stands is asked for the same ones. So an adapter that changes nothing is seen whatever the
-method, full finetuning included.
+method, full finetuning included. A run that begins from an adapter is compared with what it began from.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ class Probe:
     rows: tuple[Row, ...]
     base: Tensor
     flat: bool  # the rows are asked behind one another, as the run's batches are laid out
+    beside: Literal["base", "adapter"] = "base"  # whose scores: the base's, or with what training began from
 
 
 def recall(job: Job) -> None:
@@ -55,8 +56,8 @@ def recall(job: Job) -> None:
         job.history.fold(replay(job.folder, leave_out=("hardware", "heartbeat", "progress")))
 
 
-def ask_base(base: Any, data: Prepared, flat: bool) -> Probe:
-    """Ask the untouched base for its scores."""
+def ask_base(base: Any, data: Prepared, flat: bool, beside: Literal["base", "adapter"] = "base") -> Probe:
+    """Ask the untouched base for its scores, or with the adapter that training begins from on it."""
     shortest = sorted(data.train[:LOOKED_AT], key=lambda example: len(example.ids))[:PROBE_ROWS]
     rows = [_row(example, next(base.parameters()).device) for example in shortest]
     scores = _scores(base, rows, flat)
@@ -64,7 +65,7 @@ def ask_base(base: Any, data: Prepared, flat: bool) -> Probe:
     sound = [place for place, found in enumerate(scores) if bool(found.isfinite().all())]
     nothing = torch.zeros(0, 1)
     known = torch.cat([scores[i] for i in sound]) if sound else nothing
-    return Probe(tuple(rows[i] for i in sound), known, flat)
+    return Probe(tuple(rows[i] for i in sound), known, flat, beside)
 
 
 def _row(example: Example, device: torch.device) -> Row:
@@ -111,6 +112,7 @@ def measure_effect(run: Training) -> None:
             # Rounding may leave the divergence of equal scores a little below zero.
             mean_kl=max(0.0, divergence) if math.isfinite(divergence) else None,
             max_logit_difference=largest if math.isfinite(largest) else None,
+            beside=run.probe.beside,
         )
     )
 

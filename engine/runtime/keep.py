@@ -15,7 +15,7 @@ import psutil
 from engine import durable
 from engine.errors import EngineError
 from engine.events import CheckpointSaved, Finished, Log, Warned
-from engine.runs import card, seals
+from engine.runs import beginnings, card, seals
 from engine.runtime import checkpoint, early, full_disk, memory, numbers, optim
 from engine.runtime.job import Job
 from engine.runtime.loss import plain_head
@@ -166,7 +166,8 @@ def publish(run: Training, seconds: float) -> Finished:
     step = run.best_step if best else run.step
     source = run.job.folder / "checkpoints" / f"step-{step:08d}"
     judged = seals.judge(run.job.history, step)
-    about = (run.job.folder.name, step or 0, run.best_loss, run.job.versions, judged)
+    begun = beginnings.digest(run.job.spec.arguments)
+    about = (run.job.folder.name, step or 0, run.best_loss, run.job.versions, judged, begun)
     text = card.model_card(run.recipe, *about)
     size = sum(p.stat().st_size for p in source.rglob("*"))
     target = full_disk.outlast(run, size, lambda: checkpoint.publish(source, run.job.folder, text))

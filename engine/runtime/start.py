@@ -38,6 +38,7 @@ from engine.runs.store import load_recipe
 from engine.runtime import (
     adapter,
     afterwards,
+    begun,
     early,
     evaluate,
     evidence,
@@ -223,17 +224,16 @@ def load_model(
     """Load base and adapter and lay out the run; `checkpoint` is what `keep.ready` will put into it."""
     job.phase("load model")
     began = time.monotonic()
+    first = begun.read(job, recipe, resumed=checkpoint is not None)
     compute, ranks = choose_compute(recipe.training.precision), ranks_of(job)
     place, whole = ranks.loading_place(compute), recipe.adapter.method == "full"
     base = load_base(folder, recipe.model, place, whole=whole)
     layout = choose_layout(base, recipe.model.attn_implementation)
-    asked = evidence.ask_base(base, data, layout.flat)
     parameters = base.num_parameters()
     table = make_timetable(recipe, [len(e.ids) for e in data.train])
-    begin = adapter.Beginning(
-        table.total_steps, data.train, folder, checkpoint is not None, compute.device, compute.dtype
-    )
-    model = adapter.add_adapter(base, recipe, begin)
+    place_of = (folder, checkpoint is not None, compute.device, compute.dtype)
+    begin = adapter.Beginning(table.total_steps, data.train, *place_of, first)
+    model, asked = _adapt(base, recipe, begin, data, layout)
     _save_memory(job, recipe, base)
     _say_loaded(job, recipe, compute, layout, parameters, model, began)
     if ranks.sharded:
@@ -266,6 +266,17 @@ def load_model(
         reload=lambda: load_model(job, recipe, folder, data, last_checkpoint(job.folder)[0]),
         ranks=ranks,
     )
+
+
+def _adapt(
+    base: Any, recipe: Recipe, begin: adapter.Beginning, data: Prepared, layout: Layout
+) -> tuple[Any, evidence.Probe]:
+    """Put the adapter on its base; ask what training is compared with, the base or the adapter begun from."""
+    asked = None if begin.adapter is not None else evidence.ask_base(base, data, layout.flat)
+    model = adapter.add_adapter(base, recipe, begin)
+    if asked is None:
+        asked = evidence.ask_base(model.eval().get_base_model(), data, layout.flat, "adapter")
+    return model, asked
 
 
 def _save_memory(job: Job, recipe: Recipe, base: Any) -> None:

@@ -14,7 +14,7 @@ from engine.runs.advance import Started, advance, going_folders, name_of, occupi
 from engine.runs.advance import device_names as names_of_devices
 from engine.verbs.runs import check_inputs, read_recipe
 from engine.verbs.spoken import say
-from engine.verbs.starts import refuse_without_gpu
+from engine.verbs.starts import ask_base, refuse_without_gpu
 
 Answer = dict[str, Any] | int
 RECIPES = (".yaml", ".yml")
@@ -64,6 +64,7 @@ def add(args: Namespace) -> Answer:
             recipe = read_recipe(what, args.set)
             codec.refuse_unsupported(recipe)
             check_inputs(recipe)
+            ask_base(recipe, anyway=args.anyway)
             refuse_without_gpu(recipe, anyway=args.anyway)
             folder = store.create_run(recipe)
         else:

@@ -12,7 +12,7 @@ from engine.errors import EngineError
 from engine.jobs import process
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import check, evaluations, resume_gate, store
+from engine.runs import beginnings, check, evaluations, resume_gate, store
 from engine.runs.compared import finding_on
 from engine.runs.fsck import fsck
 from engine.verbs import follow, starts
@@ -40,7 +40,11 @@ def read_recipe(path: str, settings: list[str]) -> Recipe:
     """Return a recipe file with `--set` applied, its paths made absolute."""
     file = Path(path).expanduser()
     recipe = codec.override(codec.load(file), parse_sets(settings))
-    return codec.absolute(recipe, file.resolve().parent)
+    recipe = codec.absolute(recipe, file.resolve().parent)
+    begun = recipe.adapter.path
+    if begun and not Path(begun).is_absolute():
+        recipe = codec.override(recipe, {beginnings.FIELD: str(store.find_run(begun))})
+    return beginnings.settled(recipe)
 
 
 def train(args: Namespace) -> Answer:
@@ -48,6 +52,7 @@ def train(args: Namespace) -> Answer:
     recipe = read_recipe(args.recipe, args.set)
     codec.refuse_unsupported(recipe)
     check_inputs(recipe)
+    starts.ask_base(recipe, anyway=args.anyway)
     environment = starts.place(recipe, anyway=args.anyway)
     folder = store.create_run(recipe, Path(args.run_dir).expanduser().resolve() if args.run_dir else None)
     child = process.start(folder, environment=environment)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from engine.errors import EngineError
 from engine.recipe.recipe import Recipe
-from engine.runs import start_gate
+from engine.runs import beginnings, start_gate
 from engine.runs.gate_checks import Finding
 from engine.verbs.spoken import note
 
@@ -26,6 +26,16 @@ def place(recipe: Recipe, *, anyway: bool) -> dict[str, str]:
     environment = start_gate.let_through(start, anyway=anyway)
     tell(start.findings)
     return environment
+
+
+def ask_base(recipe: Recipe, *, anyway: bool) -> None:
+    """Tell of another base than that of the adapter a run begins from.
+
+    Raises EngineError MODEL-08 where its files are others; with `anyway` the way on is taken.
+    """
+    found = start_gate.Start(tuple(beginnings.of_base(recipe)))
+    start_gate.let_through(found, anyway=anyway)
+    tell(found.findings)
 
 
 def refuse_without_gpu(recipe: Recipe, *, anyway: bool) -> None:

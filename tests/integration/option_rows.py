@@ -120,6 +120,7 @@ SOURCES = {
 
 ADAPTER = {
     "adapter.method": Row("lora", "ia3", "parameters", {"adapter.lora_dropout": 0.05}),
+    "adapter.path": Row(None, f"{SETS}/adapter", "losses", same=("parameters",)),
     "adapter.r": Row(16, 4, "parameters"),
     "adapter.lora_alpha": Row(32, 64, "weights", same=("parameters",)),
     "adapter.lora_dropout": Row(0.0, 0.5, "weights", same=("parameters",)),

@@ -105,11 +105,26 @@ def write_sets(folder: Path, tiny: Path) -> None:
             for key in [k for k in weights if "self_attn" in k]:
                 weights[key.replace(".weight", ".bias")] = torch.zeros(weights[key].shape[0])
         save_file(weights, folder / name / "model.safetensors", metadata={"format": "pt"})
+    write_adapter(folder / "tiny", folder / "adapter")
     repository = folder / "hub" / "models--some--tiny"
     for reference, source in (("first", "tiny"), ("second", "other")):
         (repository / "refs").mkdir(parents=True, exist_ok=True)
         (repository / "refs" / reference).write_text(f"c0ffee{reference}")
         shutil.copytree(folder / source, repository / "snapshots" / f"c0ffee{reference}")
+
+
+def write_adapter(base: Path, folder: Path) -> None:
+    """Write an adapter as the usual recipe makes one for a base, of other values."""
+    made, tensors = torch.Generator().manual_seed(3), {}
+    for name, weight in load_file(base / "model.safetensors").items():
+        if name.endswith("_proj.weight"):
+            module, (out, inner) = f"base_model.model.{name.removesuffix('.weight')}", weight.shape
+            tensors[f"{module}.lora_A.weight"] = torch.randn(16, inner, generator=made) * 0.1
+            tensors[f"{module}.lora_B.weight"] = torch.randn(out, 16, generator=made) * 0.1
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
 @dataclass

@@ -12,7 +12,7 @@ from torch import nn
 from engine.errors import EngineError
 from engine.models.experts import is_expert, reached
 from engine.models.facts import Linear
-from engine.plan.adapter_size import chosen
+from engine.plan.adapter_size import Number, chosen
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.targets import ALL_LINEAR, GROUPS, fits, named
 
@@ -159,12 +159,12 @@ def short(names: Iterable[str], model: Any) -> list[str]:
     return sorted({leaf if (leaf := n.rpartition(".")[2]) in kept else n for n in chosen_names})
 
 
-def exact_pattern(pattern: dict[str, int], names: Iterable[str]) -> dict[str, int]:
+def exact_pattern(pattern: dict[str, Number], names: Iterable[str]) -> dict[str, Number]:
     """Return `rank_pattern` or `alpha_pattern` with each group replaced by the names of its modules.
 
     The order is kept: the first key that a module's name ends in wins, in peft as here.
     """
-    names, found = list(names), dict[str, int]()
+    names, found = list(names), dict[str, Number]()
     for key, value in pattern.items():
         for end in [n for n in names if fits(n, key)] if key in GROUPS else [key]:
             found.setdefault(end, value)

@@ -110,6 +110,7 @@ def test_that_every_option_is_obeyed_by_a_method_or_refused(method: str) -> None
         "bias": "all",
         "target_r": 5,
         "oft_block_size": 8,
+        "path": "runs/tickets",
     }
     assert set(other) == set(AdapterOptions.model_fields) - {"method"}
     for name, value in other.items():
