@@ -94,7 +94,8 @@ def show_name(text: str, limit: int = 128) -> str:
 
 def mark_name(text: str, limit: int = 128) -> str:
     """Return a name to be kept: what cannot be seen becomes marks, length bounded."""
-    marked = "".join(_mark(c) for c in text[: limit * 2])
+    cut = text[: limit * 2]
+    marked = cut if cut.isprintable() else "".join(_mark(c) for c in cut)
     return marked if len(marked) <= limit else marked[: limit - 1] + "…"
 
 

@@ -232,8 +232,8 @@ class HomePage(Page):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self._loaded = False
-        self._asking = False
+        self._loaded = self._asking = False
+        self._actions: list[QWidget] = []
         self._build()
         self._timer = QTimer(self)
         self._timer.setInterval(REFRESH_MS)
@@ -313,9 +313,8 @@ class HomePage(Page):
         return side
 
     def top_bar_actions(self) -> list[QWidget]:
-        to = self.navigate_requested.emit
-        window_open = getattr(self.window(), "open_anything", None)
-        self._actions = [
+        to, window_open = self.navigate_requested.emit, getattr(self.window(), "open_anything", None)
+        self._actions = self._actions or [
             button("Import…", "download", on_click=window_open, tip="Ctrl+O"),
             button("Open a run", "folder", on_click=lambda: to("runs", None)),
             button("New run", "plus", "primary", on_click=lambda: to("wizard", None), tip="Ctrl+N"),

@@ -74,6 +74,7 @@ class LibraryPage(Page):
         self._loaded, self._asking, self._in_trash = False, False, False
         self._trashed: list[Trashed] | None = None  # None: to be looked at again
         self._turn = 0
+        self._actions: list[QWidget] = []
         self.results = ResultChecker(self)
         self._build()
         self._connect()
@@ -191,7 +192,7 @@ class LibraryPage(Page):
         shortcut.activated.connect(act)
 
     def top_bar_actions(self) -> list[QWidget]:
-        self._actions = [
+        self._actions = self._actions or [
             button("Open folder…", "folder", on_click=self._open_folder),
             button("New run", "plus", "primary", on_click=self._new_run, tip="Ctrl+N"),
         ]

@@ -207,7 +207,8 @@ class MonitorPage(Page):
         self._places.setCurrentWidget(self._board)
         self.actions_bar.asked = ""
         self._on_state_changed(watch.state)
-        self.refresh()
+        if self._visible:
+            self.refresh()  # else it is drawn once it is shown
         self.damage.look()
 
     def _leave(self) -> None:

@@ -15,7 +15,6 @@ from app.widgets.chart_group import ChartGroup, HorizontalLine, SeriesSpec
 from engine.runs.history import RunHistory
 from engine.runs.series import Series
 
-MANY_STEPS = 100_000  # more new ones than this are drawn chart by chart
 GENERATION = 1_000_000  # versions of a series stay below it
 TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 HELP = {
@@ -59,10 +58,8 @@ class MonitorCharts:
         self.group.heading = self._heading
         self._history = RunHistory()
         self._axis = "step"
-        self._base = self._drawn = 0
+        self._base = 0
         self._waiting: list[ChartCard] = []
-        self._in_turn = QTimer(self.group, interval=0)
-        self._in_turn.timeout.connect(self._draw_next)
         train = SeriesSpec("loss", "train", "accent", "smooth")
         validation = SeriesSpec("validation", "validation", "series2", "dots")
         self.loss = self._card("Loss", "loss", [train, validation], short, loss, legend=True)
@@ -73,6 +70,8 @@ class MonitorCharts:
         speed = SeriesSpec("tokens_per_second", "tokens/s", "series3", "smooth")
         self.speed = self._card("Tokens/s", "tokens_per_second", [speed], short, number, from_zero=True)
         self.cards = (self.loss, self.learning_rate, self.grad_norm, self.memory, self.speed)
+        self._in_turn = QTimer(self.loss, interval=0)  # ends with the charts
+        self._in_turn.timeout.connect(self._draw_next)
         self._build_controls()
 
     def _one(
@@ -130,14 +129,8 @@ class MonitorCharts:
         loss_chart.set_summary(history.text_summary())
         self._show_levels(history, max_grad_norm)
         self._show_values(history)
-        if len(history.series["loss"]) - self._drawn < MANY_STEPS:
-            self._waiting = []
-            for card in self.cards:
-                self._draw(card)
-        elif not self._waiting:
-            self._waiting = list(self.cards)
-            self._in_turn.start()
-        self._drawn = len(history.series["loss"])
+        self._waiting += [card for card in self.cards if card not in self._waiting]
+        self._in_turn.start()
 
     @property
     def busy(self) -> bool:
@@ -145,7 +138,7 @@ class MonitorCharts:
         return bool(self._waiting)
 
     def _draw_next(self) -> None:
-        """Draw one card a turn of the event loop: a million new steps in five charts would be felt."""
+        """Draw one card a turn of the event loop: five charts, each with its paint, would be felt."""
         if self._waiting:
             self._draw(self._waiting.pop(0))
         if not self._waiting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
@@ -54,6 +54,7 @@ class MonitorSide(Card):
         self.recipe.setProperty("flat", "true")
         self.recipe.setAccessibleName("The recipe this run was started with")
         self._asked = ""
+        self._unfilled: dict[str, Callable[[], None]] = {}
         self._question_place = self._build_question()
         self._question_place.hide()
         answered = QWidget()
@@ -71,7 +72,7 @@ class MonitorSide(Card):
         self.layout().insertLayout(0, self.header)
         self.layout().setContentsMargins(12, 8, 12, 12)
         self.body.addWidget(self._places, 1)
-        self.tabs.currentChanged.connect(self._places.setCurrentIndex)
+        self.tabs.currentChanged.connect(self._on_tab_changed)
         self._follow_theme()
         current_theme().changed.connect(self._follow_theme)
 
@@ -117,6 +118,19 @@ class MonitorSide(Card):
         if not going and self._asked:
             self.show_asked("")
 
+    def _on_tab_changed(self, index: int) -> None:
+        fill = self._unfilled.pop(TABS[index], None)
+        if fill is not None:
+            fill()
+        self._places.setCurrentIndex(index)
+
+    def _when_seen(self, tab: str, fill: Callable[[], None]) -> None:
+        """Fill a tab as soon as it is in front: to lay out what nobody sees takes time from what is seen."""
+        if TABS[self.tabs.currentIndex()] == tab:
+            fill()
+        else:
+            self._unfilled[tab] = fill
+
     def show_run(self, history: RunHistory, generation: int) -> None:
         """Show a run's answers and log."""
         found = answers(history)
@@ -124,11 +138,12 @@ class MonitorSide(Card):
         if self._asked and any(a.prompt == self._asked and max(a.by_step) > 0 for a in found):
             self.samples.show_prompt(self._asked)
             self.show_asked("")
-        self.log.show_lines(log_lines(history), (generation, history.log_count - len(history.log)))
+        mark = (generation, history.log_count - len(history.log))
+        self._when_seen("Log", lambda: self.log.show_lines(log_lines(history), mark))
 
     def show_seals(self, lines: Sequence[SealLine]) -> None:
         """Show what the run's seals rest on."""
-        self.seals.show_seals(lines)
+        self._when_seen("Seals", lambda: self.seals.show_seals(lines))
 
     def open_seals(self) -> None:
         """Go to the seals."""
@@ -136,7 +151,7 @@ class MonitorSide(Card):
 
     def show_recipe(self, text: str) -> None:
         """Show the recipe the run was started with."""
-        self.recipe.setPlainText(text)
+        self._when_seen("Recipe", lambda: self.recipe.setPlainText(text))
 
     def find(self) -> None:
         """Go to the filter of the log."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QEvent, QObject, QPoint, QRect, QRectF, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QAbstractItemView, QApplication, QLineEdit, QPlainTextEdit, QTextEdit, QWidget
+from shiboken6 import isValid
 
 from app.theme.style import current_theme
 
@@ -15,7 +16,11 @@ _OWN_MARK = (QLineEdit, QPlainTextEdit, QTextEdit, QAbstractItemView)
 
 
 class FocusRing(QWidget):
-    """Lies over a window and follows the focus while it is moved by keys."""
+    """Lies over a window and follows the focus while it is moved by keys.
+
+    It listens at the control with the focus and at the system's windows alone: listening at the application
+    would bring every event of every widget into Python.
+    """
 
     def __init__(self, window: QWidget) -> None:
         super().__init__(window)
@@ -26,7 +31,7 @@ class FocusRing(QWidget):
         self.hide()
         app = QApplication.instance()
         assert isinstance(app, QApplication)
-        app.installEventFilter(self)
+        window.installEventFilter(self)  # without a focus keys come here
         app.focusChanged.connect(self._on_focus_changed)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -41,8 +46,18 @@ class FocusRing(QWidget):
         return False
 
     def _on_focus_changed(self, old: QWidget | None, new: QWidget | None) -> None:
+        if old is not None and isValid(old) and old is not self._window:
+            old.removeEventFilter(self)
+        if new is not None:
+            self._listen(new)
         mine = new is not None and self._window.isAncestorOf(new) and not isinstance(new, _OWN_MARK)
         self._follow(new if mine and self._by_key else None)
+
+    def _listen(self, control: QWidget) -> None:
+        control.installEventFilter(self)
+        pressed = control.window().windowHandle()
+        if pressed is not None:
+            pressed.installEventFilter(self)  # presses of the mouse, wherever they go
 
     def _follow(self, target: QWidget | None) -> None:
         self._target = target

@@ -55,8 +55,9 @@ class LogView(QWidget):
     def _append(self, lines: list[str]) -> None:
         bar = self.view.verticalScrollBar()
         at_end = bar.value() >= bar.maximum() - 4
-        for line in self._matching(lines):
-            self.view.appendPlainText(line)
+        matching = self._matching(lines)[-MOST_LINES:]
+        if matching:
+            self.view.appendPlainText("\n".join(matching))  # at once: each call lays the view out
         if at_end:
             bar.setValue(bar.maximum())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import is_
+
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from app.theme.style import current_theme
@@ -35,16 +37,22 @@ class TopBar(QFrame):
         if pill is not self._pill:
             if self._pill is not None:
                 self._row.removeWidget(self._pill)
-                self._pill.setParent(None)
+                self._pill.setParent(None)  # hidden alone, it would show itself with its next word
             self._pill = pill
             self._row.insertWidget(1, pill)
         pill.setHidden(not pill.text)
 
     def show_actions(self, actions: list[QWidget]) -> None:
-        """Show a page's actions at the right; those of the page before are taken away, not destroyed."""
+        """Show a page's actions at the right; those of the page before are hidden, not destroyed.
+
+        They stay here: a widget that gets another parent is given its whole style anew, which takes its time.
+        """
+        if len(actions) == len(self._actions) and all(map(is_, actions, self._actions)):
+            return
         for widget in self._actions:
             self._row.removeWidget(widget)
-            widget.setParent(None)
+            if widget not in actions and widget.parentWidget() is self:
+                widget.hide()
         self._actions = list(actions)
         for widget in self._actions:
             self._row.addWidget(widget)

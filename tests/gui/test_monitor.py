@@ -93,11 +93,12 @@ def test_that_answers_follow_the_step_and_the_chart_chooses_it(qtbot, page):
 
 def test_that_the_runs_own_recipe_and_log_are_shown(qtbot, page):
     opened(qtbot, page, finished_run())
+    page.side.tabs.setCurrentIndex(3)
     assert "Llama-2-7b-hf" in page.side.recipe.toPlainText()
     assert page.side.recipe.isReadOnly()
+    page.find()
     log = page.side.log.view.toPlainText()
     assert "Model loaded" in log and "Finished after 302 steps" in log
-    page.find()
     page.side.log.filter.setText("best so far")
     shown = page.side.log.view.toPlainText().split("\n")
     assert len(shown) == 4 and all("validation loss" in line for line in shown)
@@ -250,6 +251,7 @@ def test_that_a_damaged_recipe_does_not_hide_the_curves(qtbot, page):
     (folder / "recipe.yaml").chmod(0o644)
     (folder / "recipe.yaml").write_text("training: [")
     opened(qtbot, page, folder)
+    page.side.tabs.setCurrentIndex(3)
     assert "cannot be read" in page.side.recipe.toPlainText()
     assert figure(page, "step") == "302 / 302"
 
