@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import paths
+from engine.links import is_link
 
 # name shown, how to find the folder, colour
 PLACES = (
@@ -67,7 +68,7 @@ def empty_cache() -> int:
     """Delete derived files and return how many bytes that freed."""
     before = folder_bytes(paths.cache_dir())
     for entry in paths.cache_dir().iterdir():
-        if entry.is_dir() and not entry.is_symlink():
+        if entry.is_dir() and not is_link(entry):
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)

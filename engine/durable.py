@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import faults
+from engine.links import is_link
 
 CHUNK_BYTES = 1 << 22
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -171,7 +172,7 @@ def remove_tree(folder: Path, point: str = "") -> None:
     except FileNotFoundError:
         return
     for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
+        if entry.is_dir(follow_symlinks=False) and not is_link(entry):
             remove_tree(Path(entry.path), point)
         else:
             faults.point(point)
@@ -183,7 +184,7 @@ def remove_tree(folder: Path, point: str = "") -> None:
 def discard(path: Path) -> None:
     """Remove a file or folder that is of no use any more; where that fails, it stays as litter."""
     with contextlib.suppress(OSError):
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir() and not is_link(path):
             remove_tree(path)
         else:
             remove_file(path)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from engine.errors import EngineError, from_os_error
+from engine.links import is_link
 from engine.paths import show_name
 
 MOST_FILES = 100_000
@@ -95,7 +96,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _what(entry: os.DirEntry[str], inside: Path) -> str:
     try:
-        if not entry.is_symlink():
+        if not is_link(entry):
             regular = entry.is_file(follow_symlinks=False)
             return "folder" if entry.is_dir(follow_symlinks=False) else "file" if regular else "special file"
         target = Path(entry.path).resolve(strict=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine import durable, faults
 from engine.errors import EngineError
+from engine.links import is_link
 from engine.paths import show_name
 
 NAME = "lock"
@@ -103,7 +104,7 @@ class FolderLock(FileLock):
     def __enter__(self) -> FolderLock:
         if not self._links_too:
             refuse_links(self._folder)
-        elif self._path.is_symlink():
+        elif is_link(self._path):
             durable.disk.replace(self._path, self._path.with_name(LINKED))  # moved on with the other links
         try:
             super().__enter__()
@@ -142,7 +143,7 @@ def refuse_without_locks(folder: Path) -> None:
 def refuse_links(folder: Path) -> None:
     """Raise EngineError MODEL-03 where a name in a job's folder is a link: all of it has to stay inside."""
     try:
-        found = next((entry.name for entry in os.scandir(folder) if entry.is_symlink()), None)
+        found = next((entry.name for entry in os.scandir(folder) if is_link(entry)), None)
     except OSError:
         return  # whoever opens the folder next says what is wrong with it
     if found is not None:

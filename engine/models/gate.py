@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine import paths
 from engine.errors import EngineError
+from engine.links import is_link
 from engine.models.rebuilt import Rebuilt, rebuild_config, rebuild_generation
 from engine.models.weight_files import PICKLED, read_json, stay_inside, weight_paths
 
@@ -53,7 +54,7 @@ def refuse_links(folder: Path) -> None:
     for path in _files(folder):
         if path.suffix not in READ and path.suffix:
             continue
-        if path.is_symlink() or _is_junction(path):
+        if is_link(path):
             stay_inside(folder, path)
             continue
         found = path.stat(follow_symlinks=False)
@@ -70,12 +71,6 @@ def refuse_links(folder: Path) -> None:
                 "MODEL-03",
                 file=str(shared[key]),
             )
-
-
-def _is_junction(path: Path) -> bool:
-    """Return whether a folder is a junction of Windows (Python 3.12 and newer can tell)."""
-    told = getattr(path, "is_junction", None)
-    return bool(told and told())
 
 
 def _files(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import durable, faults
+from engine.links import is_link
 
 MANIFEST = "MANIFEST.json"
 MANIFEST_BYTES = 16 << 20  # of a manifest of 100,000 files; a longer one is none
@@ -51,7 +52,7 @@ def write_manifest(folder: Path) -> int:
 
 def _files_in(folder: Path) -> list[Path]:
     """Return the files of a checkpoint, those of a model folder in it included; a link is a foreign one."""
-    return sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
+    return sorted(p for p in folder.rglob("*") if is_link(p) or not p.is_dir())
 
 
 def problem_of(folder: Path, *, whole: bool = True) -> str:
@@ -59,7 +60,7 @@ def problem_of(folder: Path, *, whole: bool = True) -> str:
 
     With `whole` false only names and sizes are compared, not the digests.
     """
-    if folder.is_symlink():
+    if is_link(folder):
         return "it is a link to another place"
     try:
         return _unlike_manifest(folder, whole)
@@ -99,14 +100,14 @@ def _listed(manifest: Path) -> dict[str, tuple[int, str]]:
 
 
 def _empty_folders(folder: Path) -> list[str]:
-    inner = [p for p in folder.rglob("*") if p.is_dir() and not p.is_symlink()]
+    inner = [p for p in folder.rglob("*") if p.is_dir() and not is_link(p)]
     return [p.relative_to(folder).as_posix() for p in inner if not any(p.iterdir())]
 
 
 def checkpoint_folders(run: Path) -> list[Path]:
     """Return all checkpoint folders, oldest first, whole or not."""
     root = run / "checkpoints"
-    if root.is_symlink() or not root.is_dir():
+    if is_link(root) or not root.is_dir():
         return []
     found = [p for p in root.iterdir() if p.is_dir() and p.name.startswith("step-")]
     return sorted((p for p in found if p.name.isascii() and p.name[5:].isdigit()), key=step_of)

@@ -17,6 +17,7 @@ from typing import Any
 from engine import durable, paths
 from engine.errors import from_os_error
 from engine.jobs import lock
+from engine.links import is_link
 from engine.runs import check, fsck_log, fsck_papers, run_names
 from engine.runs.check import Damage
 from engine.runs.run_names import PART, QUARANTINE
@@ -178,7 +179,7 @@ def _quarantine(run: Path, found: list[Damage]) -> dict[str, str]:
 def _own_folder(run: Path, name: str) -> Path:
     """Return a real folder of this name in the run, or of the next one that nobody has put a link at."""
     place, number = run / name, 2
-    while os.path.lexists(place) and (place.is_symlink() or not place.is_dir()):
+    while os.path.lexists(place) and (is_link(place) or not place.is_dir()):
         place, number = run / f"{name}-{number}", number + 1
     durable.make_folder(place)
     return place

@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.links import is_link
+
 QUARANTINE = "quarantine"
 PART = ".part"
 SNIFFED_BYTES = 4
@@ -43,7 +45,7 @@ def entries(run: Path) -> Iterator[os.DirEntry[str]]:
             if folder == run and is_quarantine(entry):
                 continue
             yield entry
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=False) and not is_link(entry):
                 waiting.append(Path(entry.path))
 
 
@@ -51,7 +53,7 @@ def is_quarantine(entry: os.DirEntry[str]) -> bool:
     """Say whether an entry of a run's folder is a quarantine of its own, no link to somewhere else."""
     name, _, number = entry.name.partition("-")
     known = name == QUARANTINE and (not number or number.isdigit())
-    return known and entry.is_dir(follow_symlinks=False)
+    return known and entry.is_dir(follow_symlinks=False) and not is_link(entry)
 
 
 def foreign(entry: os.DirEntry[str], keeps_modes: bool) -> tuple[str, str]:
@@ -59,7 +61,7 @@ def foreign(entry: os.DirEntry[str], keeps_modes: bool) -> tuple[str, str]:
 
     `keeps_modes` says whether the permission to be executed means anything on this disk.
     """
-    if entry.is_symlink():
+    if is_link(entry):
         return f"is a link to {_target(entry)}", "MODEL-03"
     if entry.is_dir(follow_symlinks=False):
         return "", ""

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from engine import durable, paths, plain_yaml
 from engine.errors import EngineError, from_os_error
+from engine.links import is_link
 from engine.models import library
 from engine.runs import conversations, store, tests_kept
 
@@ -125,7 +126,7 @@ def _delete_or_forget(kind: Kind, folder: Path, place: Path) -> Trashed:
 
 
 def _lies_in(folder: Path, place: Path) -> bool:
-    return folder.absolute().parent == place.absolute() and not folder.is_symlink()
+    return folder.absolute().parent == place.absolute() and not is_link(folder)
 
 
 def _new(kind: Kind, name: str, origin: Path, more: dict[str, Any], thing: Path | None = None) -> Trashed:
@@ -156,7 +157,7 @@ def restore(item: Trashed) -> Path:
 def remove(item: Trashed) -> None:
     """Let a thing go for good; raises EngineError DISK-* when it cannot be deleted."""
     try:
-        if item.place.is_dir() and not item.place.is_symlink():
+        if item.place.is_dir() and not is_link(item.place):
             durable.remove_tree(item.place)
         else:
             durable.remove_file(item.place)
@@ -227,7 +228,7 @@ _RESTORE: dict[Kind, Callable[[Trashed], Path]] = {
 def _runs() -> Iterator[Trashed]:
     for folder in _inside(store.trash_dir()):
         stem, _, stamp = folder.name.rpartition(".")
-        if stem and stamp.isdigit() and folder.is_dir() and not folder.is_symlink():
+        if stem and stamp.isdigit() and folder.is_dir() and not is_link(folder):
             summary = store.summary(folder)
             note = " · ".join(part for part in (summary.base, summary.method) if part)
             yield Trashed("run", summary.name, float(stamp), folder, paths.runs_dir() / stem, note)
@@ -238,7 +239,7 @@ def _conversations() -> Iterator[Trashed]:
     for owner in (None, *runs):
         place = conversations.folder_for(owner)
         for file in _inside(place / ".trash"):
-            if file.suffix == ".json" and file.is_file() and not file.is_symlink():
+            if file.suffix == ".json" and file.is_file() and not is_link(file):
                 told = conversations.read_trashed(file)
                 with_whom = f"with {paths.show_name(owner.name)}" if owner is not None else ""
                 title = told.title if told is not None and told.title else "Conversation"

@@ -13,6 +13,7 @@ from typing import Any
 
 from engine import durable
 from engine.jobs.process import BEGUN
+from engine.links import is_link
 
 ORDER = {"stop": 0, "pause": 1, "resume": 1, "save": 2, "evaluate": 3, "sample": 4}
 MAX_BYTES = 64 * 1024
@@ -32,7 +33,7 @@ class Control:
         A person may press Stop before the child has come so far as to look.
         """
         begun = os.environ.get(BEGUN, "")
-        if self._folder.is_symlink():  # what lies behind it is not ours
+        if is_link(self._folder):  # what lies behind it is not ours
             durable.remove_file(self._folder)
         durable.make_folder(self._folder, inside=self._folder.parent)
         for path in self._folder.iterdir():

@@ -10,7 +10,7 @@ from tests.architecture.source import Import, Source, below, sources
 
 # The floors of the engine, from the ground up; a file of a room imports only rooms of lower floors.
 FLOORS: list[set[str]] = [
-    {"paths", "faults", "event_lines"},
+    {"paths", "faults", "event_lines", "links"},
     {"error_catalogue", "durable", "clocks"},
     {"errors"},
     {"events", "plain_yaml", "probes", "hub_words", "hub_token"},

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.i18n import number
 from app.widgets.button import button
-from app.widgets.label import ElidedLabel, TextLabel
+from app.widgets.label import ElidedLabel, TextLabel, set_tip
 from app.widgets.mark import Mark
 from engine.models.refused import Refused
 
@@ -40,7 +40,7 @@ class RefusedRow(QFrame):
         self.reason = TextLabel(f"{error.message} {error.hint}", "least", wrap=True).make_selectable()
         words.addWidget(self.reason)
         row.addLayout(words, 1)
-        self.setToolTip(str(refused.path))
+        set_tip(self, str(refused.path))
         self.setAccessibleName(f"{refused.name}: cannot be used, {error.code}")
         self.setAccessibleDescription(self.reason.text())
 
