@@ -21,7 +21,8 @@ from engine.recipe import codec
 from engine.runs import check, store
 from engine.runs.history import RunHistory
 from engine.runtime import early, orders, train
-from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses, run_to_end, wait_for
+from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses, wait_for
+from tests.integration.warm import run_to_end
 
 
 def of(folder: Path, kind: str) -> list[Event]:

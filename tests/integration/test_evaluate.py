@@ -28,7 +28,8 @@ from engine.runtime.benchmark_tree import Asked, head_of
 from engine.runtime.control import Control
 from engine.runtime.job import Job, Requests
 from engine.runtime.vitals import Vitals
-from tests.integration.conftest import MakeRun, events_of, run_to_end
+from tests.integration.conftest import MakeRun, events_of
+from tests.integration.warm import run_to_end
 
 HEAD = [5, 9, 13, 17]
 

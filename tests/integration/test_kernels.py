@@ -15,7 +15,8 @@ from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runtime import kernels, train
 from engine.runtime.load import Compute
-from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses, run_to_end
+from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses
+from tests.integration.warm import run_to_end
 
 GPU = Compute(torch.device("cuda", 0), torch.bfloat16)
 CPU = Compute(torch.device("cpu"), torch.float32)

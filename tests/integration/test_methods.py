@@ -17,7 +17,7 @@ from engine.runs import check, store
 from engine.runs.fsck import fsck
 from engine.runtime import keep, train
 from engine.runtime.training import Training
-from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses, run_to_end
+from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses
 from tests.integration.method_runs import (
     METHODS,
     STEPS,
@@ -29,6 +29,7 @@ from tests.integration.method_runs import (
     same,
     trained_values,
 )
+from tests.integration.warm import run_to_end
 
 
 @pytest.mark.parametrize("name", METHODS)

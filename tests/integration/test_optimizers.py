@@ -24,9 +24,9 @@ from tests.integration.conftest import (
     MakeTraining,
     events_of,
     losses,
-    run_to_end,
     wait_for,
 )
+from tests.integration.warm import run_to_end
 
 ON_CPU = [name for name in field_spec("training.optim").choices if name not in PAGED]
 KINDS = field_spec("training.lr_scheduler_type").choices

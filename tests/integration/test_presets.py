@@ -10,7 +10,8 @@ from engine.plan.optimizers import refuse
 from engine.recipe import codec
 from engine.recipe.presets import presets
 from engine.recipe.recipe import Recipe
-from tests.integration.conftest import events_of, run_to_end
+from tests.integration.conftest import events_of
+from tests.integration.warm import run_to_end
 
 ON_GPU = ("little-memory",)
 

@@ -28,7 +28,8 @@ from engine.runtime.load import Compute
 from engine.runtime.merge import merge_adapter
 from engine.runtime.target import resolve_target
 from engine.verbs import library
-from tests.integration.conftest import MakeRun, run_to_end
+from tests.integration.conftest import MakeRun
+from tests.integration.warm import run_to_end
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 METHODS: dict[str, dict[str, Any]] = {

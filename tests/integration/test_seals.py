@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from engine.runs.event_log import EventReader
 from engine.runs.history import RunHistory
 from engine.runtime import evidence
 from engine.runtime.train import take_step
-from tests.integration.conftest import MakeRun, MakeTraining, events_of, run_to_end, wait_for
+from tests.integration.conftest import MakeRun, MakeTraining, events_of, wait_for
+from tests.integration.warm import run_to_end
 
 
 def sealed(folder: Path, expected: str = "finished") -> dict[str, Seal]:
@@ -52,6 +54,12 @@ def untied(model: Path, folder: Path, head: float = 1.0) -> Path:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
     return folder
+
+
+@pytest.fixture
+def make_run(make_run: MakeRun) -> MakeRun:
+    """Ask three questions of validation rows, as a recipe does: the last seal looks at the answers."""
+    return partial(make_run, evaluation__sample_prompts=[])
 
 
 @pytest.fixture(scope="module")

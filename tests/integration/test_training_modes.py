@@ -16,7 +16,8 @@ from engine.errors import EngineError
 from engine.runs import check, store
 from engine.runtime import measure, start, train
 from engine.runtime.training import Training
-from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses, run_to_end
+from tests.integration.conftest import MakeRun, MakeTraining, events_of, losses
+from tests.integration.warm import run_to_end
 
 
 def steps_of(run: Training, count: int = 4) -> list[float]:
