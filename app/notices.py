@@ -133,7 +133,8 @@ class RunNotices(QObject):
             return
         self._waiting.add(key)
         title, text = words_of(low)
-        if not self._is_in_front(low.run.folder.name):
+        at_home = getattr(self._window, "page_name", "") == "home"  # it says the same
+        if not (at_home or self._is_in_front(low.run.folder.name)):
             self._services.notify(f"{title}.", "warn", ("Open", self._way_to(low.run.folder)), text)
         self.call(Call(key, f"{title}.", text, True, "monitor", {"run": low.run.folder}))
 

@@ -22,21 +22,20 @@ WORTH_BYTES = 10_000_000  # less is not offered
 
 def words_of(low: Low) -> tuple[str, str]:
     """Return a title and what is free, what is needed and what follows."""
-    where = show_name(str(low.place), 120)
+    where = show_name(str(low.place.parent if low.saves else low.place), 120)
     needs = f"two more saves of {low.run.name} need {size(low.needed_bytes)}"
     if not low.saves:
         needs = f"at least {size(low.needed_bytes)} should be"
-    text = f"{size(low.free_bytes)} free in {where}; {needs}."
-    return (
-        "Little room is left on the disk",
-        f"{text} Where none is left, training waits, and nothing is lost.",
+    text = (
+        f"{size(low.free_bytes)} free in {where}; {needs}. When it is full, training waits; nothing is lost."
     )
+    return "Little room is left on the disk", text
 
 
 def actions_of(low: Low, services: Services, parent: QWidget) -> list[Action]:
     """Return what gives room back, the most first."""
     found: list[Action] = []
-    if low.trash_bytes > 0:
+    if low.trash_bytes > WORTH_BYTES:
         word = f"Empty the trash ({size(low.trash_bytes)})…"
         found.append((word, partial(_empty_trash, services, parent)))
         found.append(("Open the trash", lambda: services.navigate("runs", {"trash": True})))

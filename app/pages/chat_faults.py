@@ -77,8 +77,8 @@ class ChatFaults(QObject):
         page.loaded, page.loading = None, False
         page.notice.show_notice(
             "warn",
-            tr("The chat process ended: {cause}.").format(cause=cause),
-            tr("The conversation is kept."),
+            tr("The chat process ended ({cause}).").format(cause=cause),
+            tr("The conversation is kept. Try again asks the last question once more."),
             [(tr("Try again"), self.try_again)],
             page.process.last_words(),
             "CHAT-01",

@@ -41,7 +41,7 @@ class NoticesSection(Section):
             column.addLayout(row)
             self.boxes[field] = box
         hint = "Once for each, without a sound, and never while you use the window. A press opens the run."
-        self.add_row("Notices", holder, hint)
+        self.add_row("On the desktop", holder, hint)
         row = QHBoxLayout()
         row.setSpacing(12)
         self.try_button = button("Show one now", compact=True, on_click=self._on_try)

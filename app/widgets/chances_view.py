@@ -18,6 +18,7 @@ from PySide6.QtWidgets import QFrame, QPlainTextEdit, QSizePolicy, QVBoxLayout, 
 from app.i18n import number, tr
 from app.theme.style import current_theme
 from app.widgets.label import TextLabel
+from app.widgets.words_view import height_of
 
 Told = dict[str, Any]
 LIKELY, LESS_LIKELY = 0.8, 0.4
@@ -91,8 +92,7 @@ class ChancesView(QPlainTextEdit):
         self._fit()
 
     def _fit(self) -> None:
-        lines = max(1, round(self.document().size().height()))
-        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 4)
+        self.setFixedHeight(height_of(self) + 2)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

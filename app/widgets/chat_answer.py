@@ -17,6 +17,7 @@ from app.widgets.card import Inset
 from app.widgets.chances_view import ChancesView
 from app.widgets.flow import FlowLayout
 from app.widgets.label import TextLabel, set_tip
+from app.widgets.words_view import WordsView
 
 SHOWN_CHARACTERS = 20_000
 
@@ -58,9 +59,9 @@ class AnswerBlock(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
-        self.plain = TextLabel(tr("waiting"), "dim", wrap=True)
+        self.plain = WordsView(tr("waiting"), "dim")
         self.inset = Inset()
-        self.code = TextLabel("", "mono", wrap=True).make_selectable()
+        self.code = WordsView("", "mono")
         self.inset.body.addWidget(self.code)
         self.inset.hide()
         self.chances = ChancesView()
@@ -118,7 +119,6 @@ class AnswerBlock(QWidget):
         """Add what was just said."""
         if not self.text:
             self.plain.set_role("body")
-            self.plain.make_selectable()
         self.text += text
         self._show(self.text)
 

@@ -14,6 +14,7 @@ from app.widgets.chat_answer import AnswerBlock, looks_like_json, pretty
 from app.widgets.dial_row import DialRow
 from app.widgets.label import ElidedLabel, TextLabel, hairline, set_tip
 from app.widgets.speed_strip import SpeedStrip
+from app.widgets.words_view import WordsView
 from engine.paths import show_text
 
 __all__ = ["AnswerBlock", "Bubble", "ChatColumn", "looks_like_json", "pretty"]
@@ -31,7 +32,7 @@ class Bubble(QWidget):
         theme = current_theme()
         column = QVBoxLayout(self)
         column.setContentsMargins(theme.px(12), theme.px(8), theme.px(12), theme.px(9))
-        self.label = TextLabel(text, wrap=True).make_selectable()
+        self.label = WordsView(text)
         column.addWidget(self.label)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
         width = max((theme.metrics("body").horizontalAdvance(line) for line in text.split("\n")), default=0)

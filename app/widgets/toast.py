@@ -78,7 +78,9 @@ class Toast(QFrame):
         self.ensurePolished()
         layout = self.layout()
         layout.activate()
-        return max(layout.heightForWidth(width), layout.sizeHint().height(), current_theme().px(48))
+        edge = self.contentsMargins()  # its border lies around the layout
+        inner = layout.heightForWidth(width - edge.left() - edge.right()) + edge.top() + edge.bottom()
+        return max(inner, layout.sizeHint().height(), current_theme().px(48))
 
     def close_now(self) -> None:
         """Take the message away."""

@@ -160,7 +160,7 @@ class ChatProcess(QObject):
         self._on_output()
         self._forget()
         crashed = status == QProcess.ExitStatus.CrashExit
-        self.died.emit("its process was killed" if crashed else f"it ended with {code}")
+        self.died.emit("it was killed" if crashed else f"it ended with {code}")
 
     def _on_error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart and self._process is not None and not self._closing:

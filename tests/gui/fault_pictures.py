@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from app.window import MainWindow
+from engine import durable
 from engine.events import Failed, Heartbeat, Paused, Warned
 from engine.jobs.lock import FolderLock
 from tests.gui.monitor_runs import Script, crashed_run, finished_run, made_run
+from tests.integration.adapters import make_adapters
 
 THEMES = ("dark", "light")
 SIZES = ((1440, 900), (1100, 700))
@@ -239,6 +242,75 @@ def trash(stage: Stage) -> Place:
     return "runs", {"trash": True}
 
 
+def chat_died(stage: Stage) -> Place:
+    """F45, CHAT-01: the process that answers was killed in the middle of its second answer."""
+    adapters = make_adapters(stage.tiny)
+    stage.window.navigate("chat", {"adapter": adapters / "plain-adapter"})
+    page = stage.window.page
+    fields = page.settings.fields
+    for name, text in (("temperature", "1"), ("seed", "4"), ("max_new_tokens", "40")):
+        fields[name].setText(text)
+    page.message.setPlainText("Where is parcel 16?")
+    page.send()
+    stage.until(lambda: bool(page.turns) and not page.talk.busy)
+    fields["max_new_tokens"].setText("90")
+
+    def kill(told: dict[str, Any]) -> None:
+        if told["who"] == "adapter" and told["tokens"] > 30 and page.process.pid:
+            os.kill(page.process.pid, signal.SIGKILL)
+
+    page.process.token_arrived.connect(kill)
+    page.message.setPlainText("And when does it arrive?")
+    page.send()
+    stage.until(lambda: not page.notice.isHidden())
+    page.message.setPlainText("Thank you, that is all I")
+    return "chat", None
+
+
+def low_disk(stage: Stage) -> Place:
+    """F10: room for less than two more saves, on the run's page."""
+    script = _low(stage)
+    return "monitor", {"run": script.folder}
+
+
+def low_disk_home(stage: Stage) -> Place:
+    """F10: the same on Home."""
+    _low(stage)
+    return "home", None
+
+
+def _low(stage: Stage) -> Script:
+    """Write a run that goes on beside a deleted one, on a disk with 201 MB left."""
+    from app.workers import room_watch
+    from engine.runs import store
+
+    deleted = finished_run("tone-lora-r8", steps=40)
+    with open(deleted / "large.bin", "wb") as file:
+        file.truncate(1_900_000_000)
+    store.delete_run(deleted)
+    script = stage.going()
+    stage.held.enter_context(room_watch.durable.using(SmallDisk()))
+    queue, room = stage.services.run_queue, stage.services.room
+    stage.window.navigate("home")
+    stage.until(lambda: any(run.history.checkpoints for run in queue.active()))
+    room.look()
+    stage.until(lambda: room.low is not None)
+    stage.window.page.refresh()
+    return script
+
+
+class SmallDisk(durable.Disk):
+    """A disk with little room."""
+
+    def free(self, folder: Path) -> int:
+        return 201_000_000
+
+
+def notices(stage: Stage) -> Place:
+    """What a person is called for."""
+    return "settings", {"section": "notices"}
+
+
 def collected(stage: Stage) -> Place:
     """What the settings offer to delete."""
     from engine import paths
@@ -266,6 +338,10 @@ CASES: dict[str, Callable[[Stage], Place]] = {
     "pickled-model": pickled_model,
     "trash": trash,
     "collected": collected,
+    "chat-died": chat_died,
+    "low-disk": low_disk,
+    "low-home": low_disk_home,
+    "notices": notices,
 }
 
 
@@ -302,6 +378,7 @@ def main() -> int:
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     with tempfile.TemporaryDirectory() as place:
         here = Path(place)
+        tempfile.tempdir = place
         os.environ.update(TUNESMITH_HOME=str(here / "home"), HF_HUB_CACHE=str(here / "hub"))
         maker = Path(__file__).parents[1] / "data" / "make_tiny_model.py"
         subprocess.run(
@@ -315,6 +392,7 @@ def main() -> int:
         import_charts()
         for file in pictures(app, options.folder.absolute(), here / "tiny-llama", options.only):
             print(file, flush=True)
+        shutil.rmtree(here, ignore_errors=True)
         os._exit(0)  # threads that read this machine need not be waited for
 
 

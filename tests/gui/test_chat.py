@@ -218,6 +218,20 @@ def words(block: AnswerBlock) -> list[str]:
     return [*(label.text() for label in block._marks.findChildren(TextLabel)), block.who.text()]
 
 
+def test_that_a_word_wider_than_its_column_is_broken_and_cuts_nothing(qtbot):
+    column = ChatColumn("accent")
+    qtbot.addWidget(column)
+    column.resize(300, 600)
+    column.show()
+    block = column.ask("See https://example.org/" + "x" * 90)
+    block.say("W" * 40)
+    block.say("W" * 40 + " \ufffd end")
+    qtbot.waitUntil(lambda: block.plain.width() <= 300, timeout=10_000)
+    qtbot.waitUntil(lambda: block.plain.verticalScrollBar().maximum() == 0, timeout=10_000)
+    assert column._inner.width() == column.area.viewport().width()
+    assert block.plain.text() == block.text and block.plain.document().size().height() > 3
+
+
 @pytest.mark.parametrize("text_size", [100, 150])
 def test_that_no_word_is_cut_and_every_control_has_a_name(page, adapters, qtbot, text_size):
     page.services.theme.set_text_size(text_size)

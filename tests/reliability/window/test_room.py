@@ -62,6 +62,7 @@ def test_f10_that_a_run_with_little_room_is_told_on_its_page_on_home_and_to_who_
     monkeypatch.setattr(notices, "_show", called.append)
     from app.pages.monitor import MonitorPage
 
+    monkeypatch.setattr("app.room.WORTH_BYTES", 0)
     page, note = MonitorPage(going), RoomNote(going)
     for each in (page, note):
         qtbot.addWidget(each)
