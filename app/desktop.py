@@ -12,6 +12,7 @@ from app.workers.notice_bus import NoticeBus, places
 
 NO_DESKTOP = ("offscreen", "minimal")  # platforms of Qt that nobody looks at
 SHOWN_MS = 10_000
+BY_TRAY = sys.platform in ("win32", "darwin")
 
 
 class Desktop(QObject):
@@ -40,7 +41,7 @@ class Desktop(QObject):
         """Return how notices are shown here: "bus", "tray", or nothing."""
         if self._sockets is None and QGuiApplication.platformName() in NO_DESKTOP:
             return ""
-        if sys.platform not in ("win32", "darwin"):
+        if not BY_TRAY:
             return "bus" if (places() if self._sockets is None else self._sockets) else ""
         good = QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages()
         return "tray" if good else ""

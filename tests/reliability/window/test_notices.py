@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QApplication, QMainWindow
 
 from app.desktop import Desktop
@@ -214,6 +215,44 @@ def test_that_the_settings_hold_at_once_and_say_where_no_notice_can_be_shown(qtb
     assert not section.boxes["notify_needs"].isEnabled()
     section.try_button.click()
     assert section.answer.text() == NONE_HERE
+    place.notices.close()
+
+
+class Tray(QObject):
+    """The tray icon of a desktop of the test, as Qt publishes it."""
+
+    messageClicked, activated = Signal(), Signal(int)
+    isSystemTrayAvailable = supportsMessages = staticmethod(lambda: True)
+
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+        self.told: list[tuple[str, str]] = []
+        self.seen = False
+
+    def show(self) -> None:
+        self.seen = True
+
+    def hide(self) -> None:
+        self.seen = False
+
+    def showMessage(self, title: str, text: str, *_: object) -> None:
+        self.told.append((title, text))
+
+
+def test_that_a_tray_shows_notices_where_there_is_no_bus_and_goes_once_the_window_is_used(
+    qtbot, going, monkeypatch
+) -> None:
+    monkeypatch.setattr("app.desktop.BY_TRAY", True)
+    monkeypatch.setattr("app.desktop.QSystemTrayIcon", Tray)
+    place = Place(qtbot, going, [])
+    place.notices.call(Call("a", "Finished.", "12 steps.", page="monitor", argument={"run": Path("a")}))
+    qtbot.waitUntil(lambda: place.notices.desktop._tray is not None, timeout=10_000)
+    tray = place.notices.desktop._tray
+    assert tray.told == [("Finished.", "12 steps.")] and tray.seen
+    tray.messageClicked.emit()
+    assert place.led == [("monitor", {"run": Path("a")})]
+    place.notices.desktop._on_state(Qt.ApplicationState.ApplicationActive)
+    assert not tray.seen
     place.notices.close()
 
 
