@@ -157,8 +157,13 @@ class Theme(QObject):
 
 
 def apply_theme(app: QApplication, name: str = "dark", text_size: int = 100) -> Theme:
-    """Give `app` a theme, made once and switched afterwards, and return it."""
+    """Give `app` a theme, made once and switched afterwards, and return it.
+
+    Where it is the one that is on, nothing is done: a stylesheet is read and laid on every widget anew.
+    """
     theme = app.property("tunesmith_theme")
+    if isinstance(theme, Theme) and (theme.name, theme.text_size) == (name, text_size):
+        return theme
     if not isinstance(theme, Theme):
         app.setStyle("Fusion")
         theme = Theme(app, name, text_size)
