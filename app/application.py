@@ -227,9 +227,12 @@ def import_charts() -> None:
 
 def finish(window: Any) -> None:
     """Stop the window's own threads; trainings go on in their children."""
+    from app.workers.newest_writer import flush_all
+
     services = window.services
     for page in window.pages.values():
         page.finish()
+    flush_all()
     services.hardware.stop()
     services.background.finish()
     for part in (services.notices, services.room, services.run_queue, services.chat):

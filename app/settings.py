@@ -1,15 +1,19 @@
-"""What a person has chosen for the whole application: read from and written to settings.json at once."""
+"""What a person has chosen for the whole application: read from settings.json, written there by a thread."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
+from app.workers.newest_writer import NewestWriter
 from engine.durable import write_file
 from engine.paths import settings_file
+
+LOOK_MS = 50
 
 
 class Settings(BaseModel):
@@ -37,14 +41,19 @@ class SettingsStore(QObject):
 
     Signals:
         changed: names of the fields that have another value now.
+        not_kept: why the settings could not be written.
     """
 
     changed = Signal(list)
+    not_kept = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.problem = ""
         self._value = self._read()
+        self._writer = NewestWriter(_save, "settings.json")
+        self._look = QTimer(self, interval=LOOK_MS)
+        self._look.timeout.connect(self._look_for_problem)
 
     @property
     def value(self) -> Settings:
@@ -67,10 +76,19 @@ class SettingsStore(QObject):
         self.change(**{field: [entry, *known][:keep]})
 
     def write(self) -> None:
-        """Write settings.json, whole or not at all."""
-        file = settings_file()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(file, json.dumps(self._value.model_dump(), indent=1, ensure_ascii=False) + "\n")
+        """Have settings.json written, whole or not at all."""
+        self._writer.write((settings_file(), self._value))
+        self._look.start()
+
+    def flush(self) -> None:
+        """Return once settings.json holds the settings in force, or could not be written."""
+        self._writer.flush()
+
+    def _look_for_problem(self) -> None:
+        if not self._writer.busy:
+            self._look.stop()
+            if self._writer.problem:
+                self.not_kept.emit(self._writer.problem)
 
     def _read(self) -> Settings:
         file = settings_file()
@@ -93,3 +111,9 @@ class SettingsStore(QObject):
                 f"settings.json: {', '.join(sorted(wrong))} had no valid value and went back to the usual."
             )
             return Settings.model_validate({key: value for key, value in raw.items() if key not in wrong})
+
+
+def _save(job: tuple[Path, Settings]) -> None:
+    file, settings = job
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_file(file, json.dumps(settings.model_dump(), indent=1, ensure_ascii=False) + "\n")

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QStackedWid
 from app.closing import KEEP, STOP, ClosingDialog
 from app.drawer import LogDrawer
 from app.drop import DropOverlay, Dropped, classify
+from app.garbage import keep_what_stands
 from app.pages.page import Page
 from app.palette import Palette, commands_of
 from app.services import Services
@@ -31,6 +32,7 @@ from app.widgets.hardware_strip import HardwarePanel, HardwareStrip
 from app.widgets.nav import Navigation
 from app.widgets.toast import Toast, ToastStack
 from app.widgets.topbar import TopBar
+from app.workers.newest_writer import flush_all
 
 # Page: where its class is. Imported on the first visit.
 PAGES: dict[str, tuple[str, str]] = {
@@ -63,6 +65,7 @@ OPENED = (
     "Data, models, recipes (*.jsonl *.json *.csv *.tsv *.parquet *.arrow *.xlsx *.txt *.gguf *.yaml *.yml)"
 )
 TEXT_STEP = 5
+NOT_KEPT = "The settings are not written: they hold until this window is closed."
 
 
 class MainWindow(QMainWindow):
@@ -123,6 +126,7 @@ class MainWindow(QMainWindow):
         self.services.hardware.probed.connect(self.strip.show_machine)
         self.services.hardware.sampled.connect(self._on_sampled)
         self.services.theme.changed.connect(self._fit_navigation)
+        self.services.settings.not_kept.connect(lambda why: self.notify(NOT_KEPT, "warn", hint=why))
         self.strip.pressed.connect(self._on_strip_pressed)
         for index, (page, _, _) in enumerate(ENTRIES, 1):
             self._shortcut(f"Ctrl+{index}", lambda page=page: self.navigate(page))
@@ -186,6 +190,7 @@ class MainWindow(QMainWindow):
             page.actions_changed.connect(self._on_actions_changed)
             self.stack.addWidget(page)
             self.pages[name] = page
+            keep_what_stands()
         return self.pages[name]
 
     def _with_page(self, method: str) -> None:
@@ -379,6 +384,7 @@ class MainWindow(QMainWindow):
             self.page.hidden_()
         geometry = bytes(self.saveGeometry().toBase64().data()).decode("ascii")
         self.services.settings.change(geometry=geometry, page=self.page_name, last_seen=time.time())
+        flush_all()
         event.accept()
 
     def ask_closing(self) -> str:

@@ -14,6 +14,7 @@ from app import i18n
 from app.pages.preferences import PreferencesPage
 from app.services import Services
 from app.settings import SettingsStore
+from app.workers.newest_writer import flush_all
 from engine import hub_token, paths
 from tests.gui.drawn import nameless_controls, wait_until_nothing_is_cut
 
@@ -29,11 +30,13 @@ def shown(services: Services, qtbot, size: tuple[int, int] = (1240, 844)) -> Pre
 
 
 def kept() -> dict:
+    flush_all()
     return json.loads(paths.settings_file().read_text())
 
 
-def test_that_a_change_is_on_disk_at_once_and_read_again(services: Services) -> None:
-    services.settings.change(theme="light", text_size=120)
+def test_that_a_change_is_on_disk_and_read_again(services: Services) -> None:
+    services.settings.change(theme="light", text_size=110)
+    services.settings.change(text_size=120)
     assert kept()["theme"] == "light"
     assert SettingsStore().value.text_size == 120
 

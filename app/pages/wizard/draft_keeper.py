@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from app.drafts import Draft, draft_file, load_draft
-from app.workers.draft_writer import DraftWriter
+from app.drafts import Draft, draft_file, load_draft, save_draft
+from app.workers.newest_writer import NewestWriter
 from engine.errors import EngineError
 from engine.recipe.recipe import Recipe
 from engine.runs import trash
@@ -31,7 +31,7 @@ class DraftKeeper(QObject):
     def __init__(self, parent: QObject, present: Callable[[], Draft]) -> None:
         super().__init__(parent)
         self._present = present
-        self._writer = DraftWriter()
+        self._writer = NewestWriter(save_draft, "draft.yaml")
         self._since: float | None = None
         self._timer = QTimer(self, singleShot=True, interval=SAVE_MS)
         self._timer.timeout.connect(self.save)
@@ -58,6 +58,11 @@ class DraftKeeper(QObject):
         self.forget()
         self._writer.write(self._present())
         self._look.start()
+
+    def save_soon(self) -> None:
+        """Write what was typed last, off this thread, without waiting for further keys."""
+        if self._since is not None:
+            self.save()
 
     def save_now(self) -> None:
         """Write what is not written yet before returning."""

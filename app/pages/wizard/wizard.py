@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from app.drafts import STEPS, delete_draft
@@ -148,10 +148,9 @@ class WizardPage(Page):
         self.steps[self.step_name].shown()
         self._fold()
 
-    def hideEvent(self, event: QHideEvent) -> None:
-        # Leaving the page and closing the window come here alike: what was typed last is kept at once.
-        self.keeper.save_now()
-        super().hideEvent(event)
+    def hidden_(self) -> None:
+        # Leaving the page and closing the window come here alike; the window waits for what is being written.
+        self.keeper.save_soon()
 
     def settled(self) -> bool:
         state = self.state
