@@ -54,7 +54,8 @@ class Requests:
                 self._asked.discard("pause")
                 self._asked.add("resume")
             else:
-                self._asked.discard("resume")
+                if kind == "pause":
+                    self._asked.discard("resume")
                 self._asked.add(kind)
 
     def poll_alone(self) -> None:

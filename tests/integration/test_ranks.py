@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from engine import faults
 from engine.jobs import lock, process
 from engine.runs import check, store
 from engine.runs.fsck import fsck
@@ -191,22 +192,34 @@ def test_f43_that_killing_rank_0_takes_the_others_along(make_ranks: MakeRanks) -
     assert check.last_checkpoint(folder)[0] is not None
 
 
-def test_f43_that_a_stop_and_a_pause_are_obeyed_by_all_and_change_nothing(
+def test_f43_f08_that_a_pause_a_full_disk_and_a_stop_are_obeyed_by_all_and_change_nothing(
     make_ranks: MakeRanks, uninterrupted: Path
 ) -> None:
     folder = make_ranks()
-    child = process.start(folder)
+    child = process.start(folder, environment={faults.VARIABLE: "ckpt.file:ENOSPC@2"})
     wait_for(folder, is_step(2))
-    process.send(folder, "pause")
-    wait_for(folder, lambda e: e.type == "paused")
+    process.send(folder, "pause")  # which saves, and finds the disk full
+    full = wait_for(folder, lambda e: e.type == "paused")
+    process.send(folder, "evaluate")  # asked of all ranks, of which one waits alone
+    time.sleep(1.0)
+    assert store.state_of(folder) == "paused" and len(family(child)) == 2
+    assert max(losses(folder)) == full.step and check.last_checkpoint(folder)[0] is None
+    process.send(folder, "resume")
+    wait_for(folder, lambda e: e.type == "paused" and e.seq > full.seq)  # the one that was asked for
     assert store.state_of(folder) == "paused" and len(family(child)) == 2
     process.send(folder, "resume")
-    wait_for(folder, lambda e: e.type == "resumed")
+    wait_for(folder, lambda e: e.type == "evaluated")
     ranks = family(child)
     process.send(folder, "stop")
     assert child.wait(300) == 0
     assert store.state_of(folder) == "stopped" and all_gone(ranks, 5)
+    events = events_of(folder)
+    told = [e for e in events if e.type == "warned" and e.code == "DISK-01"]
+    assert len(told) == 1 and "needed" in told[0].message and str(folder) in told[0].message
+    kinds = [e.type for e in events if e.type in ("paused", "resumed", "checkpoint_saved")]
+    assert kinds[:5] == ["paused", "resumed", "checkpoint_saved", "paused", "resumed"]
     assert run_to_end(folder) == "finished"
+    assert losses(folder) == losses(uninterrupted) and fsck(folder).ok
     assert (folder / RESULT).read_bytes() == (uninterrupted / RESULT).read_bytes()
 
 

@@ -110,6 +110,20 @@ def test_f19_that_the_most_final_request_is_heard_first(tmp_path: Path) -> None:
 
 
 # -- F20 ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("other", ["evaluate", "save"])
+def test_f19_that_going_on_is_heard_beside_whatever_else_is_asked(tmp_path: Path, other: str) -> None:
+    (tmp_path / "control").mkdir()
+    requests = Requests(Control(tmp_path))
+    for command in ("pause", "resume", other):
+        process.send(tmp_path, command)
+    requests.poll()
+    assert not requests.take("pause") and requests.take("resume") and requests.take(other)
+    for command in ("resume", other, "pause"):
+        process.send(tmp_path, command)
+    requests.poll()
+    assert requests.take("pause") and not requests.take("resume") and requests.take(other)
+
+
 def test_f20_that_requests_of_an_earlier_attempt_are_thrown_away(tmp_path: Path) -> None:
     process.send(tmp_path, "stop")
     control = Control(tmp_path)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import pytest
 
 from engine import clocks, faults
 from engine.events import Event, Started, Step, Unknown
+from engine.jobs import process
 from engine.runs import store
 from engine.runs.event_log import EventReader, EventWriter
 from engine.runs.history import RunHistory
@@ -164,6 +169,54 @@ def test_f17_that_a_thread_that_waits_for_busy_ones_is_no_gap(times: Times) -> N
     watch = clocks.Watch()
     times.pass_by(30.0, computed=29.0)
     assert watch.look(1.0) == []
+
+
+HASTY = """
+import sys
+from engine.cli import main
+from engine.runtime import vitals
+vitals.SILENT_SECONDS = 4.0
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_f17_that_a_real_suspension_is_told_counts_in_no_speed_and_raises_no_alarm(
+    make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "hasty.py"
+    script.write_text(HASTY)
+    monkeypatch.setattr(process, "child_command", lambda asked: [sys.executable, "-I", str(script), *asked])
+    folder = make_run(
+        data__validation_split=0.0, training__num_train_epochs=500, checkpoint__save_steps=100_000
+    )
+    child = process.start(folder)
+    try:
+        before = step_after(folder, 5)
+        os.kill(child.pid, signal.SIGSTOP)
+        time.sleep(6.0)  # longer than the silence that this child is allowed
+        os.kill(child.pid, signal.SIGCONT)
+        held = wait_for(folder, lambda e: e.type == "held")
+        step_after(folder, before + 10)
+    finally:
+        child.kill()
+        child.wait(30)
+    assert 4.5 < held.seconds and held.in_mono
+    events = events_of(folder)
+    assert not [e.message for e in events if e.type == "warned" and e.code == "RUN-11"]
+    history = history_of(folder)
+    assert any(line.text.startswith("The process was not let run for ") for line in history.log)
+    gaps = sum(e.seconds for e in events if e.type == "held")
+    assert history.elapsed_seconds == pytest.approx(events[-1].mono - events[0].mono - gaps, abs=0.5)
+    speeds = history.series["tokens_per_second"]
+    steps = [e for e in events if e.type == "step"]
+    assert not [e.step for e in steps if e.seconds > 4.5 and speeds.at(e.step) is not None]
+    assert speeds.at(before) is not None and speeds.at(steps[-1].step) is not None
+
+
+def step_after(folder: Path, number: int) -> int:
+    """Wait for a step from `number` on, and return which it is."""
+    return int(wait_for(folder, lambda e: e.type == "step" and e.step >= number).step)
 
 
 # -- F18 ---------------------------------------------------------------------------------------------------
