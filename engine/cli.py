@@ -81,9 +81,12 @@ def chat(args: Namespace) -> dict[str, Any] | int:
         raise EngineError(
             "No message was given.", "Write --message TEXT, or open the window to talk at length.", "REC-01"
         )
+    if args.device == "auto":
+        evaluate.tell_of_the_cpu()
     return answer_once(
         args.target,
         args.message,
+        device=args.device,
         compare_base=args.compare_base,
         adapter_strength=args.adapter_strength,
         temperature=args.temperature,
@@ -242,6 +245,8 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
             _argument("--limit", type=int, metavar="N", help="only the first N questions"),
             _argument("--base-too", action="store_true", help="measure the base on the same questions"),
             _argument("--list", action="store_true", help="say which benchmarks there are"),
+            _argument("--device", choices=["auto", "cpu"], default="auto", help="auto takes a free GPU"),
+            ANYWAY,
         ],
     ),
     "merge": ("put adapters into their base, or into one adapter", merging.merge, merging.ARGUMENTS),
@@ -268,6 +273,7 @@ VERBS: dict[str, tuple[str, Handler | None, list[Any]]] = {
             _argument("--temperature", type=float, default=0.0),
             _argument("--max-new-tokens", type=int, default=256),
             _argument("--seed", type=int),
+            _argument("--device", choices=["auto", "cpu", "cuda"], default="auto"),
         ],
     ),
 }

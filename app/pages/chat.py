@@ -251,9 +251,9 @@ class ChatPage(Page):
             return
         self.loaded, self.loading = None, True
         self.notice.hide()
-        self.seats.device = self.device
+        self.seats.device = device = self.place.device_of(self._wanted, self.device)
         adapter = self.seats.seats["adapter"]
-        self.process.load(self._wanted.target, self.device, adapter.strength, adapter.base)
+        self.process.load(self._wanted.target, device, adapter.strength, adapter.base)
         self.show_state()
 
     def _on_loaded(self, told: dict[str, Any]) -> None:

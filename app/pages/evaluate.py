@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.pages.evaluate_choice import ChoicePanel
 from app.pages.evaluate_files import OwnFiles
 from app.pages.evaluate_going import GoingCard
 from app.pages.evaluate_measuring import Measuring
+from app.pages.evaluate_place import EvaluatePlace
 from app.pages.evaluate_reading import RunRead, items_of, offers_of, read_run, read_runs
 from app.pages.evaluate_results import ResultsView
 from app.pages.page import Page, padded_column
@@ -50,7 +52,7 @@ class EvaluatePage(Page):
         self.offers = Offers()
         self.evaluation: Evaluation | None = None
         self.choosing = False
-        self.measuring, self.files = Measuring(self), OwnFiles(self)
+        self.measuring, self.files, self.place = Measuring(self), OwnFiles(self), EvaluatePlace(self)
         self._runs: list[Choice] | None = None
         self._reading = 0
         self._build()
@@ -260,18 +262,26 @@ class EvaluatePage(Page):
             self.choose()
             self.choice.show_problem()
             return
+        self.place.find(self._begin)
+
+    def _begin(self, environment: dict[str, str]) -> None:
         self.notice.hide()
+        if self.run is None or self.measuring.of(self.run) is not None:
+            return
         try:
-            self.measuring.start(self.run, self.choice, self.files.chosen)
+            self.measuring.start(self.run, self.choice, self.files.chosen, environment)
             self.choosing = False
         except EngineError as error:
             self.say_error(error, [("Try again", self.start)])
         self._show()
 
     def _go_on(self, evaluation: Evaluation) -> None:
+        self.place.find(partial(self._begin_again, evaluation))
+
+    def _begin_again(self, evaluation: Evaluation, environment: dict[str, str]) -> None:
         self.notice.hide()
         if self.run is not None and self.measuring.of(self.run) is None:
-            self.measuring.go_on(self.run, evaluation, self.offers)
+            self.measuring.go_on(self.run, evaluation, self.offers, environment)
         self._show()
 
     def _on_cancel(self) -> None:

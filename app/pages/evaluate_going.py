@@ -42,6 +42,7 @@ class Going(QObject):
         foreseen: float | None = None,
         *,
         start: bool,
+        environment: dict[str, str] | None = None,
         parent: QObject,
     ) -> None:
         super().__init__(parent)
@@ -53,7 +54,9 @@ class Going(QObject):
         self._said: Progress | None = None
         self._share = 0.0
         self._began: tuple[float, float] | None = None  # when it was first heard of, and its share then
-        self._thread: EngineThread | None = EngineThread(folder, start_child=start, parent=self)
+        self._thread: EngineThread | None = EngineThread(
+            folder, start_child=start, environment=environment, parent=self
+        )
         self._thread.events_arrived.connect(self._on_events)
         self._thread.restarted.connect(self._done.clear)
         self._thread.ended.connect(self._on_ended)

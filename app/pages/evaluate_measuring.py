@@ -32,8 +32,13 @@ class Measuring(QObject):
         """Return the evaluation of a run that is going on."""
         return self.goings.get(run) if run is not None else None
 
-    def start(self, run: Path, choice: ChoicePanel, files: dict[str, Path]) -> None:
-        """Start what is chosen in a child; raises EngineError where its folder cannot be made."""
+    def start(
+        self, run: Path, choice: ChoicePanel, files: dict[str, Path], environment: dict[str, str]
+    ) -> None:
+        """Start what is chosen in a child, where its `environment` says.
+
+        Raises EngineError where its folder cannot be made.
+        """
         names = choice.names
         folder = create_evaluation(
             choice.target,
@@ -44,12 +49,12 @@ class Measuring(QObject):
             limit=choice.limit,
             seed=choice.seed,
         )
-        self.follow(run, folder, choice.plan(), choice.seconds(), start=True)
+        self.follow(run, folder, choice.plan(), choice.seconds(), start=True, environment=environment)
 
-    def go_on(self, run: Path, evaluation: Evaluation, offers: Offers) -> None:
+    def go_on(self, run: Path, evaluation: Evaluation, offers: Offers, environment: dict[str, str]) -> None:
         """Ask what an evaluation that did not come to its end has not yet asked."""
         plan = plan_of(offers.of(evaluation.benchmarks), None, 2)
-        self.follow(run, evaluation.folder, plan, start=True)
+        self.follow(run, evaluation.folder, plan, start=True, environment=environment)
 
     def follow(
         self,
@@ -59,9 +64,10 @@ class Measuring(QObject):
         foreseen: float | None = None,
         *,
         start: bool = False,
+        environment: dict[str, str] | None = None,
     ) -> None:
         """Follow the child that works in a folder, or start it first."""
-        going = Going(folder, plan, foreseen, start=start, parent=self)
+        going = Going(folder, plan, foreseen, start=start, environment=environment, parent=self)
         self.goings[run] = going
         going.changed.connect(lambda: self.changed.emit(run))
         going.ended.connect(lambda note: self._on_ended(run, note))

@@ -62,10 +62,11 @@ class EngineThread(QThread):
         *,
         start_child: bool = False,
         begun: Started | None = None,
+        environment: dict[str, str] | None = None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self.folder = folder
+        self.folder, self._environment = folder, environment
         self.child = begun.child if begun is not None else None
         self._start_child = start_child
         self._cancel_asked = False
@@ -109,7 +110,7 @@ class EngineThread(QThread):
     def _watch(self) -> None:
         if self._start_child:
             self._note_before = process.exit_of(self.folder)
-            self.child = process.start(self.folder)
+            self.child = process.start(self.folder, environment=self._environment)
             self._tell("running")
         reader = EventReader(self.folder)
         self._identity = whereabouts.identity(self.folder)

@@ -1,7 +1,8 @@
-"""One training a GPU: a lock for each GPU's UUID in the user's state folder, whatever home a run is of.
+"""One job a GPU: a lock for each GPU's UUID in the user's state folder, whatever home a job is of.
 
-The child of a run holds it for as long as it lives, paused or not. Who looks before a start only looks: two
-that start at once are told apart here.
+The child of a run holds it for as long as it lives, paused or not; an evaluation and a trial do so, too. A
+chat looks and holds none: it may stand open for days. Who looks before a start only looks: two that start at
+once are told apart here.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def taken(uuid: str) -> EngineError:
     run = holder(uuid)
     who = "Another training" if run is None else f"The run {show_name(run.name)}"
     return EngineError(
-        f"{who} uses this GPU.", "Wait in the queue, stop it first, or start anyway.", "GPU-04"
+        f"{who} uses this GPU.", "Wait until it ends, stop it first, or start anyway.", "GPU-04"
     )
 
 
@@ -84,9 +85,9 @@ class _GpuLock(lock.FileLock):
 
 @contextmanager
 def held(run: Path, processes: int) -> Iterator[Sequence[str]]:
-    """Hold the GPUs of a run: those it was given, else as many as it has processes; gives their UUIDs.
+    """Hold the GPUs of a job: those it was given, else as many as it has processes; gives their UUIDs.
 
-    Raises EngineError GPU-04 where a training has one of them and this one was not started beside it.
+    Raises EngineError GPU-04 where another has one of them and this one was not started beside it.
     """
     given = os.environ.get(GIVEN) if processes else ""
     uuids = [gpu.uuid for gpu in probe().devices[:processes]] if given is None else given.split(",")

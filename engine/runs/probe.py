@@ -14,7 +14,7 @@ from engine.jobs import process
 from engine.jobs.spec import create_job
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import beginnings
+from engine.runs import beginnings, gpu_gate, start_gate
 from engine.runs.question import Question, make_folder
 
 STEPS = 20
@@ -101,15 +101,17 @@ def _outcome_of(probed: Probed, planned: Planned | None) -> Outcome:
 def start(recipe: Recipe, steps: int = STEPS) -> Trial:
     """Start a trial of `recipe` in a child of its own, with one process.
 
-    Raises EngineError REC-01 for options that cannot be obeyed, DISK-* when its folder cannot be made.
+    Raises EngineError REC-01 for options that cannot be obeyed, GPU-04 while a training has the GPU (what is
+    measured beside it is not what the run would need), DISK-* when its folder cannot be made.
     """
     if steps < 1:
         raise EngineError("A trial needs one step.", "Use 20.", "REC-01")
     codec.refuse_unsupported(recipe)
+    environment = start_gate.let_through(gpu_gate.examine(shares=False))
     tried = codec.override(beginnings.settled(recipe), {"training.max_steps": steps, **ALONE})
     folder = make_folder(PREFIX, tried)
     create_job("probe", {}, folder, name=recipe.name or "Trial")
-    return Trial(process.start(folder))
+    return Trial(process.start(folder, environment=environment))
 
 
 def why_not_4bit(recipe: Recipe) -> EngineError | None:

@@ -6,7 +6,7 @@ import time
 
 from engine.errors import EngineError
 from engine.events import Failed, Log, Progress, Warned
-from engine.jobs import process
+from engine.jobs import gpu_lock, process
 from engine.runs import evaluations
 from engine.runs.event_log import EventReader
 from engine.runtime.orders import let_go
@@ -28,7 +28,7 @@ def measure(run: Training) -> None:
     job.phase("measure on benchmarks")
     try:
         folder = evaluations.create_evaluation(str(job.folder), names, run=job.folder)
-        child = process.start(folder)
+        child = process.start(folder, environment={gpu_lock.GIVEN: ""})  # this run holds its GPU
     except EngineError as error:
         job.write(Warned(code=error.code, message=error.message, hint=error.hint))
         return

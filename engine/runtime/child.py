@@ -34,6 +34,7 @@ from engine.runtime.job import Job, Requests
 from engine.runtime.vitals import Vitals
 
 NICENESS = 5
+ON_GPU = ("evaluate", "answers", "probe")  # besides trainings: each has its GPU to itself
 
 
 def run_job(folder: Path, *, alone: bool = False) -> int:
@@ -168,7 +169,8 @@ def _work(job: Job) -> Finished | Stopped | Failed:
             return _train(job)
         if job.spec.kind == "probe":
             imports.hold_collector(job.alone)
-        closing: Finished | Stopped = _kinds()[job.spec.kind](job)
+        with gpu_lock.held(job.folder, 1 if job.spec.kind in ON_GPU else 0):
+            closing: Finished | Stopped = _kinds()[job.spec.kind](job)
         return closing
     except EngineError as error:
         traceback.print_exc()

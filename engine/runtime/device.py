@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from engine.errors import EngineError
+from engine.hardware.devices import probe
 from engine.models.facts import ModelFacts
+from engine.runs import gpu_gate
 from engine.runtime import imports
+
+log = logging.getLogger(__name__)
 
 
 def quieten() -> None:
@@ -30,12 +35,16 @@ def quieten() -> None:
 def choose_answering(facts: ModelFacts, device: str = "auto") -> Any:
     """Return the Compute for answering: the GPU when the weights fit its free memory, else the CPU.
 
-    `device` is auto, cpu or cuda. Raises EngineError GPU-01 when cuda is asked for and too small.
+    `device` is auto, cpu or cuda; auto leaves a GPU alone on which a training works.
+    Raises EngineError GPU-01 when cuda is asked for and too small.
     """
     import torch
 
     from engine.runtime.load import Compute
 
+    if device == "auto" and (others := working_here()):
+        log.info("%s uses the GPU: the CPU answers", others[0].name)
+        device = "cpu"
     if device != "cpu" and torch.cuda.is_available():
         dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         free, _ = torch.cuda.mem_get_info()
@@ -49,6 +58,11 @@ def choose_answering(facts: ModelFacts, device: str = "auto") -> Any:
                 "GPU-01",
             )
     return Compute(torch.device("cpu"), cpu_dtype(facts))
+
+
+def working_here() -> list[Path]:
+    """Return the jobs that work on the GPU which would answer."""
+    return gpu_gate.working_on(gpu.uuid for gpu in probe().devices[:1])
 
 
 def cpu_dtype(facts: ModelFacts) -> Any:

@@ -10,7 +10,7 @@ from engine.benchmarks.spec import GENERAL, HELD_OUT, LM_EVAL, OWN_TESTS, benchm
 from engine.errors import EngineError
 from engine.events import Failed, Progress
 from engine.jobs import process
-from engine.runs import benchmark_rows, evaluations
+from engine.runs import benchmark_rows, evaluations, gpu_gate, start_gate
 from engine.runs.evaluations import Comparison, Results, Score
 from engine.verbs import follow
 from engine.verbs.spoken import note, say
@@ -29,6 +29,7 @@ def evaluate(args: Namespace) -> Answer:
     from engine.runtime.target import resolve_target
 
     target = resolve_target(args.target)
+    environment = place(args.device, anyway=args.anyway)
     data = Path(args.data).expanduser().resolve() if args.data else None
     names = _names(args, target.run, data)
     has_two = target.adapter is not None or target.origin is not None
@@ -40,7 +41,21 @@ def evaluate(args: Namespace) -> Answer:
         data=data,
         limit=args.limit,
     )
-    return _follow(folder, args.json)
+    return _follow(folder, args.json, environment)
+
+
+def place(device: str, *, anyway: bool) -> dict[str, str]:
+    """Return the environment of a child that answers; raises EngineError GPU-04 while a job has the GPU."""
+    if device == "cpu":
+        return gpu_gate.ON_CPU
+    return start_gate.let_through(gpu_gate.examine(), anyway=anyway)
+
+
+def tell_of_the_cpu() -> None:
+    """Say where somebody works on the GPU: the CPU answers then (GPU-04)."""
+    stop = gpu_gate.examine().stop()
+    if stop is not None:
+        note(f"{stop.code}: {stop.message} The CPU answers; --device cuda shares the GPU.")
 
 
 def described() -> list[dict[str, Any]]:
@@ -101,8 +116,8 @@ def _refuse_absent(names: list[str]) -> None:
         benchmark_rows.locate(problems[0], None)
 
 
-def _follow(folder: Path, as_json: bool) -> Answer:
-    child = process.start(folder)
+def _follow(folder: Path, as_json: bool, environment: dict[str, str]) -> Answer:
+    child = process.start(folder, environment=environment)
     follower = _Follower(folder, as_json)
     try:
         code = follower.until_end(lambda: child.poll() is None)
