@@ -26,6 +26,9 @@ RULE = f"type='signal',sender='{NOTICES}',path='{NOTICES_PATH}',interface='{NOTI
 AS_LONG_AS_USUAL = -1
 CHUNK = 1 << 16
 LONGEST_LINE = 4096
+# Where Qt looks for the leave of Wayland to come to the front, once, when it asks for it.
+TOKEN = "XDG_ACTIVATION_TOKEN"
+LONGEST_TOKEN = 200
 
 
 def places() -> list[str]:
@@ -181,10 +184,17 @@ class NoticeBus(QObject):
             else:
                 self.failed.emit(key)
         elif message.kind == SIGNAL and message.interface == NOTICES and message.arguments:
-            if message.member == "ActionInvoked" and message.arguments[0] in self._keys:
-                self.pressed.emit(self._keys[message.arguments[0]])
-            elif message.member == "NotificationClosed":
-                self._keys.pop(message.arguments[0], None)
+            self._on_signal(message.member, *message.arguments[:2])
+
+    def _on_signal(self, member: str, number: object, told: object = "") -> None:
+        if not isinstance(number, int) or number not in self._keys:
+            return
+        if member == "ActionInvoked":
+            self.pressed.emit(self._keys[number])
+        elif member == "ActivationToken" and isinstance(told, str) and len(told) <= LONGEST_TOKEN:
+            os.environ[TOKEN] = told.replace("\0", "")  # comes before the press
+        elif member == "NotificationClosed":
+            del self._keys[number]
 
     def _on_capabilities(self, message: Message) -> None:
         if message.kind == ERROR:  # nobody shows notices here

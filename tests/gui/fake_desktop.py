@@ -25,6 +25,7 @@ class FakeDesktop(QObject):
     """What was shown is in `shown`: title, body; `sockets` lead to its bus."""
 
     ActionInvoked = Signal("uint", str)
+    ActivationToken = Signal("uint", str)
     NotificationClosed = Signal("uint", "uint")
 
     def __init__(self, sockets: list[str], *, marks: bool) -> None:
@@ -44,7 +45,8 @@ class FakeDesktop(QObject):
         return len(self.shown)
 
     def press(self, number: int) -> None:
-        """Press a notice, the first is 1."""
+        """Press a notice, the first is 1; like Wayland's desktops with a leave to come to the front."""
+        self.ActivationToken.emit(number, f"leave-{number}")
         self.ActionInvoked.emit(number, "default")
 
 

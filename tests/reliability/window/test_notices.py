@@ -79,7 +79,10 @@ def a_run(steps: int = 10, name: str = NAME) -> Script:
 
 # -- what calls --------------------------------------------------------------------------------------------
 @needs_a_bus
-def test_that_a_run_that_ends_calls_once_and_a_press_opens_it(qtbot, going, desktop, alerts) -> None:
+def test_that_a_run_that_ends_calls_once_and_a_press_opens_it(
+    qtbot, going, desktop, alerts, monkeypatch
+) -> None:
+    monkeypatch.setenv(notice_bus.TOKEN, "")
     place, script = Place(qtbot, going, desktop.sockets), a_run()
     with FolderLock(script.folder):
         place.going(script.folder)
@@ -92,7 +95,8 @@ def test_that_a_run_that_ends_calls_once_and_a_press_opens_it(qtbot, going, desk
     desktop.press(1)
     qtbot.waitUntil(lambda: bool(place.led), timeout=10_000)
     assert place.led == [("monitor", {"run": script.folder})]
-    assert place.window.isVisible()
+    assert place.window.isVisible() and os.environ[notice_bus.TOKEN] == "leave-1"
+    desktop.press(7)  # somebody else's
     place.notices.close()
     place.window.hide()
     # A window that is opened later, or stands beside it, says nothing of it again.
