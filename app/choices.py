@@ -94,7 +94,7 @@ def read_prompts(target: str) -> list[str]:
     except OSError:
         return list(PLAIN_PROMPTS)
     for line in block.split(b"\n"):
-        if b'"sample_generated"' not in line:
+        if b'"sample_generated"' not in line or len(line) >= events.MAX_LINE_BYTES:
             continue
         try:
             event = events.decode(line)

@@ -11,16 +11,38 @@ from pydantic import BaseModel
 MAX_LINE_BYTES = 16 * 1024
 
 
+# What is left of a line that would be longer: characters of each text, entries of each list and mapping.
+_SHORTER = ((1000, 1 << 16), (500, 200), (200, 100), (100, 50), (40, 20), (40, 1))
+
+
 def encode(event: BaseModel) -> bytes:
-    """Return the event as one ASCII JSON line; numbers that are not finite travel as null."""
+    """Return the event as one ASCII JSON line; numbers that are not finite travel as null.
+
+    No line is longer than `MAX_LINE_BYTES`: a reader takes a longer one for damage.
+    """
     values = event.model_dump()
     head = {k: values.pop(k) for k in ("type", "seq", "attempt", "time", "mono")}
-    line = json.dumps(_finite({**head, **values}), separators=(",", ":")).encode() + b"\n"
-    if len(line) > MAX_LINE_BYTES:
-        long = {k: v for k, v in values.items() if isinstance(v, str) and len(v) > 1000}
-        values |= {k: v[:1000] + " … (shortened)" for k, v in long.items()}
-        line = json.dumps(_finite({**head, **values}), separators=(",", ":")).encode() + b"\n"
+    line = _line(head, values)
+    for characters, entries in _SHORTER:
+        if len(line) <= MAX_LINE_BYTES:
+            break
+        line = _line(head, {name: _shorter(value, characters, entries) for name, value in values.items()})
     return line
+
+
+def _line(head: dict[str, Any], values: dict[str, Any]) -> bytes:
+    return json.dumps(_finite({**head, **values}), separators=(",", ":")).encode() + b"\n"
+
+
+def _shorter(value: Any, characters: int, entries: int) -> Any:
+    if isinstance(value, str) and len(value) > characters:
+        return value[:characters] + " … (shortened)"
+    if isinstance(value, dict):
+        kept = list(value.items())[:entries]
+        return {str(key)[:characters]: _shorter(each, characters, entries) for key, each in kept}
+    if isinstance(value, list | tuple):
+        return [_shorter(each, characters, entries) for each in value[:entries]]
+    return value
 
 
 def _finite(value: Any) -> Any:

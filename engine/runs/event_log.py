@@ -8,11 +8,12 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import BaseModel
 
 from engine import clocks, durable
+from engine.event_lines import MAX_LINE_BYTES
 from engine.events import Event, decode, encode
 from engine.paths import open_plain
 
@@ -23,7 +24,6 @@ TAIL_BYTES = 64 * 1024
 GLANCE_BYTES = 1024
 RARE = (b'"type":"evaluated"', b'"type":"started"', b'"type":"checkpoint_saved"')
 PASSING = ("heartbeat", "hardware")  # what nobody misses of the time when the disk was full
-LONGEST_LINE_BYTES = 1 << 20  # beyond this a line without an end is taken for damage and left out
 
 
 class EventReader:
@@ -68,6 +68,7 @@ class EventReader:
         same = facts.st_ino == self._inode and head.startswith(self._head[: len(head)])
         if self._offset and (not same or facts.st_size < self._offset):
             self._offset = self.skipped = 0
+            self._beginning_cut = False
             self.restarts += 1
         self._inode, self._head = facts.st_ino, head
 
@@ -80,7 +81,7 @@ class EventReader:
                 break
             self._decode(block[start:end], events)
             start = end + 1
-        if start == 0 and len(block) >= LONGEST_LINE_BYTES:
+        if start == 0 and len(block) >= MAX_LINE_BYTES:
             start = len(block)
             self._beginning_cut = True
         self._offset += start
@@ -96,7 +97,7 @@ class EventReader:
             self.skipped += 1 if line.strip() else 0  # an empty line ends a torn one; NULs are lost events
             return
         try:
-            events.append(decode(kept))
+            events.append(_event(line))
         except ValueError:
             self.skipped += 1
 
@@ -109,7 +110,7 @@ def replay(folder: Path, leave_out: Sequence[str] = ()) -> Iterator[Event]:
     marks = tuple(f'{{"type":"{kind}"'.encode() for kind in leave_out)
     try:
         with open_plain(folder / NAME) as file:
-            for line in file:
+            for line in bounded_lines(file):
                 if line.endswith(b"\n") and not line.startswith(marks):
                     yield from _decoded([line[:-1]])
     except OSError:
@@ -148,9 +149,25 @@ def _glance(block: bytes) -> list[Event]:
 def _decoded(lines: list[bytes]) -> Iterator[Event]:
     for line in lines:
         try:
-            yield decode(line.strip(b"\x00\r "))
+            yield _event(line)
         except ValueError:
             continue
+
+
+def _event(line: bytes) -> Event:
+    """Return the event of a line without its end; raises ValueError where it is damaged or too long."""
+    if len(line) >= MAX_LINE_BYTES:
+        raise ValueError("longer than any line that is written")
+    return decode(line.strip(b"\x00\r "))
+
+
+def bounded_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield each line with its end; of one that is too long only the beginning, which is too long, too."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        rest = line
+        while len(line) > MAX_LINE_BYTES and rest and not rest.endswith(b"\n"):
+            rest = file.readline(BLOCK_BYTES)
+        yield line if rest.endswith(b"\n") is line.endswith(b"\n") else line + b"\n"
 
 
 class EventWriter:

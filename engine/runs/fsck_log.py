@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.event_lines import MAX_LINE_BYTES
 from engine.events import Event, decode
 from engine.runs.check import Damage
-from engine.runs.event_log import LONGEST_LINE_BYTES, NAME
+from engine.runs.event_log import NAME, bounded_lines
 
 
 @dataclass
@@ -49,11 +50,12 @@ def look(run: Path, going: bool) -> Iterator[Damage]:
     path = run / NAME
     seen, torn = _Seen(), False
     try:
-        for line in _lines(path):
-            torn = not line.endswith(b"\n")
-            if torn and going:
-                break
-            _take(line, seen)
+        with open(path, "rb") as file:
+            for line in bounded_lines(file):
+                torn = not line.endswith(b"\n")
+                if torn and going:
+                    break
+                _take(line, seen)
     except FileNotFoundError:
         if (run / "exit.json").exists() or (run / "checkpoints").exists():
             yield Damage(NAME, "is missing; saves are not affected", "RUN-09")
@@ -84,13 +86,6 @@ def _job(run: Path, seen: _Seen) -> Iterator[Damage]:
         yield Damage("job.json", "is not what the run was started with", "RUN-10")
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """Yield lines of bounded length; a longer one comes in pieces, none of which is an event."""
-    with open(path, "rb") as file:
-        while line := file.readline(LONGEST_LINE_BYTES):
-            yield line
-
-
 def _take(line: bytes, seen: _Seen) -> None:
     kept = line.strip(b"\x00\r\n ")
     if not kept:
@@ -98,6 +93,8 @@ def _take(line: bytes, seen: _Seen) -> None:
             seen.pass_over()
         return
     try:
+        if len(line) > MAX_LINE_BYTES:
+            raise ValueError("too long")
         seen.take(decode(kept))
     except ValueError:
         seen.pass_over()

@@ -12,6 +12,7 @@ from typing import Any
 from engine import durable, paths
 from engine.benchmarks.spec import refuse_unknown
 from engine.errors import EngineError, from_os_error
+from engine.event_lines import MAX_LINE_BYTES
 from engine.events import Seal
 from engine.jobs import lock
 from engine.jobs.process import exit_of
@@ -165,7 +166,7 @@ def _parse(block: bytes) -> list[dict[str, Any]]:
     found = []
     for line in block.split(b"\n"):
         try:
-            value = json.loads(line)
+            value = json.loads(line) if len(line) < MAX_LINE_BYTES else None
         except (ValueError, RecursionError):
             continue  # a torn line is no event
         if isinstance(value, dict):

@@ -13,8 +13,8 @@ from PySide6.QtGui import QImage, QPainter
 
 from app import i18n
 from app.widgets.spark import paint_curve
-from engine.runs import store
-from engine.runs.event_log import EventReader
+from engine.runs import fsck_log, store
+from engine.runs.event_log import EventReader, preview, replay
 from engine.runs.history import RunHistory
 from engine.runs.series import LARGEST, Series
 from tests.reliability.text.strangers import strangers_run
@@ -124,3 +124,25 @@ def test_m32_that_numbers_of_strangers_are_short_and_draw_nothing_odd(qtbot) -> 
     # A warning of Qt, such as one of a point that is no number, fails the test.
     paint_curve(painter, QRectF(0, 0, 60, 20), [1e308, -1e308, 0.5, None, 2.0, math.inf], "accent")  # type: ignore[list-item]
     painter.end()
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_i03_m32_that_a_line_of_more_than_16_kib_is_unreadable_once_wherever_it_is_read(
+    run: Path, ended: bool
+) -> None:
+    longest = b'{"type":"log","seq":0,"message":"' + b"x" * (16 * 1024 - 36) + b'"}\n'
+    assert len(longest) == 16 * 1024
+    longer = longest.replace(b"xx", b"xxx", 1)
+    padded = b'{"type":"log","seq":3,"message":"y"}' + b" " * 20_000 + b"\n"
+    huge = longest.replace(b"xx", b"x" * 3_000_000, 1)
+    last = step(7, seq=4)
+    lines = [longest, longer, padded, huge, last, *([] if ended else [longer[:-1]])]
+    (run / "events.jsonl").write_bytes(b"".join(lines))
+    reader = EventReader(run)
+    found = [*reader.read_new(), *reader.read_new(), *reader.read_new()]
+    assert [event.type for event in found] == ["log", "step"] and reader.skipped == 3
+    assert [event.type for event in replay(run)] == ["log", "step"]
+    assert [event.type for event in preview(run) if event.type == "step"] == ["step"]
+    assert store.summary(run).step == 7
+    (told,) = [each for each in fsck_log.look(run, going=not ended) if each.code == "RUN-09"]
+    assert told.problem == "3 lines cannot be read"

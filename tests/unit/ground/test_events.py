@@ -65,3 +65,17 @@ def test_that_shown_names_hold_no_control_characters_and_slugs_are_folder_names(
     shown = show_name(text)
     assert len(shown) <= 128 and not any(ord(c) < 32 or c in "\u202e\u2028\u200b" for c in shown)
     assert set(slug(text)) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and 1 <= len(slug(text)) <= 48
+
+
+@given(st.lists(st.text(min_size=0, max_size=3000), min_size=1, max_size=8), st.integers(0, 3000))
+def test_i03_that_no_event_outgrows_a_line_and_each_is_read_again(texts: list[str], count: int) -> None:
+    emoji = "\U0001f600" * 2000
+    metrics = {f"{texts[0][:20]}-{n}": float(n) for n in range(count)}
+    for event in (
+        events.Evaluated(step=1, loss=1.0, perplexity=2.0, metrics=metrics),
+        events.SampleGenerated(step=1, prompt=emoji + texts[0], text=emoji + texts[-1]),
+        events.Planned(memory_bytes=1.0, seconds=1.0, terms={text + "x": 1.0 for text in texts * 3}),
+    ):
+        line = events.encode(event)
+        assert len(line) <= events.MAX_LINE_BYTES and line.endswith(b"\n")
+        assert events.decode(line).type == event.type
