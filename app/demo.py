@@ -25,7 +25,7 @@ from engine.models import library
 from engine.paths import jobs_dir, resources, runs_dir
 
 FAST = {"training.max_steps": 6, "evaluation.eval_steps": 3, "data.validation_split": 0.02}
-FAST_ROWS = 4
+FAST_ROWS = 2
 LONGEST_SECONDS = 3600.0
 MESSAGE = (
     "Hello, I was charged twice for my May invoice and nobody answers the phone. Please refund one payment."

@@ -55,19 +55,19 @@ def test_that_a_run_of_the_window_learns_to_its_end(run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_that_the_merged_starter_is_base_plus_adapter_in_plain_transformers(
-    run: Path, tmp_path: Path
-) -> None:
+def test_that_the_merged_starter_is_base_plus_adapter_in_plain_transformers(run: Path, demo: Path) -> None:
+    """What the window merged; the verb of the command line is asked in test_mixing.py."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    merged = call("merge", str(run), "--out", str(tmp_path / "merged"))[0]
-    assert merged["fidelity"]["max_logit_difference"] < 1e-3  # type: ignore[index]
+    (merged,) = (demo.parent / "exports").iterdir()
+    certificate = json.loads((merged / "certificate.json").read_text())
+    assert certificate["passed"] and certificate["max_logit_difference"] < 1e-3
     config = json.loads((run / "adapter" / "adapter_config.json").read_text())
     base = AutoModelForCausalLM.from_pretrained(config["base_model_name_or_path"])
     adapted = PeftModel.from_pretrained(base, run / "adapter").eval()
-    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
+    plain = AutoModelForCausalLM.from_pretrained(merged).eval()
     ids = torch.randint(10, 40_000, (1, 64), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         difference = (adapted(input_ids=ids).logits - plain(input_ids=ids).logits).abs().max()
@@ -76,7 +76,7 @@ def test_that_the_merged_starter_is_base_plus_adapter_in_plain_transformers(
 
 @pytest.mark.slow
 def test_that_chat_answers_as_base_and_as_adapter(run: Path) -> None:
-    words = ("--message", "My parcel has not arrived.", "--compare-base", "--max-new-tokens", "24")
+    words = ("--message", "My parcel has not arrived.", "--compare-base", "--max-new-tokens", "12")
     replies = call("chat", str(run), *words)[0]["replies"]
     assert len(replies) == 2  # type: ignore[arg-type]
     assert replies[0]["text"] != replies[1]["text"]  # type: ignore[index]
