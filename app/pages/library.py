@@ -37,6 +37,7 @@ from app.widgets.empty import EmptyState
 from app.widgets.label import text_label
 from app.workers.result_checker import ResultChecker
 from engine.errors import EngineError
+from engine.runs.check import has_adapter
 from engine.runs.compared import finding_on_runs
 from engine.runs.store import RunSummary, delete_run, list_runs, rename_run, restore_run
 from engine.runs.trash import Trashed, everything
@@ -374,6 +375,12 @@ class LibraryPage(Page):
         for made in self._row_buttons():
             if made.isVisible():
                 menu.addAction(made.text().replace("&&", "&"), made.click)
+        run = self.chosen()[0].folder
+        if len(self.chosen()) == 1 and not self._in_trash and has_adapter(run):
+            menu.addAction(
+                "New run from this adapter",
+                lambda: self.navigate_requested.emit("wizard", {"adapter": run}),
+            )
         menu.popup(self.table.viewport().mapToGlobal(place))
 
 

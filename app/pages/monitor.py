@@ -42,6 +42,7 @@ from engine.errors import EngineError
 from engine.paths import read_head
 from engine.recipe.recipe import Recipe
 from engine.runs import store
+from engine.runs.check import has_adapter
 from engine.runs.remarks import remarks
 from engine.runs.seals import judge
 
@@ -354,7 +355,16 @@ class MonitorPage(Page):
         if self.watch is not None:
             self.navigate_requested.emit("wizard", {"recipe": self.watch.folder / "recipe.yaml"})
 
-    def go(self, page: str) -> None:
+    @property
+    def has_adapter(self) -> bool:
+        """Return whether the run in front has an adapter that another one can begin from."""
+        return self.watch is not None and has_adapter(self.watch.folder)
+
+    def run_from_adapter(self) -> None:
+        """Go to the wizard with a new run that begins from this run's adapter."""
+        self.go("wizard", "adapter")
+
+    def go(self, page: str, what: str = "run") -> None:
         """Go to another page with this run."""
         if self.watch is not None:
-            self.navigate_requested.emit(page, {"run": self.watch.folder})
+            self.navigate_requested.emit(page, {what: self.watch.folder})

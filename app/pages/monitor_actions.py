@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.pages.monitor import MonitorPage
 
 STOP_NOW_MS = 30_000
+FROM_ADAPTER = "New run from this adapter"
 # text, icon, kind, the method it calls, help
 BUTTONS: dict[str, tuple[str, str | None, str, str, str]] = {
     "now": (
@@ -52,7 +53,13 @@ BUTTONS: dict[str, tuple[str, str | None, str, str, str]] = {
         "merge",
         "One model of base and adapter, and files for other programs",
     ),
-    "again": ("Run again with changes", None, "secondary", "again", "Opens this recipe in the wizard"),
+    "again": (
+        "New run",
+        "chevron-down",
+        "secondary",
+        "again",
+        "Again with changes, or from this adapter: opens in the wizard",
+    ),
     "folder": ("Open folder", None, "secondary", "folder", "The run's own folder"),
 }
 GOING = ("now", "pause", "stop", "cancel")
@@ -87,7 +94,8 @@ class MonitorActions(QObject):
             key: button(text, icon, kind, on_click=getattr(self, act), tip=tip)
             for key, (text, icon, kind, act, tip) in BUTTONS.items()
         }
-        self.buttons["now"].setLayoutDirection(Qt.LayoutDirection.RightToLeft)  # the arrow behind the word
+        for key in ("now", "again"):  # the arrow behind the word
+            self.buttons[key].setLayoutDirection(Qt.LayoutDirection.RightToLeft)
         for made in self.buttons.values():
             made.setParent(page)
             made.hide()
@@ -190,8 +198,18 @@ class MonitorActions(QObject):
         self._page.go("merge")
 
     def again(self) -> None:
-        """Go to the wizard with this run's recipe."""
-        self._page.run_again()
+        """Offer the ways to another run: with this one's recipe, or from its adapter."""
+        place = self.buttons["again"]
+        self.menu_of_new_runs().popup(place.mapToGlobal(QPoint(0, place.height() + 4)))
+
+    def menu_of_new_runs(self) -> QMenu:
+        """Return the menu of what another run can begin with."""
+        menu = QMenu(self._page)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction("Run again with changes", self._page.run_again)
+        begin = menu.addAction(FROM_ADAPTER, self._page.run_from_adapter)
+        begin.setEnabled(self._page.has_adapter)
+        return menu
 
     def folder(self) -> None:
         """Show the run's folder in the system's file browser."""

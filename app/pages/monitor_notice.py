@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.i18n import duration, number, small
+from app.pages.monitor_actions import FROM_ADAPTER
 from app.pages.monitor_told import Action, Told
 from app.room import actions_of, words_of
 from app.workers.run_marks import TOLD
@@ -69,6 +70,8 @@ def _ended(page: MonitorPage, watch: RunWatch) -> Told | None:
     title = str(ending.get("message") or "This run failed.")
     hint, code = str(ending.get("hint", "")), str(ending.get("code", ""))
     actions: list[Action] = [(resume, page.actions_bar.resume), ("Run again with changes", page.run_again)]
+    if code == "MODEL-08" and page.has_adapter:
+        actions.insert(0, (FROM_ADAPTER, page.run_from_adapter))
     if code == "GPU-01":
         actions.reverse()  # the same settings need the same memory
     if code == "RUN-07" and page.recipe is not None:

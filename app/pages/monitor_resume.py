@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject
 
+from app.pages.monitor_actions import FROM_ADAPTER
 from app.pages.monitor_told import Action, Told
 from engine.errors import EngineError
 from engine.runs import resume_gate
@@ -97,6 +98,9 @@ class MonitorResume(QObject):
             actions.append(("Go on", lambda: self._pass(verdict)))
         elif verdict.stop(anyway=True) is None:
             actions.append(("Go on anyway", lambda: self._pass(verdict, anyway=True)))
+        stop = verdict.stop()
+        if stop is not None and stop.code == "MODEL-08" and self._page.has_adapter:
+            actions.append((FROM_ADAPTER, self._page.run_from_adapter))
         actions.append(("Run again with changes", self._page.run_again))
         return [*actions, ("Not now", self.forget)]
 

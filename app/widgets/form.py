@@ -63,6 +63,8 @@ class FieldRow(QWidget):
         self.editor = editor or make_editor(spec, rules.choices.get(spec.path))
         self._value: Any = spec.default
         self._tinted = False
+        self._hint = spec.help if hint is None else hint
+        self._locked = ""
         self.fault = ""
         self._build(spec.help if hint is None else hint, beside)
         self._delay = QTimer(self, singleShot=True, interval=FAULT_DELAY_MS)
@@ -151,6 +153,16 @@ class FieldRow(QWidget):
         self.hint.setText(text)
         self.hint.setHidden(not text)
 
+    def lock(self, words: str) -> None:
+        """Let the value stand as something else has it, which the words say; empty words give it free."""
+        if words == self._locked:
+            return
+        self._locked = words
+        self.editor.setEnabled(not words)
+        self.help.setEnabled(not words)
+        self.set_hint(words or self._hint)
+        self._show_back()
+
     def focus_editor(self) -> None:
         """Put the cursor into the control and say what is wrong with it, if anything is."""
         self.editor.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -165,7 +177,7 @@ class FieldRow(QWidget):
 
     def _show_back(self) -> None:
         base = self._rules.base(self.spec.path)
-        changed = base != self._value
+        changed = base != self._value and not self._locked
         self.dot.setVisible(changed)
         self.back.setVisible(changed)
         if changed:

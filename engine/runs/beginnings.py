@@ -172,7 +172,7 @@ def of_base(recipe: Recipe) -> list[Finding]:
     if found is None:
         return []
     adapter, base = found.adapter, found.base
-    run = _run_of(adapter.path)
+    run = run_of(adapter.path)
     then = gate_checks.environment_of(run).get("model") if run is not None else None
     files = then.get("files") if isinstance(then, dict) else None
     if not isinstance(files, dict):
@@ -204,7 +204,7 @@ def _other_name(adapter: AdapterFacts, base: ModelFacts) -> list[Finding]:
     return [Finding("MODEL-07", "warning", words, hint, file=str(adapter.path), fields=("model.path",))]
 
 
-def _run_of(adapter: Path) -> Path | None:
+def run_of(adapter: Path) -> Path | None:
     """Return the run that an adapter or a save lies in."""
     inside = adapter.parent.parent if adapter.parent.name == "checkpoints" else adapter.parent
     ours = adapter.name == "adapter" or adapter.parent.name == "checkpoints"

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine import durable, faults
 from engine.links import is_link
+from engine.models.adapter_facts import CONFIG
 
 MANIFEST = "MANIFEST.json"
 MANIFEST_BYTES = 16 << 20  # of a manifest of 100,000 files; a longer one is none
@@ -127,3 +128,8 @@ def last_checkpoint(run: Path) -> tuple[Path | None, list[Damage]]:
             return folder, passed
         passed.append(Damage(f"checkpoints/{folder.name}", problem, "RUN-04", moves=True))
     return None, passed
+
+
+def has_adapter(run: Path) -> bool:
+    """Return whether a run has an adapter to go on from: its result, or a save."""
+    return (run / "adapter" / CONFIG).is_file() or any(run.glob(f"checkpoints/*/{CONFIG}"))

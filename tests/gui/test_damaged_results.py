@@ -52,7 +52,7 @@ def test_that_the_page_of_the_run_tells_what_is_damaged_and_mends_it(
     page.refresh()
     assert page.state_pill.text == "Result damaged"
     offered = [made.text() for made in page.top_bar_actions()]
-    assert offered == ["Run again with changes", "Open folder"]
+    assert offered == ["New run", "Open folder"]
     resumed: list[Any] = []
     monkeypatch.setattr(page.services.run_queue, "resume", resumed.append)
     page.damage.mend()

@@ -52,7 +52,7 @@ def test_that_a_finished_run_is_shown_with_its_numbers(qtbot, page):
         "Chat with it",
         "Evaluate",
         "Merge, export",
-        "Run again with changes",
+        "New run",
         "Open folder",
     ]
     assert page.charts.memory.title_label.text() == "VRAM (GB)"
@@ -68,12 +68,18 @@ def test_that_each_way_onward_carries_the_run(qtbot, page):
     went = []
     page.navigate_requested.connect(lambda name, argument: went.append((name, argument)))
     buttons = {button.text(): button for button in page.top_bar_actions()}
-    for words in ("Chat with it", "Merge, export", "Run again with changes"):
+    for words in ("Chat with it", "Merge, export"):
         buttons[words].click()
+    (folder / "adapter").mkdir(exist_ok=True)
+    (folder / "adapter" / "adapter_config.json").write_text("{}")
+    menu = page.actions_bar.menu_of_new_runs()
+    for action in menu.actions():
+        action.trigger()
     assert went == [
         ("chat", {"run": folder}),
         ("merge", {"run": folder}),
         ("wizard", {"recipe": folder / "recipe.yaml"}),
+        ("wizard", {"adapter": folder}),
     ]
     page.primary_action()
     assert went[-1] == ("chat", {"run": folder})

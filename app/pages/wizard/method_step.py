@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from app import i18n
+from app.pages.wizard.begin_card import BeginCard
 from app.pages.wizard.fields import is_offered, step_of
 from app.pages.wizard.method_advice import advice_of
 from app.pages.wizard.methods import (
@@ -21,7 +22,7 @@ from app.pages.wizard.methods import (
 from app.pages.wizard.module_words import row_places, row_words
 from app.pages.wizard.painter_card import PainterCard
 from app.pages.wizard.state import WizardState
-from app.pages.wizard.step import Step
+from app.pages.wizard.step import Step, take_focus
 from app.theme.icons import set_icon
 from app.widgets.button import button
 from app.widgets.card import Card
@@ -33,6 +34,7 @@ from app.widgets.option_card import OptionCard, OptionRow
 from app.widgets.plan_figures import VERDICTS, Advice
 from app.widgets.rank_editor import RankEditor
 from engine.plan.rank_grid import RankGrid
+from engine.plan.taken import fields_taken
 from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.fields import field_spec
 from engine.recipe.method_names import TITLES, method_key
@@ -56,6 +58,10 @@ ADVANCED = (
 )
 
 
+TAKEN, UNKNOWN = "Taken from the adapter.", "Known once the adapter can be read with this base."
+NOT_TAKEN = "Not with this adapter"
+
+
 class MethodStep(Step):
     """Cards of the methods, the fields of the chosen one, its modules as a block, and the painter."""
 
@@ -66,6 +72,8 @@ class MethodStep(Step):
         self._left: dict[str, Any] = {}  # what a method chosen since does not obey, for the way back
         self._boxes: RankGrid | None = None
         self._opened = False
+        self.begin = BeginCard(state)
+        self.column.addWidget(self.begin)
         self.column.addWidget(self._build_methods())
         self.adapter = self._build_adapter()
         self.column.addWidget(self.adapter)
@@ -78,6 +86,7 @@ class MethodStep(Step):
         self.set_level("simple")
         self.show_method()
         self.show_model()
+        self._show_taken()
 
     # -- building ------------------------------------------------------------------------------------------
     def _build_methods(self) -> Card:
@@ -138,6 +147,7 @@ class MethodStep(Step):
         self.modules.stray_dropped.connect(self._on_stray_dropped)
         self.state.model_changed.connect(self.show_model)
         self.state.plan_changed.connect(self.show_plans)
+        self.begin.changed.connect(self._show_taken)
 
     # -- showing -------------------------------------------------------------------------------------------
     @property
@@ -147,6 +157,7 @@ class MethodStep(Step):
 
     def set_level(self, level: str) -> None:
         super().set_level(level)
+        self.begin.set_level(level)
         self._show_fields()
 
     def _show_fields(self) -> None:
@@ -188,6 +199,23 @@ class MethodStep(Step):
         kept = "kept at 2 × r · " if linked else ""
         self.scaling.setText(f"{kept}scaling {i18n.number(scaling, 1 if scaling >= 0.1 else 3)}")
 
+    def _show_taken(self) -> None:
+        """Let what is the adapter's stand still while one is gone on with, and say whose it is."""
+        taken = fields_taken(self.state.recipe.adapter.method) if self.begin.chosen else ()
+        words = UNKNOWN if self.begin.beginning.error is not None else TAKEN
+        for path, row in self.rows.items():
+            row.lock(words if path in taken else "")
+        for card in (self.modules, self.modules.map, self.painter, self.link):
+            card.setEnabled(not taken)
+        self.show_plans()
+
+    def _not_taken(self, name: str) -> str:
+        """Return why a method cannot be chosen beside the adapter that is gone on with, or an empty text."""
+        adapter = self.state.recipe.adapter
+        wanted = {"adapter.method": adapter.method, "adapter.use_dora": adapter.use_dora}
+        differs = any(METHODS[name].get(path, value) != value for path, value in wanted.items())
+        return NOT_TAKEN if self.begin.chosen and differs else ""
+
     def show_model(self) -> None:
         """Offer the modules of the chosen model."""
         self._show_modules()
@@ -227,13 +255,14 @@ class MethodStep(Step):
         plans = self.state.plans
         for name, card in self.cards.items():
             plan = plans.methods.get(name) if plans is not None else None
-            later = later_method(name)
+            later = later_method(name) or self._not_taken(name)
+            card.set_available(not later)
             main = plan is not None and not later and name in self.options.cards
             device = plan.device_memory_bytes if plan is not None and main else None
             kind = VERDICTS.get(plan.verdict or "", ("", "ok"))[1] if plan is not None else "ok"
             card.show_need(plan.memory_bytes / device if plan is not None and device else None, kind)
             if later:
-                need = f"Would need {i18n.size(plan.memory_bytes)}. " if plan else ""
+                need = f"Would need {i18n.size(plan.memory_bytes)}. " if plan and later != NOT_TAKEN else ""
                 card.show_figures(f"{need}{later}.")
             elif plan is None:
                 card.show_figures("")
@@ -248,6 +277,9 @@ class MethodStep(Step):
                 card.show_figures(between.join(filter(None, parts)))
         self.advice_changed.emit()
 
+    def settled(self) -> bool:
+        return not self.begin.beginning.busy
+
     def facts(self) -> str:
         words = TITLES[self.method]
         return f"{words} · r {self.state.value('adapter.r')}" if self._ranked() else words
@@ -260,6 +292,11 @@ class MethodStep(Step):
 
     def focus_field(self, path: str) -> bool:
         """Go to the cards for the method itself, and for a field that the chosen method does not have."""
+        if path == "adapter.path":
+            self.begin.show()
+            self._reveal(self.begin)
+            take_focus(self.begin.choose_button)
+            return True
         spec_here = path in self.rows and has_field(self.state.recipe, path)
         faulty = path in self.rows and bool(self.rows[path].fault)
         if not (spec_here or faulty) and step_of(path) == "method":

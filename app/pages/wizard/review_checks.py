@@ -10,6 +10,7 @@ from app import i18n
 from app.pages.wizard.fields import counted
 from app.pages.wizard.inquiries import DataView, Plans
 from app.pages.wizard.plan_view import change_words
+from app.pages.wizard.review_begin import begin_checks
 from app.pages.wizard.review_check import ADD_SEEDS, BAD, CHECK_EXACTLY, INFO, OK, WAIT, WARN, Check
 from app.pages.wizard.review_device import device_checks
 from app.pages.wizard.review_methods import method_checks
@@ -49,6 +50,7 @@ def examine(
         checks += _lengths(recipe, data, facts)
     if facts is not None:
         checks += method_checks(recipe, facts, plans, machine)
+        checks += begin_checks(recipe)
     checks += [_disk(recipe, plans), _validation(recipe, data), model]
     if data is not None and facts is not None:
         checks.append(_template(facts, data))

@@ -16,6 +16,7 @@ from app.pages.wizard.fields import fault_of, step_of
 from app.services import Services
 from engine.errors import EngineError
 from engine.recipe import codec
+from engine.recipe.adapter_options import AdapterOptions
 from engine.recipe.combinations import OBEYED
 from engine.recipe.fields import field_spec, field_specs
 from engine.recipe.presets import Preset, presets
@@ -85,6 +86,7 @@ class WizardState(QObject):
         self.data_busy = False
         self.plans: inquiries.Plans | None = None
         self.plan_error: EngineError | None = None
+        self.begun_fault = ""  # why the adapter that is to be gone on with cannot be
         self._turns = {"model": 0, "data": 0, "plan": 0}
         self._timers = {
             "model": self._timer(MODEL_DELAY_MS, self._ask_model),
@@ -165,9 +167,10 @@ class WizardState(QObject):
         self._base = _base_of(preset.name, self.facts)
         self.unread = {p: v for p, v in self.unread.items() if step_of(p) not in ("method", "training")}
         self.alpha_linked = self._base.adapter.lora_alpha == 2 * self._base.adapter.r
-        keep = {
-            name: getattr(self._base, name) for name in ("adapter", "training", "evaluation", "checkpoint")
-        }
+        sections = ["adapter", "training", "evaluation", "checkpoint"]
+        if self.recipe.adapter.path is not None:
+            sections.remove("adapter")  # its shape is that of the adapter which is gone on with
+        keep = {name: getattr(self._base, name) for name in sections}
         held = [name for name in type(self.recipe.model).model_fields if step_of(f"model.{name}") == "method"]
         model = self.recipe.model.model_copy(update={n: getattr(self._base.model, n) for n in held})
         self._remember("preset")
@@ -179,6 +182,11 @@ class WizardState(QObject):
         sections = ("adapter", "training", "evaluation", "checkpoint")
         paths = [s.path for s in field_specs() if s.path.startswith(sections) or step_of(s.path) == "method"]
         return {path: _get(base, path) for path in paths}
+
+    def settle(self, adapter: AdapterOptions) -> None:
+        """Take what the adapter settles that is gone on with: part of the change that chose it."""
+        self.alpha_linked = False
+        self._take(self.recipe.model_copy(update={"adapter": adapter}))
 
     def replace(self, recipe: Recipe) -> None:
         """Start from another recipe altogether."""
@@ -343,6 +351,8 @@ class WizardState(QObject):
             found.append(StepProblem(step, "model.path", self.model_error.message))
         if step == "data":
             found += self._data_problems()
+        if step == "method" and self.begun_fault:
+            found.append(StepProblem(step, "adapter.path", self.begun_fault))
         if step == "method" and self.plans is not None and self.plans.now.trainable_parameters == 0:
             found.append(StepProblem(step, "adapter.target_modules", NOTHING_ADAPTED))
         order = {spec.path: index for index, spec in enumerate(field_specs())}

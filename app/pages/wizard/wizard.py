@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from app.drafts import STEPS, delete_draft
 from app.drop import kind_of
 from app.pages.page import Page, scrolled
-from app.pages.wizard import recipe_file
+from app.pages.wizard import begin_from, recipe_file
 from app.pages.wizard.data_step import DataStep
 from app.pages.wizard.draft_keeper import DraftKeeper, read_draft
 from app.pages.wizard.exactly import Exactly
@@ -176,6 +176,8 @@ class WizardPage(Page):
         if "data" in argument:
             self._data_step.add_files([Path(argument["data"])])
             self.go_to("data")
+        if "adapter" in argument:
+            begin_from.open_in(self, str(argument["adapter"]))
         if argument.get("example"):
             self.open_example(argument["example"])
         if argument.get("draft"):
@@ -190,7 +192,9 @@ class WizardPage(Page):
         elif kind == "data":
             self._data_step.add_files([path])
             self.go_to("data")
-        return kind in ("recipe", "data")
+        elif kind == "adapter" and self.step_name == "method":
+            begin_from.take(self.state, str(path))
+        return kind in ("recipe", "data") or (kind == "adapter" and self.step_name == "method")
 
     def open_example(self, example: object) -> None:
         """Fill the whole recipe for a bundled example, so that Start is one press away."""
@@ -208,19 +212,18 @@ class WizardPage(Page):
             self.services.notify(error.message, "bad", hint=f"{place}{error.hint}")
             return
         self.services.settings.remember("recent_recipes", str(file))
-        self._take_instead(recipe, f"{file.name} was read.")
+        self.take_instead(recipe, f"{file.name} was read.")
         if named:
-            self.asked = recipe_file.ask_for(self, file, named, lambda: self._use_whole(file))
-
-    def _use_whole(self, file: Path) -> None:
-        self.state.replace(recipe_file.whole(file))
+            self.asked = recipe_file.ask_for(
+                self, file, named, lambda: self.state.replace(recipe_file.whole(file))
+            )
 
     def start_over(self) -> None:
         """Begin a new recipe; the old one goes to the trash, and Ctrl+Z brings it back too."""
-        self._take_instead(Recipe(), "A new run is begun.")
+        self.take_instead(Recipe(), "A new run is begun.")
         self.go_to("model")
 
-    def _take_instead(self, recipe: Recipe, words: str) -> None:
+    def take_instead(self, recipe: Recipe, words: str) -> None:
         """Work on another recipe."""
         if recipe == self.state.recipe or self._make_room(words):
             self.state.replace(recipe)
