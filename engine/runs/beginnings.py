@@ -20,7 +20,7 @@ from engine.models.library import resolve_model
 from engine.plan.taken import take_over
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import file_digests, gate_checks
+from engine.runs import file_digests, gate_checks, result
 from engine.runs.check import last_checkpoint
 from engine.runs.gate_checks import Finding
 
@@ -91,7 +91,11 @@ def look(recipe: Recipe) -> Beginning | None:
     """
     if recipe.adapter.path is None:
         return None
-    adapter = read_adapter_facts(resolve(recipe.adapter.path))
+    folder = resolve(recipe.adapter.path)
+    run = run_of(folder)
+    if run is not None and folder == run / "adapter":
+        result.refuse_damaged(run)
+    adapter = read_adapter_facts(folder)
     refuse_unready(adapter)
     base = look_at(resolve_model(recipe.model.path, recipe.model.revision))
     check_fit(adapter, base)

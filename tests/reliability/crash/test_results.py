@@ -12,7 +12,9 @@ import pytest
 from engine import cli, durable
 from engine.errors import EngineError
 from engine.runs import result as results
-from engine.runs import resume_gate, store
+from engine.recipe import codec
+from engine.recipe.recipe import Recipe
+from engine.runs import beginnings, resume_gate, store
 from engine.runs.fsck import fsck
 from tests.reliability.harness import damages, small_run
 from tests.reliability.harness.crash_disk import Unsynced
@@ -67,6 +69,10 @@ def test_f04_that_one_flipped_byte_of_a_result_is_seen_and_refused_at_every_door
         told = _refused(call, capsys)
         assert told["code"] == "MODEL-02" and "adapter_model.safetensors" in told["message"], call
         assert run.name in told["message"] and f"step {small_run.STEPS}" in told["hint"]
+    further = codec.override(Recipe(), {"data.train": ["rows.jsonl"], "adapter.path": str(run)})
+    with pytest.raises(EngineError, match="adapter_model.safetensors") as told_of:
+        beginnings.look(further)
+    assert told_of.value.code == "MODEL-02"
     (finding,) = resume_gate.examine(run).findings
     assert finding.code == "RUN-10" and "damaged" in finding.message
     report = fsck(run, repair=True)
