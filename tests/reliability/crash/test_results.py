@@ -11,10 +11,10 @@ import pytest
 
 from engine import cli, durable
 from engine.errors import EngineError
-from engine.runs import result as results
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs import beginnings, resume_gate, store
+from engine.runs import result as results
 from engine.runs.fsck import fsck
 from tests.reliability.harness import damages, small_run
 from tests.reliability.harness.crash_disk import Unsynced
