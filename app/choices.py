@@ -9,6 +9,7 @@ from engine import events
 from engine.errors import EngineError
 from engine.models import library
 from engine.models.adapter_facts import CONFIG, WEIGHTS, read_adapter_facts
+from engine.models.refused import Refused
 from engine.paths import show_name
 from engine.runs import store
 
@@ -57,6 +58,11 @@ def read_choices() -> list[Choice]:
     models = [facts for facts in library.list_models() if facts.path not in inside]
     found += [Choice(facts.name, str(facts.path), facts.name, False) for facts in models]
     return found
+
+
+def refused_adapters() -> list[Refused]:
+    """Return the adapters on this computer that cannot be used."""
+    return library.look_over_adapters()[1]
 
 
 def is_whole(run: Path) -> bool:

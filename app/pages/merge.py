@@ -91,6 +91,7 @@ class MergePage(Page):
 
     def shown(self) -> None:
         self._read(read_choices, self._on_choices)
+        self.picker.look_for_refused(self.services.background)
         if self.certificate.made is None:
             self._read(last_made, self._on_last_made)
 

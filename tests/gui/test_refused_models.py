@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
 from app import kept
+from app.pages.merge import MergePage
 from app.pages.wizard.model_step import ModelStep
 from tests.gui.wizard_place import open_page
 
@@ -50,3 +51,19 @@ def test_that_refused_models_stand_below_with_their_reason_and_are_never_chosen(
     assert step.refused.isHidden() and not step.none.isHidden()
     told = [thing for thing in kept.kept_things() if thing.name == "packed-4"]
     assert len(told) == 1 and told[0].detail.startswith("cannot be used: ") and told[0].bytes
+
+
+def test_that_a_refused_adapter_is_offered_greyed_with_its_reason(
+    qtbot: Any, services: Any, home: Any
+) -> None:
+    odd = home / "adapters" / "odd"
+    odd.mkdir(parents=True)
+    (odd / "adapter_config.json").write_text('{"peft_type": "PROMPT_TUNING"}', encoding="utf-8")
+    (odd / "adapter_model.safetensors").write_bytes(b"")
+    page = MergePage(services)
+    qtbot.addWidget(page)
+    page.shown()
+    qtbot.waitUntil(lambda: page.settled() and bool(page.picker.refused), timeout=30_000)
+    (entry, *_) = [act for act in page.picker.menu().actions() if act.text().startswith("odd")]
+    assert "MODEL-" in entry.text() and not entry.isEnabled()
+    page.finish()
