@@ -12,6 +12,8 @@ from app.theme.style import apply_theme
 from engine.jobs import lock
 from engine.jobs.lock import FolderLock
 from engine.runs import store
+from engine.runs.gate_checks import Finding
+from engine.runs.resume_gate import Verdict
 from tests.gui.monitor_runs import ANSWER, Script, crashed_run, finished_run, made_run, tiny_recipe
 
 LONG = 90_000
@@ -60,6 +62,22 @@ def test_that_a_finished_run_is_shown_with_its_numbers(qtbot, page):
     assert page.notice.isHidden()
     assert page.log_folder() == page.watch.folder
     assert "best validation" in page.accessibleDescription()
+
+
+def test_f37_that_a_resume_on_another_base_offers_a_new_run_from_the_adapter(qtbot, page):
+    folder = crashed_run(steps=130)
+    opened(qtbot, page, folder)
+    changed = Finding("MODEL-08", "error", "model.safetensors of the base model changed.", "Restore it.")
+    page.resuming.verdict = Verdict(page.watch.folder, (changed,))
+    assert [words for words, _ in page.resuming.told().actions] == ["Run again with changes", "Not now"]
+    save = page.watch.folder / "checkpoints" / "step-00000100"
+    save.mkdir(parents=True, exist_ok=True)
+    (save / "adapter_config.json").write_text("{}")
+    went = []
+    page.navigate_requested.connect(lambda name, argument: went.append((name, argument)))
+    words, begin = page.resuming.told().actions[0]
+    begin()
+    assert words == "New run from this adapter" and went == [("wizard", {"adapter": page.watch.folder})]
 
 
 def test_that_each_way_onward_carries_the_run(qtbot, page):
@@ -240,9 +258,10 @@ def test_that_a_waiting_run_is_shown_as_waiting_and_can_leave_the_queue(qtbot, p
         begin, leave = page.top_bar_actions()
         assert begin.text() == "Start now"
         services.run_queue.hold()
-        assert page.notice.isVisible() and "on hold" in page.notice.accessibleName()
+        qtbot.waitUntil(page.notice.isVisible, timeout=30_000)
+        assert "on hold" in page.notice.accessibleName()
         services.run_queue.release()
-        assert page.notice.isHidden()
+        qtbot.waitUntil(page.notice.isHidden, timeout=30_000)
         leave.click()
         assert services.run_queue.queued() == []
 
