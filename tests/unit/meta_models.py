@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 SCRIPT = Path(__file__).parents[1] / "data" / "make_meta_models.py"
 A_FAMILY = 5  # configurations of each
@@ -101,8 +103,19 @@ def configurations(family: str) -> list[dict[str, Any]]:
 
 @cache
 def meta_models() -> tuple[Path, dict[str, Any]]:
-    """Return the folder of the configurations and what was built of each, by family and number."""
-    folder = Path(tempfile.mkdtemp(prefix="tunesmith-meta-"))
+    """Return the folder of the configurations and what was built of each, by family and number.
+
+    The first worker of a run of tests that asks makes it for all.
+    """
+    folder = Path(os.environ["TUNESMITH_TESTS_SHARED"]) / "meta-models"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "built.json").exists():
+            _make(folder)
+    return folder, json.loads((folder / "built.json").read_text())
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     asked = [
         {"name": f"{family}-{number}", "model_type": family, "values": values, "save": number == SAVED}
         for family in VARIED
@@ -111,4 +124,3 @@ def meta_models() -> tuple[Path, dict[str, Any]]:
     command = [sys.executable, str(SCRIPT), str(folder)]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return folder, json.loads((folder / "built.json").read_text())
