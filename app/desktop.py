@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QSystemTrayIcon, QWidget
 
-from app.workers.notice_bus import NoticeBus, places
+if TYPE_CHECKING:
+    from app.workers.notice_bus import NoticeBus
 
 NO_DESKTOP = ("offscreen", "minimal")  # platforms of Qt that nobody looks at
 SHOWN_MS = 10_000
-BY_TRAY = sys.platform in ("win32", "darwin")
+BY_BUS = sys.platform == "linux"  # what speaks with the bus is installed there alone
 
 
 class Desktop(QObject):
@@ -41,8 +43,8 @@ class Desktop(QObject):
         """Return how notices are shown here: "bus", "tray", or nothing."""
         if self._sockets is None and QGuiApplication.platformName() in NO_DESKTOP:
             return ""
-        if not BY_TRAY:
-            return "bus" if (places() if self._sockets is None else self._sockets) else ""
+        if BY_BUS:
+            return "bus" if self._places() else ""
         good = QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages()
         return "tray" if good else ""
 
@@ -66,9 +68,16 @@ class Desktop(QObject):
         if self._tray is not None:
             self._tray.hide()
 
+    def _places(self) -> list[str]:
+        from app.workers.notice_bus import places
+
+        return places() if self._sockets is None else self._sockets
+
     def _by_bus(self) -> NoticeBus:
         if self._bus is None:
-            self._bus = NoticeBus(places() if self._sockets is None else self._sockets, self)
+            from app.workers.notice_bus import NoticeBus
+
+            self._bus = NoticeBus(self._places(), self)
             self._bus.pressed.connect(self.pressed)
             self._bus.failed.connect(self.failed)
         return self._bus

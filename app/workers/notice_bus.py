@@ -11,21 +11,32 @@ from __future__ import annotations
 import html
 import os
 import socket
+import struct
 from pathlib import Path
 from urllib.parse import unquote
 
+from jeepney import (
+    DBusAddress,
+    HeaderFields,
+    MatchRule,
+    Message,
+    MessageType,
+    Parser,
+    message_bus,
+    new_method_call,
+)
+from jeepney.auth import BEGIN, Authenticator
 from PySide6.QtCore import QObject, QSocketNotifier, Signal
 
-from app.workers import bus_messages
-from app.workers.bus_messages import ERROR, RETURN, SIGNAL, BadMessage, Message
 from engine.paths import resources
 
-BUS, BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 NOTICES, NOTICES_PATH = "org.freedesktop.Notifications", "/org/freedesktop/Notifications"
-RULE = f"type='signal',sender='{NOTICES}',path='{NOTICES_PATH}',interface='{NOTICES}'"
+DESKTOP = DBusAddress(NOTICES_PATH, NOTICES, NOTICES)
+ANSWERS = (MessageType.method_return, MessageType.error)
 AS_LONG_AS_USUAL = -1
 CHUNK = 1 << 16
-LONGEST_LINE = 4096
+# What the parser raises on bytes that are no message.
+BROKEN = (ValueError, LookupError, TypeError, AssertionError, struct.error)
 # Where Qt looks for the leave of Wayland to come to the front, once, when it asks for it.
 TOKEN = "XDG_ACTIVATION_TOKEN"
 LONGEST_TOKEN = 200
@@ -71,8 +82,8 @@ class NoticeBus(QObject):
         self._sockets = sockets
         self._socket: socket.socket | None = None
         self._notifier: QSocketNotifier | None = None
-        self._rest, self._serial = b"", 0
-        self._greeted = self._open = self._marks = False
+        self._greeting, self._parser, self._serial = Authenticator(), Parser(), 0
+        self._open = self._marks = False
         self._waiting: list[tuple[str, str, str]] = []
         self._asked: dict[int, str] = {}  # serial of a call: the key of its notice
         self._keys: dict[int, str] = {}  # id at the desktop: the key of its notice
@@ -95,7 +106,7 @@ class NoticeBus(QObject):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        self._rest, self._greeted, self._open = b"", False, False
+        self._open = False
         self._keys.clear()
         lost = [*self._asked.values(), *(key for key, _, _ in self._waiting)]
         self._asked.clear()
@@ -116,7 +127,8 @@ class NoticeBus(QObject):
             self._socket = made
             self._notifier = QSocketNotifier(made.fileno(), QSocketNotifier.Type.Read, self)
             self._notifier.activated.connect(self._on_readable)
-            self._write(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")
+            self._greeting, self._parser = Authenticator(), Parser()
+            self._write(self._greeting.data_to_send() or b"")
             return
         self.close()
 
@@ -143,48 +155,48 @@ class NoticeBus(QObject):
         if not data:
             self.close()
             return
-        self._rest += data
         try:
-            self._read()
-        except BadMessage:
+            self._read(data)
+        except BROKEN:
             self.close()
 
-    def _read(self) -> None:
-        if not self._greeted:
-            line, found, rest = self._rest.partition(b"\r\n")
-            if not found and len(line) < LONGEST_LINE:
-                return
-            if not line.startswith(b"OK "):
-                raise BadMessage("the bus does not know this person")
-            self._greeted, self._rest = True, rest
-            self._write(b"BEGIN\r\n")
-            self._call(BUS, BUS_PATH, BUS, "Hello", "")
-            self._call(BUS, BUS_PATH, BUS, "AddMatch", "s", RULE)
-            self._capabilities = self._call(NOTICES, NOTICES_PATH, NOTICES, "GetCapabilities", "")
+    def _read(self, data: bytes) -> None:
+        if not self._greeting.authenticated:
+            self._greeting.feed(data)
+            if self._greeting.authenticated:
+                self._write(BEGIN)
+                self._call(message_bus.Hello())
+                rule = MatchRule(type="signal", sender=NOTICES, path=NOTICES_PATH, interface=NOTICES)
+                self._call(message_bus.AddMatch(rule))
+                self._capabilities = self._call(new_method_call(DESKTOP, "GetCapabilities"))
+            return
+        self._parser.add_data(data)
         while self._socket is not None:
-            message, self._rest = bus_messages.take(self._rest)
+            message = self._parser.get_next_message()
             if message is None:
                 return
             self._take(message)
 
-    def _call(self, to: str, path: str, interface: str, member: str, types: str, *values: object) -> int:
+    def _call(self, message: Message) -> int:
         self._serial += 1
-        self._write(bus_messages.method_call(self._serial, to, path, interface, member, types, values))
+        self._write(message.serialise(serial=self._serial))
         return self._serial
 
     # -- what is said --------------------------------------------------------------------------------------
     def _take(self, message: Message) -> None:
-        if message.kind in (RETURN, ERROR) and message.reply_to == self._capabilities:
+        kind, fields = message.header.message_type, message.header.fields
+        answers = fields.get(HeaderFields.reply_serial) if kind in ANSWERS else None
+        if answers is not None and answers == self._capabilities:
             self._on_capabilities(message)
-        elif message.kind in (RETURN, ERROR) and message.reply_to in self._asked:
-            key = self._asked.pop(message.reply_to)
-            if message.kind == RETURN and message.arguments:
-                self._keys[int(message.arguments[0])] = key
+        elif answers in self._asked:
+            key = self._asked.pop(answers)
+            if kind == MessageType.method_return and message.body:
+                self._keys[int(message.body[0])] = key
                 self.shown.emit(key)
             else:
                 self.failed.emit(key)
-        elif message.kind == SIGNAL and message.interface == NOTICES and message.arguments:
-            self._on_signal(message.member, *message.arguments[:2])
+        elif kind == MessageType.signal and fields.get(HeaderFields.interface) == NOTICES and message.body:
+            self._on_signal(fields.get(HeaderFields.member, ""), *message.body[:2])
 
     def _on_signal(self, member: str, number: object, told: object = "") -> None:
         if not isinstance(number, int) or number not in self._keys:
@@ -197,10 +209,10 @@ class NoticeBus(QObject):
             del self._keys[number]
 
     def _on_capabilities(self, message: Message) -> None:
-        if message.kind == ERROR:  # nobody shows notices here
+        if message.header.message_type == MessageType.error:  # nobody shows notices here
             self.close()
             return
-        told = message.arguments[0] if message.arguments else []
+        told = message.body[0] if message.body else []
         self._marks = isinstance(told, list) and "body-markup" in told
         self._open = True
         self._send_waiting()
@@ -212,11 +224,15 @@ class NoticeBus(QObject):
                 self.failed.emit(key)
                 continue
             body = html.escape(text, quote=False) if self._marks else text
-            values = ("Tunesmith", 0, str(resources("theme", "app.svg")), title, body, ["default", "Open"])
-            hints = {"desktop-entry": "tunesmith", "suppress-sound": True}
-            serial = self._call(
-                NOTICES, NOTICES_PATH, NOTICES, "Notify", "susssasa{sv}i", *values, hints, AS_LONG_AS_USUAL
-            )
+            hints = {"desktop-entry": ("s", "tunesmith"), "suppress-sound": ("b", True)}
+            icon, actions = str(resources("theme", "app.svg")), ["default", "Open"]
+            values = ("Tunesmith", 0, icon, _plain(title), _plain(body), actions, hints, AS_LONG_AS_USUAL)
+            serial = self._call(new_method_call(DESKTOP, "Notify", "susssasa{sv}i", values))
             self._asked[serial] = key
         if self._socket is None:  # it went with one of these
             self.close()
+
+
+def _plain(text: str) -> str:
+    """Return a text as D-Bus takes it: UTF-8 without NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
+from jeepney import Parser, new_method_call
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QApplication, QMainWindow
 
@@ -18,17 +19,16 @@ from app.desktop import Desktop
 from app.notices import Call, RunNotices, job_over
 from app.pages.preferences_notices import NONE_HERE, NoticesSection
 from app.told import claim, told_dir
-from app.workers import bus_messages, notice_bus, run_watch
+from app.workers import notice_bus, run_watch
 from app.workers.notice_bus import sockets_of
 from engine.events import Heartbeat, Paused, Warned
 from engine.jobs.lock import FolderLock
-from tests.gui.fake_desktop import HERE, FakeDesktop, bus, fake_desktop
+from tests.gui.fake_desktop import FakeDesktop, fake_desktop
 from tests.gui.monitor_runs import Script, made_run
 from tests.reliability.harness.audit import ROOT
 
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
 NAME = "<b>tickets</b> & co"
-needs_a_bus = pytest.mark.skipif(not HERE, reason="no dbus-daemon on this machine")
 
 
 class Place:
@@ -78,7 +78,6 @@ def a_run(steps: int = 10, name: str = NAME) -> Script:
 
 
 # -- what calls --------------------------------------------------------------------------------------------
-@needs_a_bus
 def test_that_a_run_that_ends_calls_once_and_a_press_opens_it(
     qtbot, going, desktop, alerts, monkeypatch
 ) -> None:
@@ -110,7 +109,6 @@ def test_that_a_run_that_ends_calls_once_and_a_press_opens_it(
     later.notices.close()
 
 
-@needs_a_bus
 def test_f08_f18_that_a_run_that_waits_or_is_silent_calls_once(
     qtbot, going, desktop, alerts, monkeypatch
 ) -> None:
@@ -246,7 +244,7 @@ class Tray(QObject):
 def test_that_a_tray_shows_notices_where_there_is_no_bus_and_goes_once_the_window_is_used(
     qtbot, going, monkeypatch
 ) -> None:
-    monkeypatch.setattr("app.desktop.BY_TRAY", True)
+    monkeypatch.setattr("app.desktop.BY_BUS", False)
     monkeypatch.setattr("app.desktop.QSystemTrayIcon", Tray)
     place = Place(qtbot, going, [])
     place.notices.call(Call("a", "Finished.", "12 steps.", page="monitor", argument={"run": Path("a")}))
@@ -290,7 +288,6 @@ def test_that_a_test_or_a_picture_calls_nobody(qtbot, services, monkeypatch) -> 
     assert notice_bus.places() and Desktop(window).way == ""
 
 
-@needs_a_bus
 def test_that_a_desktop_without_markup_gets_the_text_as_it_is(qtbot, services, tmp_path) -> None:
     with fake_desktop(tmp_path, marks=False) as desktop:
         made = notice_bus.NoticeBus(desktop.sockets)
@@ -301,10 +298,9 @@ def test_that_a_desktop_without_markup_gets_the_text_as_it_is(qtbot, services, t
         made.close()
 
 
-@needs_a_bus
 def test_that_a_bus_without_notices_or_without_answer_keeps_nobody_waiting(qtbot, services, tmp_path) -> None:
-    with bus(tmp_path) as address:
-        made = notice_bus.NoticeBus(sockets_of(address))
+    with fake_desktop(tmp_path, nobody=True) as desktop:
+        made = notice_bus.NoticeBus(desktop.sockets)
         with qtbot.waitSignal(made.failed, timeout=10_000):
             made.show("a", "Nobody", "")
     made = notice_bus.NoticeBus([str(tmp_path / "no-bus")])
@@ -312,20 +308,15 @@ def test_that_a_bus_without_notices_or_without_answer_keeps_nobody_waiting(qtbot
         made.show("a", "Nobody", "")
 
 
-def test_that_bytes_that_are_no_message_are_refused_or_waited_for() -> None:
-    whole = bus_messages.method_call(1, "a.b", "/c", "d.e", "F", "as", [["x", "yz"]])
-    for cut in range(len(whole)):
-        assert bus_messages.take(whole[:cut]) == (None, whole[:cut])
-    told, rest = bus_messages.take(whole + b"more")
-    assert told is not None and rest == b"more"
-    assert (told.path, told.member, told.arguments) == ("/c", "F", [["x", "yz"]])
+def test_that_bytes_that_are_no_message_end_the_talk_and_nothing_else() -> None:
+    call = new_method_call(notice_bus.DESKTOP, "F", "asu", (["x", "yz"], 7))
+    whole = call.serialise(serial=1)
     for place in range(len(whole)):
         for value in (0, 1, 255):
-            broken = whole[:place] + bytes([value]) + whole[place + 1 :]
-            try:
-                bus_messages.take(broken)
-            except bus_messages.BadMessage:
-                continue
+            parser = Parser()
+            parser.add_data(whole[:place] + bytes([value]) + whole[place + 1 :])
+            with contextlib.suppress(*notice_bus.BROKEN):
+                parser.get_next_message()
 
 
 def test_that_what_is_kept_of_calls_does_not_grow_for_ever(home, monkeypatch) -> None:
