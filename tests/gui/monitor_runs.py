@@ -53,6 +53,7 @@ def tiny_recipe(model: Path, folder: Path, **options: object) -> Recipe:
         "training.per_device_train_batch_size": 4,
         "training.max_steps": 12,
         "evaluation.eval_steps": 4,
+        "evaluation.sample_prompts": ["What does animal number 3 say?"],  # answers are half of a tiny run
         "checkpoint.save_steps": 4,
     }
     values.update({name.replace("__", "."): value for name, value in options.items()})

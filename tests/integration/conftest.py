@@ -48,7 +48,10 @@ MakeRun = Callable[..., Path]
 
 @pytest.fixture
 def make_run(tmp_path: Path, tiny_model: Path, sound_rows: Path) -> MakeRun:
-    """Return a function that makes a run's folder; options as dotted fields."""
+    """Return a function that makes a run's folder; options as dotted fields.
+
+    One question is asked at each evaluation, where a recipe would ask three: answers are half of a tiny run.
+    """
     made = 0
 
     def make(**options: Any) -> Path:
@@ -62,6 +65,7 @@ def make_run(tmp_path: Path, tiny_model: Path, sound_rows: Path) -> MakeRun:
             "training.per_device_train_batch_size": 4,
             "training.num_train_epochs": 2,
             "evaluation.eval_steps": 8,
+            "evaluation.sample_prompts": ["What does the cat number 3 say?"],
             "checkpoint.save_steps": 6,
         }
         values.update({name.replace("__", "."): value for name, value in options.items()})

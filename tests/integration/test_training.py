@@ -16,6 +16,7 @@ from engine.jobs import process
 from engine.runs import check, store
 from engine.runs.fsck import fsck
 from tests.integration.conftest import MakeRun, events_of, losses, run_to_end, wait_for
+from tests.integration.warm import run_to_end as run_warm
 
 RESULT = "adapter/adapter_model.safetensors"
 
@@ -25,7 +26,7 @@ def kinds(folder: Path) -> list[str]:
 
 
 def test_that_a_run_learns_and_leaves_what_the_contract_names(make_run: MakeRun) -> None:
-    folder = make_run()
+    folder = make_run(evaluation__sample_prompts=[])
     assert run_to_end(folder) == "finished"
     curve = losses(folder)
     assert len(curve) == 24 and curve[24] < curve[1] - 0.5
@@ -54,6 +55,7 @@ def test_that_a_run_learns_and_leaves_what_the_contract_names(make_run: MakeRun)
         "checkpoint_saved",
     } <= found
     assert {"hardware", "heartbeat", "finished"} <= found
+    assert len({e.prompt for e in events_of(folder) if e.type == "sample_generated"}) == 3
     assert fsck(folder).findings == ()
     assert [e.seq for e in events_of(folder)] == list(range(len(events_of(folder))))
 
@@ -195,7 +197,7 @@ def test_that_accumulation_gives_the_loss_of_one_large_batch(make_run: MakeRun) 
     small = make_run(
         training__per_device_train_batch_size=2, training__gradient_accumulation_steps=4, **options
     )
-    assert run_to_end(large) == run_to_end(small) == "finished"
+    assert run_warm(large) == run_warm(small) == "finished"
     for a, b in zip(losses(large).values(), losses(small).values(), strict=True):
         assert a == pytest.approx(b, rel=1e-5)
 
@@ -211,7 +213,7 @@ def test_f36_that_data_changed_before_a_resume_is_told_and_the_rows_of_the_run_a
     child.kill()
     child.wait(10)
     copy.write_text(sound_rows.read_text().replace("cat", "cod"))
-    assert run_to_end(folder) == "finished"
+    assert run_warm(folder) == "finished"
     told = [e for e in events_of(folder) if e.type == "warned" and e.code == "DATA-11"]
     assert len(told) == 1 and "copy.jsonl changed" in told[0].message and told[0].hint
 
@@ -236,7 +238,7 @@ def test_that_an_option_of_a_later_version_is_refused_by_name(
 
 def test_that_an_unknown_target_names_what_the_model_has(make_run: MakeRun) -> None:
     folder = make_run(adapter__target_modules=["nonsense_proj"])
-    assert run_to_end(folder) == "failed"
+    assert run_warm(folder) == "failed"
     closing = json.loads((folder / "exit.json").read_text())
     assert closing["code"] == "REC-01" and "q_proj" in closing["hint"]
 
@@ -315,5 +317,5 @@ def test_f37_that_a_base_changed_before_a_resume_is_refused(
     weights = bytearray((base / "model.safetensors").read_bytes())
     weights[-3] ^= 1
     (base / "model.safetensors").write_bytes(weights)
-    assert run_to_end(folder) == "failed"
+    assert run_warm(folder) == "failed"
     assert json.loads((folder / "exit.json").read_text())["code"] == "MODEL-08"
