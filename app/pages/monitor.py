@@ -46,7 +46,7 @@ from engine.runs.check import has_adapter
 from engine.runs.remarks import remarks
 from engine.runs.seals import judge
 
-DRAW_MS = 100
+DRAW_MS, TELL_MS = 100, 10
 LOOK_MS = 5000
 
 
@@ -134,6 +134,8 @@ class MonitorPage(Page):
     def _connect(self) -> None:
         self._draw = QTimer(self, singleShot=True, interval=DRAW_MS)
         self._draw.timeout.connect(self.refresh)
+        self._tell = QTimer(self, singleShot=True, interval=TELL_MS)
+        self._tell.timeout.connect(self._show_state)
         self._look = QTimer(self, interval=LOOK_MS)
         self._look.timeout.connect(self._look_for_silence)
         self._look.start()
@@ -173,7 +175,7 @@ class MonitorPage(Page):
             self.watch.whole
             and not self.charts.busy
             and (self.watch.state != "")
-            and not self._draw.isActive()
+            and not (self._draw.isActive() or self._tell.isActive())
         )
         ended = self.watch.ending is not None or not self.watch.over
         return read and ended and self.damage.reading is None
@@ -208,6 +210,7 @@ class MonitorPage(Page):
         self._places.setCurrentWidget(self._board)
         self.actions_bar.asked = ""
         self._on_state_changed(watch.state)
+        self._show_state()
         if self._visible:
             self.refresh()  # else it is drawn once it is shown
         self.damage.look()
@@ -244,7 +247,7 @@ class MonitorPage(Page):
         self._on_state_changed(self.watch.state)
 
     def _on_queue_changed(self) -> None:
-        self.show_notice()
+        self._tell.start()
         self._on_changed()
 
     def _on_changed(self) -> None:
@@ -253,13 +256,17 @@ class MonitorPage(Page):
 
     def _on_state_changed(self, state: str) -> None:
         self.actions_bar.show_state("damaged" if self.damage.told() else self.shown_state(state))
+        self._tell.start()  # once for all that is heard at a moment: state, end, place in the queue
+        self._on_changed()
+
+    def _show_state(self) -> None:
+        """Show the buttons of the run's state, and say what is to be said over it."""
         self.actions_changed.emit()
         self.show_notice()
-        self._on_changed()
 
     def _on_ended(self, _ending: dict[str, Any]) -> None:
         self.damage.look()
-        self.show_notice()
+        self._tell.start()
         self._on_changed()
 
     def shown_state(self, state: str) -> str:

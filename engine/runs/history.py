@@ -300,10 +300,10 @@ class RunHistory:
         if event.split != "validation":
             return
         self.series["validation"].append(event.step, event.loss)
-        best = self._take_best(event)
-        value = "not a number" if event.loss is None else f"{event.loss:.4f}"
-        value += ", the best so far" if best else ""
-        self._say(event, "info", f"Step {event.step}: validation loss {value}")
+        best = ", the best so far" if self._take_best(event) else ""
+        form = ".4f" if event.loss is None or abs(event.loss) < 1e9 else ".4g"  # not 300 digits of 1e308
+        value = "not a number" if event.loss is None else format(event.loss, form)
+        self._say(event, "info", f"Step {event.step}: validation loss {value}{best}")
 
     def _take_best(self, event: Evaluated) -> bool:
         if event.split != "validation" or event.loss is None or not math.isfinite(event.loss):

@@ -95,7 +95,7 @@ def test_f14_that_a_finished_run_moved_into_the_trash_is_restored_by_a_press(qtb
     qtbot.waitUntil(lambda: not watch.watching, timeout=10_000)
     store.delete_run(folder)
     qtbot.waitUntil(lambda: watch.state == "gone", timeout=10_000)
-    assert "trash" in words(monitor)
+    qtbot.waitUntil(lambda: "trash" in words(monitor), timeout=5_000)
     press(monitor, "Restore it")
     qtbot.waitUntil(lambda: monitor.watch is not watch and monitor.watch.state == "finished", timeout=30_000)
     assert folder.is_dir() and "RUN-03" not in words(monitor)
