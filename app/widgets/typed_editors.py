@@ -103,8 +103,8 @@ class UsualEditor(TypedEditor):
     def __init__(self, spec: FieldSpec) -> None:
         super().__init__(spec)
         self.chips: dict[Any, QPushButton] = {}
-        usual = QWidget()
-        row = row_of(usual)
+        self.usual = QWidget()
+        row = row_of(self.usual)
         for value in spec.suggestions:
             words = write_value(spec, value)
             chip = button(words, kind="chip", name=f"{spec.label}: {words}")
@@ -114,7 +114,12 @@ class UsualEditor(TypedEditor):
             self.chips[value] = chip
         row.addStretch(1)
         self._end_line()
-        self._column.addWidget(usual)
+        self._column.addWidget(self.usual)
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.EnabledChange:  # what cannot be pressed is not offered
+            self.usual.setVisible(self.isEnabled())
+        super().changeEvent(event)
 
     def _end_line(self) -> None:
         self._row.addWidget(TextLabel(self.spec.unit, "dim"))

@@ -192,9 +192,7 @@ class WizardPage(Page):
         elif kind == "data":
             self._data_step.add_files([path])
             self.go_to("data")
-        elif kind == "adapter" and self.step_name == "method":
-            begin_from.take(self.state, str(path))
-        return kind in ("recipe", "data") or (kind == "adapter" and self.step_name == "method")
+        return kind in ("recipe", "data")
 
     def open_example(self, example: object) -> None:
         """Fill the whole recipe for a bundled example, so that Start is one press away."""
