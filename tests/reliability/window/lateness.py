@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,18 +15,24 @@ TICK_MS = 10
 
 
 class Lateness(QObject):
-    """Ticks every 10 ms; `late` holds by how many milliseconds each tick came too late."""
+    """Ticks every 10 ms; `late` holds by how many milliseconds each tick came too late.
+
+    `own` holds how much of that this thread computed itself, `held` all of it but the wait for a free core:
+    both are the same on a busy machine.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.late: list[float] = []
-        self._before = 0.0
+        self.own: list[float] = []
+        self.held: list[float] = []
+        self._before = self._spent = self._waited = 0.0
         self._timer = QTimer(self, interval=TICK_MS, timerType=Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._tick)
 
     def start(self) -> None:
         """Begin to measure."""
-        self._before = time.perf_counter()
+        self._before, self._spent, self._waited = time.perf_counter(), time.thread_time(), waited_seconds()
         self._timer.start()
 
     def stop(self) -> None:
@@ -33,14 +40,27 @@ class Lateness(QObject):
         self._timer.stop()
 
     def _tick(self) -> None:
-        now = time.perf_counter()
-        self.late.append(max(0.0, (now - self._before) * 1e3 - TICK_MS))
-        self._before = now
+        now, spent, waited = time.perf_counter(), time.thread_time(), waited_seconds()
+        late = max(0.0, (now - self._before) * 1e3 - TICK_MS)
+        self.late.append(late)
+        self.own.append(min(late, (spent - self._spent) * 1e3))
+        self.held.append(max(0.0, late - (waited - self._waited) * 1e3))
+        self._before, self._spent, self._waited = now, spent, waited
 
-    def share(self, part: float) -> float:
-        """Return the lateness (ms) that a share of all ticks stays below, as 0.99."""
-        ordered = sorted(self.late)
-        return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+def share(values: list[float], part: float) -> float:
+    """Return what a share of all values stays below, as 0.99."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+
+def waited_seconds() -> float:
+    """Return how long this thread has waited for a core, 0 where the system does not say."""
+    try:
+        told = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text()
+    except OSError:
+        return 0.0
+    return int(told.split()[1]) / 1e9
 
 
 def malformed(place: Path) -> list[Path]:
