@@ -56,7 +56,7 @@ class RowStream:
                 if self.one_kind:
                     watch.see(row)
                     if watch.found:
-                        raise watch.as_finding().as_error()
+                        raise watch.as_error()
                 if row.file:
                     made = to_conversation(row, mapping, self._of(row))
                     yield number, replace(made, file=row.file) if isinstance(made, Conversation) else made

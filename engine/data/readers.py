@@ -123,6 +123,7 @@ def _look_text(kind: Kind, source: Source, options: ReadOptions) -> Layout:
         if table is not None and table.repeated:
             twice = ", ".join(f'"{show_name(name)}"' for name in table.repeated)
             remarks += (source.report(f"the header names {twice} twice; the later ones got a number.", 1),)
+        remarks += _guessed(source, table, options)
     if kind == "json" and len(parts) < 2:
         parts, part = json_parts.look(source, options.part)
         others = tuple(f'"{show_name(name)}"' for name in parts if name != part)
@@ -132,6 +133,24 @@ def _look_text(kind: Kind, source: Source, options: ReadOptions) -> Layout:
     if kind in ("json", "jsonl") and (why := nested.reason(sniff.text_of(source))) is not None:
         remarks += (source.report(why, code="DATA-04"),)
     return Layout(source, kind, table, parts, part, remarks)
+
+
+def _guessed(source: Source, table: Table | None, options: ReadOptions) -> tuple[Finding, ...]:
+    """Return what was found out of how a table is written, where that is not the usual way."""
+    usual = "\t" if source.suffix in (".tsv", ".tab") else ","
+    if (
+        table is None
+        or len(table.columns) < 2
+        or options.delimiter is not None
+        and options.header is not None
+    ):
+        return ()
+    if table.header and table.delimiter == usual:
+        return ()
+    between = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}.get(table.delimiter, "marks")
+    header = "its first line names the columns" if table.header else "its first line is a row"
+    said = f"it is read as a table with {between} between its cells; {header}."
+    return (source.report(said, 1, "DATA-10", "Choose delimiter and header where that is wrong."),)
 
 
 def _look_found(kind: Kind, source: Source, options: ReadOptions) -> Layout:

@@ -13,8 +13,10 @@ import pytest
 from engine.data.dataset import Prepared, prepare
 from engine.data.inspect import examples, inspect_file, preview_row
 from engine.data.order import epoch_order
+from engine.data.select import select
 from engine.data.survey import Wanted, survey
 from engine.data.tokenizer import ModelTokenizer
+from engine.data.told import all_checks
 from engine.errors import EngineError
 from engine.recipe.recipe import DataOptions
 
@@ -89,6 +91,35 @@ def test_d42_that_too_few_rows_are_all_trained_with_a_warning(tmp_path: Path, ti
     assert [p.code for p in data.report.problems] == ["DATA-07"]
 
 
+def test_d42_that_one_row_is_trained_with_a_warning_and_none_is_refused(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    data = made(write(tmp_path, pairs(1)), tiny_model)
+    assert (len(data.train), len(data.validation)) == (1, 0)
+    assert [(p.code, p.severity) for p in data.report.problems] == [("DATA-07", "warning")]
+    assert "Only 1 row" in data.report.problems[0].message
+    assert refusal(write(tmp_path, []), tiny_model).code == "DATA-07"
+    counts = [len(made(write(tmp_path, pairs(n)), tiny_model).validation) for n in (19, 20)]
+    assert counts == [0, 2]
+
+
+def test_d25_that_two_schemas_in_one_file_stop_the_start(tmp_path: Path, tiny_model: Path) -> None:
+    chat = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    error = refusal(write(tmp_path, [*pairs(30), *[chat] * 10]), tiny_model)
+    assert (error.code, error.line, error.field) == ("DATA-03", 31, "data.columns")
+    assert "lines 1-30" in error.message and "from 31 chat" in error.message and "Split" in error.hint
+
+
+def test_d40_that_rows_on_both_sides_are_offered_to_be_removed(tmp_path: Path, tiny_model: Path) -> None:
+    held = write(
+        tmp_path, [*pairs(32)[30:], {"prompt": "QUESTION  number 0?", "completion": "answer 0. "}], "h"
+    )
+    data = DataOptions(train=[str(write(tmp_path, pairs(30)))], validation=str(held))
+    found = survey(data, tiny_model, wanted=Wanted())
+    (check,) = [c for c in all_checks(found, select(found.table, data, 1), data) if c.id == "overlap"]
+    assert (check.count, check.severity, check.fix) == (1, "warn", {"data.overlap": "drop"})
+
+
 def test_d39_that_duplicates_are_left_out_when_asked(tmp_path: Path, tiny_model: Path) -> None:
     data = made(write(tmp_path, pairs(10) * 2), tiny_model, dedupe=True)
     assert len(data.train) == 10
@@ -141,6 +172,8 @@ def test_d33_that_truncate_cuts_the_end_and_tells_what_is_lost(tmp_path: Path, t
     assert len(data.train[3].ids) == 64 and data.train[3].trained.any()
     words = " ".join(p.message for p in data.report.problems)
     assert "line 5" in words and "2 rows are cut" in words
+    lost, kept = data.report.cut_supervised_tokens, data.report.supervised_tokens
+    assert f"{lost / (lost + kept):.1%} of what is learnt is lost" in words
 
 
 def test_that_drop_and_error_do_as_they_say(tmp_path: Path, tiny_model: Path) -> None:
