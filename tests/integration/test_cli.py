@@ -37,6 +37,7 @@ def recipe_file(tmp_path: Path, tiny_model: Path, sound_rows: Path) -> Path:
         "model.path": str(tiny_model),
         "data.train": [str(sound_rows)],
         "training.max_steps": 6,
+        "evaluation.sample_prompts": ["What does the cat say?"],
         "training.learning_rate": 5e-3,
         "name": "sounds",
     }
@@ -194,9 +195,8 @@ def test_that_detach_leaves_the_run_going_and_stop_ends_it(recipe_file: Path, tm
     started = answer("train", str(recipe_file), "--set", "training.max_steps=100000", "--detach", home=home)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        states = [run["state"] for run in answer("runs", "list", home=home)["runs"]]
-        steps = [run["step"] for run in answer("runs", "list", home=home)["runs"]]
-        if states == ["running"] and steps[0] > 2:
+        runs = answer("runs", "list", home=home)["runs"]
+        if [run["state"] for run in runs] == ["running"] and runs[0]["step"] > 2:
             break
         time.sleep(0.3)
     done = call("stop", started["run"], "--json", home=home)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.runs import probe, probe_verdict, store
 from tests.integration.conftest import MakeRun, events_of, run_to_end, wait_for
+from tests.integration.warm import run_to_end as run_warm
 
 # Enough of everything that the run, and not the libraries, is what is measured.
 LARGE = {
@@ -61,9 +63,9 @@ def test_that_a_finished_run_leaves_what_it_took(make_run: MakeRun) -> None:
 
 
 def test_that_the_next_runs_plan_says_that_it_rests_on_the_last_one(make_run: MakeRun) -> None:
-    assert run_to_end(make_run(training__max_steps=8)) == "finished"
+    assert run_warm(make_run(training__max_steps=8)) == "finished"
     second = make_run(training__max_steps=8)
-    assert run_to_end(second) == "finished"
+    assert run_warm(second) == "finished"
     planned = next(e for e in events_of(second) if e.type == "planned")
     assert (planned.basis, planned.time_runs) == ("this machine's runs", 1)
     assert len(entries()) == 2
@@ -86,7 +88,7 @@ def test_that_a_stopped_run_counts_and_each_attempt_once(make_run: MakeRun) -> N
 
 
 def test_that_a_run_of_one_step_says_nothing(make_run: MakeRun) -> None:
-    assert run_to_end(make_run(training__max_steps=1)) == "finished"
+    assert run_warm(make_run(training__max_steps=1)) == "finished"
     assert entries() == ()
 
 
@@ -94,7 +96,7 @@ def test_that_a_damaged_ledger_is_told_and_no_run_fails_of_it(make_run: MakeRun)
     ledger_file().parent.mkdir(parents=True, exist_ok=True)
     ledger_file().write_text("{ half")
     folder = make_run(training__max_steps=8)
-    assert run_to_end(folder) == "finished"
+    assert run_warm(folder) == "finished"
     warned = [e for e in events_of(folder) if e.type == "warned" and "calibration.json" in e.message]
     assert len(warned) == 1
     assert len(entries()) == 1
@@ -104,7 +106,7 @@ def test_that_a_damaged_ledger_is_told_and_no_run_fails_of_it(make_run: MakeRun)
 def test_that_a_ledger_that_cannot_be_written_costs_no_run(make_run: MakeRun) -> None:
     ledger_file().mkdir(parents=True)
     folder = make_run(training__max_steps=8)
-    assert run_to_end(folder) == "finished"
+    assert run_warm(folder) == "finished"
 
 
 @pytest.mark.slow
@@ -174,6 +176,7 @@ def test_that_a_trial_begins_with_its_longest_batch_and_answers_nothing(make_run
             kinds.add(event.type)
             if event.type == "step" and len(tokens) < event.step:
                 tokens.append(event.tokens)
+        time.sleep(0.01)
     assert tokens[0] == tokens[1] == max(tokens)
     assert not kinds & {"evaluated", "sample_generated", "checkpoint_saved", "sealed"}
 
@@ -183,6 +186,7 @@ def test_that_a_trial_can_be_cancelled(make_run: MakeRun) -> None:
     trial = probe.start(recipe_of(folder), 5000)
     while not trial.steps:
         trial.read()
+        time.sleep(0.02)
     trial.cancel()
     outcome = trial.wait()
     assert outcome.cancelled and outcome.steps < 5000

@@ -17,7 +17,7 @@ import pytest
 from engine.jobs import process
 from engine.recipe import codec
 from engine.recipe.recipe import Recipe
-from engine.runs import store
+from engine.runs import queue, store
 from engine.runs.event_log import EventReader
 
 Call = Callable[..., dict[str, Any]]
@@ -41,6 +41,7 @@ def write(tmp_path: Path, tiny_model: Path, sound_rows: Path) -> Callable[..., s
             "model.path": str(tiny_model),
             "data.train": [str(sound_rows)],
             "training.max_steps": 4,
+            "evaluation.sample_prompts": ["What does the cat say?"],
             **{key.replace("__", "."): value for key, value in options.items()},
         }
         path = tmp_path / f"{name}.yaml"
@@ -109,11 +110,12 @@ def test_that_a_broken_run_holds_the_queue_where_that_was_chosen(
     folder = store.create_run(recipe)
     answer("queue", "add", folder.name)
     answer("queue", "add", write("after"))
-    until(lambda: bool(answer("queue", "list")["held"]))
+    until(lambda: bool(queue.read().held))
     held = answer("queue", "list")
     assert held["held"].startswith("broken: ") and [row["name"] for row in held["queued"]] == ["after"]
     answer("queue", "release")
-    until(lambda: not answer("queue", "list")["queued"] and not answer("queue", "list")["going"])
+    until(lambda: {run.state for run in store.list_runs()} == {"failed", "finished"})
+    assert not queue.read().queued
     assert {run.name: run.state for run in store.list_runs()} == {"broken": "failed", "after": "finished"}
 
 
