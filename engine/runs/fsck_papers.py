@@ -47,8 +47,15 @@ def _recipe(run: Path, job: dict[str, Any]) -> Iterator[Damage]:
         return
     arguments = job.get("arguments")
     begun_with = arguments.get("recipe") if isinstance(arguments, dict) else None
-    if isinstance(begun_with, dict) and recipe != {**recipe, **begun_with}:
+    if isinstance(begun_with, dict) and not _holds(recipe, begun_with):
         yield Damage(RECIPE, "is not what the run was started with", "RUN-10")
+
+
+def _holds(recipe: Any, begun_with: Any) -> bool:
+    """Return whether a recipe says all that it said then; an earlier version knew fewer options."""
+    if not (isinstance(recipe, dict) and isinstance(begun_with, dict)):
+        return bool(recipe == begun_with)
+    return all(name in recipe and _holds(recipe[name], value) for name, value in begun_with.items())
 
 
 def _note(run: Path, damaged: list[str]) -> Iterator[Damage]:
