@@ -14,7 +14,7 @@ import pytest
 from engine import cli, durable, paths
 from engine.errors import EngineError
 from engine.jobs import lock, process
-from engine.runs import check, store
+from engine.runs import check, fsck_papers, store
 from engine.runs.fsck import fsck
 from tests.reliability.harness import damages, small_run
 from tests.reliability.harness.crash_disk import Unsynced
@@ -249,3 +249,13 @@ def test_that_check_and_repair_answer_on_the_command_line(
     assert answers[0]["findings"] == [found]
     assert answers[1]["findings"] == [{**found, "moved_to": f"quarantine/{NEWEST}"}]
     assert answers[2]["checkpoint_step"] == small_run.STEPS - small_run.EVERY
+
+
+def test_r23_that_an_option_of_later_versions_is_no_edit_and_an_edit_in_a_mapping_is_one(run: Path) -> None:
+    job = json.loads((run / "job.json").read_bytes())
+    began = job["arguments"]["recipe"]
+    now = json.loads(json.dumps(began))
+    began["adapter"].pop("path")  # as a version before that option wrote it
+    assert fsck_papers._holds(now, began)
+    for edited in ({"rank_pattern": {"q_proj": 8}}, {"r": 3}):
+        assert not fsck_papers._holds({**now, "adapter": {**now["adapter"], **edited}}, began)
