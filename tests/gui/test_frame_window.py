@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QRect, Qt, QTimer, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QPushButton
 
 from app.application import install_excepthook
 from app.closing import KEEP, STAY, STOP, ClosingDialog, sentence
@@ -90,6 +90,32 @@ def test_that_the_top_bar_shows_what_the_page_says(window: MainWindow) -> None:
     page.set_heading("Another title", "three facts")
     assert window.topbar.title.text() == "Another title"
     assert window.topbar.facts.text() == "three facts"
+
+
+def test_that_the_top_bar_shows_the_buttons_of_the_page_in_front_alone(window: MainWindow) -> None:
+    held = []
+    for page in ("home", "runs", "chat", "home", "runs", "chat"):
+        window.navigate(page)
+        shown = [w for w in window.topbar.findChildren(QPushButton) if w.isVisible()]
+        mine = window.page.top_bar_actions()
+        assert all(any(w is m or m.isAncestorOf(w) for m in mine) for w in shown)
+        assert all(action.isVisible() for action in mine)
+        held.append(len(window.topbar.findChildren(QPushButton)))
+    assert held[2] == held[-1], "a second visit makes no second buttons"
+
+
+def test_that_the_ring_follows_keys_and_leaves_with_the_mouse(window: MainWindow, qtbot) -> None:
+    give_keyboard(window, qtbot)
+    window.navigate("home")
+    window.navigation.buttons["home"].setFocus()
+    assert window.focus_ring.isHidden()
+    qtbot.keyClick(window.navigation.buttons["home"], Qt.Key.Key_Tab)
+    assert window.focus_ring.isVisible()
+    focused = QApplication.focusWidget()
+    corner = focused.mapTo(window, QPoint(0, 0))
+    assert window.focus_ring.geometry().contains(QRect(corner, focused.size()))
+    qtbot.mouseClick(window.windowHandle(), Qt.MouseButton.LeftButton, pos=QPoint(4, 400))
+    assert window.focus_ring.isHidden()
 
 
 def test_that_the_navigation_is_narrow_in_a_narrow_window(window: MainWindow, qtbot) -> None:
