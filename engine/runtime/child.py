@@ -165,6 +165,7 @@ def _resumed_step(job: Job) -> int:
 def _work(job: Job) -> Finished | Stopped | Failed:
     try:
         refuse_old()
+        no_memory.refuse_too_little()
         if job.spec.kind == "train":
             return _train(job)
         if job.spec.kind == "probe":

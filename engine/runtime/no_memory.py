@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import sys
 
+from engine.errors import EngineError
 from engine.events import Failed
 
 # A CPU's allocator and some libraries of a GPU have no error class of their own.
@@ -16,6 +18,8 @@ WORDS = (
     "ALLOC_FAILED",
 )
 ON_GPU = "OutOfMemoryError"  # torch's
+# Of addresses: with less, libraries that are being loaded fail in any way they like, or wait for ever.
+FEWEST_BYTES = 1 << 30
 
 
 def is_lack(error: BaseException) -> bool:
@@ -25,6 +29,23 @@ def is_lack(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
     return any(word in str(error) for word in WORDS)
+
+
+def refuse_too_little() -> None:
+    """Raise EngineError GPU-01 where a limit leaves this process too little to load its libraries."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most == resource.RLIM_INFINITY or most >= FEWEST_BYTES:
+        return
+    needed, found = f"{FEWEST_BYTES >> 20:,} MiB", f"{most >> 20:,} MiB"
+    raise EngineError(
+        f"Memory is too small: {needed} needed to load the libraries, and a limit leaves {found}.",
+        "Raise the limit of this session (ulimit -v), then start again.",
+        "GPU-01",
+    )
 
 
 def failed(error: BaseException) -> Failed:

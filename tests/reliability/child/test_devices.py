@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,19 @@ def test_f30_that_a_4_bit_base_is_proven_at_the_start_and_a_wrong_one_is_refused
 
 
 # -- F23 ---------------------------------------------------------------------------------------------------
+def test_f23_that_a_limit_too_small_for_the_libraries_is_told_with_both_numbers(make_run: MakeRun) -> None:
+    folder = make_run()
+    limited = (
+        "import resource, sys\nfrom engine.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (900 << 20, 900 << 20))\nsys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-I", "-c", limited, "job", str(folder)]
+    assert subprocess.run(command, env=process.child_environment(), capture_output=True).returncode == 1
+    failed = events_of(folder)[-1]
+    assert (failed.type, failed.code) == ("failed", "GPU-01")
+    assert "1,024 MiB needed" in failed.message and "900 MiB" in failed.message and "ulimit" in failed.hint
+
+
 @pytest.mark.parametrize(
     ("error", "lack"),
     [
