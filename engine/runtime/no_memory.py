@@ -17,6 +17,7 @@ WORDS = (
     "out of memory",
     "ALLOC_FAILED",
 )
+NO_THREAD = "can't start new thread"
 ON_GPU = "OutOfMemoryError"  # torch's
 # Of addresses: with less, libraries that are being loaded fail in any way they like, or wait for ever.
 FEWEST_BYTES = 1 << 30
@@ -28,17 +29,25 @@ def is_lack(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
+    if NO_THREAD in str(error):  # for want of room for its stack, or of a number for it
+        return _limit_bytes() is not None
     return any(word in str(error) for word in WORDS)
+
+
+def _limit_bytes() -> int | None:
+    """Return the bytes of addresses that a limit leaves this process, None without one."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if most == resource.RLIM_INFINITY else most
 
 
 def refuse_too_little() -> None:
     """Raise EngineError GPU-01 where a limit leaves this process too little to load its libraries."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    most = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if most == resource.RLIM_INFINITY or most >= FEWEST_BYTES:
+    most = _limit_bytes()
+    if most is None or most >= FEWEST_BYTES:
         return
     needed, found = f"{FEWEST_BYTES >> 20:,} MiB", f"{most >> 20:,} MiB"
     raise EngineError(

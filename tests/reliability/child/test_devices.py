@@ -193,3 +193,12 @@ def test_f23_that_memory_that_runs_out_before_any_tensor_is_told_as_such(
 ) -> None:
     assert no_memory.is_lack(error) == lack
     assert no_memory.failed(error).code == "GPU-01"
+
+
+def test_f23_that_a_thread_without_room_is_a_lack_where_memory_is_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = RuntimeError("can't start new thread")
+    for limit, lack in ((None, False), (1 << 30, True)):
+        monkeypatch.setattr(no_memory, "_limit_bytes", lambda limit=limit: limit)
+        assert no_memory.is_lack(error) == lack
