@@ -140,11 +140,6 @@ CATALOGUE: dict[str, Entry] = {
         "{file} of the base model changed since step {step}.",
         "Restore it, or start a new run from the adapter.",
     ),
-    "MODEL-09": Entry(
-        STOPS,
-        "The adapter {adapter}, which this run begins from, is not as it was: {what}.",
-        "Bring it back, or start a new run from the adapter as it is now.",
-    ),
     "RUN-01": Entry(
         STOPS,
         "Training ended at step {step} without a closing note ({cause}).",

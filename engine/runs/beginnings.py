@@ -143,7 +143,7 @@ def digest(arguments: Mapping[str, Any]) -> str:
 
 # -- what is compared ----------------------------------------------------------------------------------------
 def of_adapter(arguments: Mapping[str, Any], step: int) -> list[Finding]:
-    """Say when a run that starts from its beginning has not the adapter any more (MODEL-09).
+    """Say when a run that starts from its beginning has not the adapter any more (REC-01).
 
     A run with a save of its own needs it no longer.
     """
@@ -167,7 +167,7 @@ def _other(kept: Mapping[str, Any], what: str, file: Path) -> Finding:
     name = paths.show_name(str(kept.get("name", "")), 80)
     words = f"The adapter {name}, which this run begins from, is not as it was: {what}."
     hint = "Bring it back, or start a new run from the adapter as it is now."
-    return Finding("MODEL-09", "error", words, hint, file=str(file), fields=(FIELD,))
+    return Finding("REC-01", "error", words, hint, file=str(file), fields=(FIELD,))
 
 
 def of_base(recipe: Recipe) -> list[Finding]:

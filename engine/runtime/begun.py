@@ -27,7 +27,7 @@ def read(job: Job, recipe: Recipe, *, resumed: bool) -> AdapterFacts | None:
     """Return the adapter a run begins from, None for one that begins from none.
 
     A run that goes on has values of its own: there the adapter is what they are compared with, where it is
-    still here. Raises EngineError MODEL-09 where it is not the one that job.json noted, MODEL-* where it
+    still here. Raises EngineError REC-01 where it is not the one that job.json noted, MODEL-* where it
     cannot be used.
     """
     if recipe.adapter.path is None:

@@ -143,20 +143,20 @@ def test_that_its_own_saves_go_on_without_the_adapter_and_a_start_needs_it(
     aside = weights.read_bytes()
     weights.write_bytes(aside[:-1] + bytes([aside[-1] ^ 1]))
     try:
-        assert not [f for f in resume_gate.examine(run).findings if f.code == "MODEL-09"]
+        assert not [f for f in resume_gate.examine(run).findings if f.code == "REC-01"]
         went_on = take_up(run, 6)
         saves = check.checkpoint_folders(run)
         held = load_file(next(p for p in saves if check.step_of(p) == 6) / "adapter_model.safetensors")
         now = portable.adapter_tensors(went_on.model)
         assert all(torch.equal(held[name], now[name]) for name in held)
         shutil.rmtree(run / "checkpoints")
-        found = next(f for f in resume_gate.examine(run).findings if f.code == "MODEL-09")
+        found = next(f for f in resume_gate.examine(run).findings if f.code == "REC-01")
         assert "adapter_model.safetensors changed" in found.message and not found.way_on
         job: Any = SimpleNamespace(spec=read_job(run))
-        with pytest.raises(EngineError, match="MODEL-09"):
+        with pytest.raises(EngineError, match="REC-01"):
             begun.read(job, store.load_recipe(run), resumed=False)
         weights.unlink()
-        assert "is gone" in next(f for f in resume_gate.examine(run).findings if f.code == "MODEL-09").message
+        assert "is gone" in next(f for f in resume_gate.examine(run).findings if f.code == "REC-01").message
     finally:
         weights.write_bytes(aside)
 

@@ -87,16 +87,6 @@ def gate(place: Path, look: str) -> Told:
     return told(gate_checks.of_saves(run)[1][0])
 
 
-def begun_from_another(place: Path, _patch: object) -> Told:
-    """Return what is said where a run is to start from an adapter that is not the one it was made with."""
-    from engine.runs import beginnings
-
-    (place / "adapter_model.safetensors").write_bytes(b"other")
-    files = {"adapter_model.safetensors": {"bytes": 5, "sha256": "0" * 64}}
-    kept = {beginnings.KEY: {"path": str(place), "name": "tickets", "files": files}}
-    return told(beginnings.of_adapter(kept, 0)[0])
-
-
 def log_damage(place: Path) -> Told:
     from engine.runs.fsck import _told, fsck
 
@@ -326,7 +316,6 @@ CASES: dict[str, Callable[[Path, Path], Told]] = {
     "MODEL-06": lambda p, m: template(p),
     "MODEL-07": lambda p, m: unfit(p),
     "MODEL-08": lambda p, m: gate(p, "base"),
-    "MODEL-09": begun_from_another,
     "RUN-01": lambda p, m: ended_without_a_word(p),
     "RUN-02": lambda p, m: held(p),
     "RUN-03": lambda p, m: no_run(p),
