@@ -95,7 +95,8 @@ def test_that_a_draft_is_saved_a_second_after_the_last_key_and_restored(qtbot, s
     page.state.set_values({"data.train": [str(rows)], "adapter.r": 24})
     page.state.set_unread("training.learning_rate", "fast", "Use a number.")
     page.go_to("training")
-    qtbot.waitUntil(lambda: draft_file().is_file(), timeout=30_000)
+    qtbot.waitUntil(lambda: not page.keeper.waiting, timeout=30_000)
+    assert draft_file().is_file()
     again = open_page(qtbot, services)
     assert again.step_name == "training"
     assert again.state.recipe == page.state.recipe
