@@ -32,7 +32,13 @@ _SERVERS: dict[int, subprocess.Popen[bytes]] = {}  # by pid of the process of te
 
 
 def run_to_end(folder: Path, timeout: float = 120, environment: dict[str, str] | None = None) -> str:
-    """Run the job of a folder in a fork and wait for its end; return the state."""
+    """Run the job of a folder in a fork and wait for its end; return the state.
+
+    Where a system has no fork, in a child of its own.
+    """
+    if not hasattr(os, "fork"):
+        process.start(folder, environment=environment).wait(timeout)
+        return store.state_of(folder)
     durable.make_folder(folder / "control", inside=folder)
     server = _server()
     order = {"folder": str(folder.resolve()), "environment": process.child_environment(environment)}
