@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QObject, QTimer
 
-from app.half_typed import Typed, load_typed
-from app.workers.typed_writer import TypedWriter
+from app.half_typed import Typed, load_typed, save_typed
+from app.workers.newest_writer import NewestWriter
 
 SAVE_MS = 1000
 LONGEST_SECONDS = 5.0  # of typing without a pause
@@ -20,7 +20,7 @@ class TypedKeeper(QObject):
     def __init__(self, parent: QObject, present: Callable[[], Typed], show: Callable[[str], object]) -> None:
         super().__init__(parent)
         self._present, self._show = present, show
-        self._writer = TypedWriter()
+        self._writers: dict[str, NewestWriter] = {}  # by place
         self._kept = Typed("", "")  # as it lies on the disk, or is on its way there
         self._since: float | None = None
         self._timer = QTimer(self, singleShot=True, interval=SAVE_MS)
@@ -29,7 +29,7 @@ class TypedKeeper(QObject):
     @property
     def waiting(self) -> bool:
         """Return whether something is typed and not yet on the disk."""
-        return self._timer.isActive() or self._writer.busy
+        return self._timer.isActive() or any(writer.busy for writer in self._writers.values())
 
     def touch(self) -> None:
         """Know that something was typed; an emptied field is forgotten at once."""
@@ -48,9 +48,9 @@ class TypedKeeper(QObject):
         if now == self._kept:
             return
         if self._kept.text and self._kept.place != now.place:  # the words went along to another place
-            self._writer.write(Typed(self._kept.place, ""))
+            self._write(Typed(self._kept.place, ""))
         if now.text.strip() or (self._kept.text and self._kept.place == now.place):
-            self._writer.write(now)
+            self._write(now)
         self._kept = now
 
     def leave(self) -> None:
@@ -64,9 +64,11 @@ class TypedKeeper(QObject):
         here = self._present()
         if here.place == self._kept.place:
             return
+        if here.place in self._writers:  # left a moment ago, perhaps still on its way to the disk
+            self._writers[here.place].flush()
         own = load_typed(here.place)
         if own and here.text.strip() and self._kept.target:
-            self._writer.write(Typed(self._kept.place, here.text, self._kept.target))
+            self._write(Typed(self._kept.place, here.text, self._kept.target))
         elif own and here.text.strip():  # typed before it was known for whom
             own = f"{own}\n{here.text}"
         if own:
@@ -78,4 +80,9 @@ class TypedKeeper(QObject):
     def finish(self) -> None:
         """Write what is not written yet before returning."""
         self.save()
-        self._writer.finish()
+        for writer in self._writers.values():
+            writer.flush()
+
+    def _write(self, typed: Typed) -> None:
+        writer = self._writers.setdefault(typed.place, NewestWriter(save_typed, "words not yet sent"))
+        writer.write(typed)
