@@ -49,7 +49,8 @@ def tunesmith(*words: str) -> tuple[int, dict[str, Any]]:
         [sys.executable, "-m", "engine", *words, "--json"], capture_output=True, text=True, check=False
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    return done.returncode, json.loads(lines[-1]) if lines else {"message": done.stderr[-400:]}
+    said = json.loads(lines[-1]) if lines else {"message": done.stderr[-400:]}
+    return done.returncode, said.get("error", said)
 
 
 def trained(name: str, work: Path, steps: int) -> Path:
