@@ -93,7 +93,8 @@ def test_d05_that_old_encodings_are_refused_with_the_byte_and_read_by_choice(
     content = ("prompt,completion\n" + f"a,{text}\n" * 3).encode(encoding)
     error = refusal(tmp_path / "a.csv", content)
     assert (error.code, error.line) == ("DATA-01", 2)
-    assert "0x" in error.message and "guess" in error.hint
+    column = 3 + next(n for n, c in enumerate(text) if not c.isascii())
+    assert f"column {column}: byte 0x" in error.message and "guess" in error.hint
     values, wrong, _ = read(tmp_path / "a.csv", content, encoding=encoding)
     assert [v["completion"] for v in values] == [text] * 3 and not wrong
 
