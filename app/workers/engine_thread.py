@@ -13,6 +13,7 @@ from engine import durable
 from engine.errors import EngineError
 from engine.jobs import process
 from engine.jobs.lock import FolderLock
+from engine.jobs.process import JobProcess
 from engine.runs import store, whereabouts
 from engine.runs.advance import Started
 from engine.runs.ending import without_note
@@ -116,7 +117,7 @@ class EngineThread(QThread):
         self._identity = whereabouts.identity(self.folder)
         self.copied_from = whereabouts.original_of(self.folder)
         self._show_preview()
-        alive, looked, skipped = True, 0.0, 0
+        alive, looked, skipped, child = True, 0.0, 0, self.child
         while not self.isInterruptionRequested():
             if self._cancel_asked:
                 self._kill()
@@ -125,7 +126,10 @@ class EngineThread(QThread):
                 if self._is_gone():
                     self._tell_gone()
                     return
+                child = self.child
                 alive, looked = self._is_alive(), time.monotonic()
+            if child is not self.child:  # adopted since that look
+                alive, child = True, self.child
             restarts = reader.restarts
             events = reader.read_new(CHUNK_EVENTS)
             if reader.restarts != restarts:
@@ -145,7 +149,7 @@ class EngineThread(QThread):
             if not self._caught_up:
                 self._caught_up = True
                 self.caught_up.emit()
-            if not self._missed and self._look_for_end(alive, looked):
+            if not self._missed and self._look_for_end(alive, child):
                 return
             self.msleep(GATHER_MS)
 
@@ -184,12 +188,12 @@ class EngineThread(QThread):
             if event.type in ("started", "paused", "resumed"):
                 self._paused = event.type == "paused"
 
-    def _look_for_end(self, alive: bool, looked: float) -> bool:
+    def _look_for_end(self, alive: bool, child: JobProcess | None) -> bool:
         """Tell the state; return whether the run is over and read whole."""
         if alive:
             self._tell("paused" if self._paused else "running")
             return False
-        state = self._state_of_dead()
+        state = self._state_of_dead(child)
         if state not in OVER:
             self._tell(state)
             return False
@@ -199,9 +203,10 @@ class EngineThread(QThread):
         self.ended.emit(self._ending(state))
         return True
 
-    def _state_of_dead(self) -> str:
+    def _state_of_dead(self, child: JobProcess | None) -> str:
+        # Not of `self.child`: one that was adopted meanwhile has not been looked at yet.
         state = store.state_of(self.folder)
-        if self.child is not None:
+        if child is not None:
             note = process.exit_of(self.folder)
             if note is None or (note == self._note_before and self._note_before is not None):
                 return "crashed"

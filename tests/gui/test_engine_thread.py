@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -11,7 +13,7 @@ from app.workers.run_queue import RunQueue
 from engine.errors import EngineError
 from engine.jobs import lock, process
 from engine.jobs.lock import FolderLock
-from engine.runs import store
+from engine.runs import advance, store
 from engine.runs.event_log import EventReader, EventWriter
 from engine.runs.history import RunHistory
 from tests.gui.monitor_runs import Script, crashed_run, finished_run, made_run, tiny_recipe
@@ -124,6 +126,26 @@ def test_that_a_queued_run_is_waited_for_without_an_end(qtbot, watch_folder):
     qtbot.waitUntil(lambda: heard.states == ["queued"], timeout=30_000)
     qtbot.wait(400)
     assert heard.ending is None and thread.isRunning()
+
+
+def test_that_a_child_that_comes_after_a_look_is_not_taken_for_dead(qtbot, watch_folder, monkeypatch):
+    folder = made_run()
+    sleeper = subprocess.Popen([sys.executable, "-I", "-c", "input()"], stdin=subprocess.PIPE)
+    child = process.JobProcess(sleeper, folder)
+    looked = EngineThread._is_alive
+
+    def adopting(thread):
+        alive = looked(thread)
+        if thread.child is None:  # the window's thread started it meanwhile
+            thread.adopt(advance.Started(folder, child, None))
+        return alive
+
+    monkeypatch.setattr(EngineThread, "_is_alive", adopting)
+    thread, heard = watch_folder(folder)
+    qtbot.waitUntil(lambda: "running" in heard.states or heard.ending is not None)
+    sleeper.communicate(b"\n")
+    qtbot.waitUntil(lambda: heard.ending is not None)
+    assert heard.states == ["running", "crashed"]
 
 
 def test_f32_that_a_replaced_file_is_told_and_read_anew(qtbot, watch_folder):

@@ -24,6 +24,7 @@ OPTIONS: dict[str, Any] = {
     "training__max_steps": STEPS,
     "checkpoint__save_steps": 2,
     "checkpoint__save_total_limit": 10,
+    "evaluation__sample_prompts": [],  # nothing is written before step 1
 }
 
 
