@@ -135,6 +135,13 @@ class Bus:
             self.send(new_signal(emitter, member, "us", (number, word)))
 
 
+def received(client: Any) -> bytes:
+    """Return what a client sent, nothing where it went: it leaves with a reset where it was told more."""
+    with contextlib.suppress(ConnectionError):
+        return client.recv(1 << 16)
+    return b""
+
+
 def main(place: str, *words: str) -> int:
     """Serve until stdin ends; each of its lines is the number of a notice that is pressed."""
     listening, known = socket.socket(socket.AF_UNIX), selectors.DefaultSelector()
@@ -155,10 +162,11 @@ def main(place: str, *words: str) -> int:
                 if not line:
                     return 0
                 for bus in clients.values():
-                    with contextlib.suppress(BrokenPipeError):  # it went meanwhile
+                    with contextlib.suppress(ConnectionError):  # it went meanwhile
                         bus.press(int(line))
-            elif data := key.fileobj.recv(1 << 16):
-                clients[key.fileobj].take(data)
+            elif data := received(key.fileobj):
+                with contextlib.suppress(ConnectionError):
+                    clients[key.fileobj].take(data)
             else:
                 known.unregister(key.fileobj)
                 del clients[key.fileobj]
