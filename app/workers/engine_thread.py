@@ -206,7 +206,7 @@ class EngineThread(QThread):
     def _state_of_dead(self, child: JobProcess | None) -> str:
         # Not of `self.child`: one that was adopted meanwhile has not been looked at yet.
         state = store.state_of(self.folder)
-        if child is not None:
+        if child is not None and state != "finished":
             note = process.exit_of(self.folder)
             if note is None or (note == self._note_before and self._note_before is not None):
                 return "crashed"

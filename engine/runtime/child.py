@@ -16,10 +16,10 @@ from typing import Any
 from engine import durable, faults
 from engine.errors import EngineError, from_os_error
 from engine.events import Failed, Finished, Started, Stopped, Unknown, Warned
-from engine.jobs import gpu_lock, room
+from engine.jobs import gpu_lock, process, room
 from engine.jobs.lock import FolderLock
 from engine.jobs.spec import JobSpec, read_job, refuse_newer
-from engine.runs import calibration
+from engine.runs import calibration, fsck_papers
 from engine.runs.check import checkpoint_folders, step_of
 from engine.runs.event_log import EventWriter
 from engine.runs.fsck import fsck
@@ -41,8 +41,8 @@ def run_job(folder: Path, *, alone: bool = False) -> int:
     """Do the job of `folder`; return 0 when it finished or stopped, 1 when it failed.
 
     `alone` says that this process will do nothing else.
-    Raises EngineError RUN-02 when another child works there, RUN-03 when it is no job, RUN-12 when a later
-    version made it.
+    Raises EngineError RUN-02 when another child works there, RUN-03 when it is no job, RUN-10 when it is a
+    run that is finished, RUN-12 when a later version made it.
     """
     imports.forbid_kernels()
     spec = read_job(folder)
@@ -53,6 +53,7 @@ def run_job(folder: Path, *, alone: bool = False) -> int:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     with FolderLock(folder):
+        _refuse_finished(folder, spec)
         _set_aside_exit(folder)
         control = Control(folder)
         control.clear()
@@ -140,6 +141,13 @@ def _gather(job: Job) -> None:
     job.vitals.others = job.crew.pids
     if remark:
         job.write(Warned(code="RUN-06", message=remark, hint="The steps are the same up to rounding."))
+
+
+def _refuse_finished(folder: Path, spec: JobSpec) -> None:
+    """Leave a finished run as it is: another attempt would close it with its refusal."""
+    closing = process.exit_of(folder) or {}
+    if spec.kind == "train" and closing.get("status") == "finished" and fsck_papers.has_its_result(folder):
+        raise EngineError("This run is finished.", "Start a new run to go further.", "RUN-10")
 
 
 def _set_aside_exit(folder: Path) -> None:

@@ -16,6 +16,7 @@ from engine.runs import store
 from engine.runs.event_log import EventReader
 from engine.runs.history import RunHistory
 from tests.integration.conftest import MakeRun, events_of, wait_for
+from tests.integration.warm import run_to_end
 from tests.reliability.harness.processes import Counts, cycle, end_early
 
 STARTER = """
@@ -58,6 +59,16 @@ def test_f05_i04_that_a_run_outlives_its_window_and_shows_the_same_curve_when_fo
     replayed.fold(events_of(folder))
     assert watched.view() == found.view() == replayed.view()
     assert not lock.is_held(folder) and not psutil.wait_procs([child], timeout=60)[1]
+
+
+def test_i08_that_a_child_started_in_a_finished_run_changes_nothing(make_run: MakeRun) -> None:
+    folder = make_run()
+    assert run_to_end(folder) == "finished"
+    kept = {name: (folder / name).read_bytes() for name in ("events.jsonl", "exit.json")}
+    assert process.start(folder).wait(60) != 0
+    assert "RUN-10" in process.last_words(folder) and store.state_of(folder) == "finished"
+    assert kept == {name: (folder / name).read_bytes() for name in kept}
+    assert not list(folder.glob("exit-*.json"))
 
 
 def test_r17_that_starts_and_ends_leave_no_process_thread_or_descriptor(make_run: MakeRun) -> None:
