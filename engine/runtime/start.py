@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections import Counter
@@ -19,7 +18,6 @@ from engine.data.order import packs_of
 from engine.data.report import Report
 from engine.data.templates import load_template
 from engine.data.tokenizer import ModelTokenizer
-from engine.errors import EngineError
 from engine.events import DataPrepared, Finished, Log, ModelLoaded, Planned, Progress, Stopped, Warned
 from engine.hardware.devices import probe
 from engine.jobs import room
@@ -33,7 +31,7 @@ from engine.recipe import codec
 from engine.recipe.recipe import Recipe
 from engine.recipe.uses import idle
 from engine.runs import file_digests, gate_checks, start_gate
-from engine.runs.check import MANIFEST, RESULTS, last_checkpoint, step_of
+from engine.runs.check import last_checkpoint, step_of
 from engine.runs.store import load_recipe
 from engine.runtime import (
     adapter,
@@ -70,12 +68,6 @@ from engine.runtime.training import Training
 
 def train_job(job: Job) -> Finished | Stopped:
     """Train the run of a folder, from its start or from its last checkpoint."""
-    if (
-        any((job.folder / result / MANIFEST).exists() for result in RESULTS)
-        and job.spec.kind == "train"
-        and _was_finished(job.folder)
-    ):
-        raise EngineError("This run is finished.", "Start a new run to go further.", "RUN-10")
     evidence.recall(job)
     run = make_ready(job)
     if job.resume_from is None and job.writer.attempt > 1:
@@ -120,11 +112,6 @@ def make_ready(job: Job) -> Training:
     job.tally.run = run
     imports.release_collector()
     return run
-
-
-def _was_finished(folder: Path) -> bool:
-    notes = sorted(folder.glob("exit-*.json"))
-    return bool(notes) and json.loads(notes[-1].read_bytes()).get("status") == "finished"
 
 
 def read_data(job: Job, recipe: Recipe, model_folder: Path) -> Prepared:
